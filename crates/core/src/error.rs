@@ -1,0 +1,141 @@
+/// What went wrong, by what the caller can mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor has another shape than the operation needs.
+    #[error("{what}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// The value in question.
+        what: String,
+        /// The shape that was needed, in words or numbers.
+        expected: String,
+        /// The shape that came.
+        got: Vec<usize>,
+    },
+    /// The network has no layer of that name.
+    #[error("no layer `{name}`{}", hint(suggestions))]
+    UnknownLayer {
+        /// The name that was asked for.
+        name: String,
+        /// Layers with similar names, best first.
+        suggestions: Vec<String>,
+    },
+    /// A name (method, class, metric, model …) is not in its registry.
+    #[error("no {kind} `{name}`{}", hint(suggestions))]
+    UnknownName {
+        /// What kind of thing was named.
+        kind: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// Similar names, best first.
+        suggestions: Vec<String>,
+    },
+    /// A parameter is outside its range.
+    #[error("{name}: {reason}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it was and what it may be.
+        reason: String,
+    },
+    /// NaN or infinity where only finite numbers make sense.
+    #[error("{what} has values that are not finite{}", first_at(place))]
+    NotFinite {
+        /// The tensor in question.
+        what: String,
+        /// The first layer or index where it was seen, where known.
+        place: Option<String>,
+    },
+    /// The model uses operations that are not implemented.
+    #[error("unsupported: {}", .0.join("; "))]
+    Unsupported(Vec<String>),
+    /// A file or stream does not hold what it should.
+    #[error("{what}: {reason}")]
+    Format {
+        /// The file or the part of it.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// The result of this workspace's library crates.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An [`Error::Shape`] for `what`.
+    pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
+        Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
+    }
+
+    /// An [`Error::Parameter`] for `name`.
+    pub fn parameter(name: &'static str, reason: impl Into<String>) -> Self {
+        Self::Parameter { name, reason: reason.into() }
+    }
+
+    /// An [`Error::Format`] for `what`.
+    pub fn format(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Format { what: what.into(), reason: reason.into() }
+    }
+
+    /// An [`Error::UnknownName`] with suggestions from `known`.
+    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::UnknownName { kind, name: name.into(), suggestions: suggest(name, known) }
+    }
+}
+
+fn hint(suggestions: &[String]) -> String {
+    match suggestions {
+        [] => String::new(),
+        [one] => format!("; did you mean `{one}`?"),
+        many => format!("; did you mean one of `{}`?", many.join("`, `")),
+    }
+}
+
+fn first_at(place: &Option<String>) -> String {
+    place.as_ref().map_or_else(String::new, |place| format!(", first at {place}"))
+}
+
+/// Up to three of `known` that look like `name`, best first: for "did you mean".
+///
+/// ```
+/// assert_eq!(faithful_core::suggest("gradcam", ["grad-cam", "layer-cam", "saliency"]), ["grad-cam"]);
+/// ```
+pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let wanted = name.to_lowercase();
+    let mut close: Vec<(usize, &str)> = known
+        .into_iter()
+        .filter_map(|candidate| {
+            let distance = edit_distance(&wanted, &candidate.to_lowercase());
+            (distance <= 1 + wanted.len() / 4).then_some((distance, candidate))
+        })
+        .collect();
+    close.sort();
+    close.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

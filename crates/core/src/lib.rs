@@ -1,0 +1,21 @@
+//! The vocabulary of faithful: what a network is, what is asked of it, and what comes back.
+//!
+//! A [`Network`] maps an input to scores and shows every layer's activation to a [`Probe`]. A [`Score`] turns its
+//! output into the one number per image that is explained. An [`Objective`] puts the two together and is the only
+//! place where gradients are computed; every method of the crates `faithful-gradient` and `faithful-cam` is a
+//! function of an objective. `faithful-model` has networks as data, but any candle model becomes a [`Network`] in
+//! about twenty lines; see the trait.
+
+mod error;
+mod network;
+mod objective;
+mod random;
+mod score;
+
+pub use error::{Error, Result, suggest};
+pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved};
+pub use objective::{Differentiated, LayerTrace, Objective};
+pub use random::Stream;
+pub use score::{Score, Target};
+
+pub use faithful_tensor::BackwardRule;

@@ -1,0 +1,248 @@
+use crate::{Error, Result, suggest};
+use candle_core::{DType, Device, Tensor, Var};
+use faithful_tensor::BackwardRule;
+
+/// A layer's place in [`Network::layers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerId(pub usize);
+
+/// What is known of a layer without running it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInfo {
+    /// The name in the source model: `features.29`, `layer4.2.relu`, an ONNX node's name.
+    pub name: String,
+    /// The operation in the field's words: `conv2d`, `relu`, `max-pool2d` …
+    pub kind: String,
+    /// The output's shape for one input of the network's nominal size, without the batch: `[C, h, w]`, `[C, t]`, `[K]`.
+    pub shape: Vec<usize>,
+}
+
+/// Sees, taps or replaces activations while a network runs.
+pub trait Probe {
+    /// Called with every layer's output in execution order; what it returns is what the network goes on with.
+    fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor>;
+}
+
+/// The probe that looks at nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Probe for Unobserved {
+    fn visit(&mut self, _: LayerId, activation: Tensor) -> Result<Tensor> {
+        Ok(activation)
+    }
+}
+
+/// A place whose gradient is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tap {
+    /// The network's input.
+    Input,
+    /// The output of a layer.
+    Layer(LayerId),
+}
+
+/// What [`Network::pull_back`] brings home. Everything is detached.
+#[derive(Clone, Debug)]
+pub struct PullBack {
+    /// The network's output `(N, K)`.
+    pub output: Tensor,
+    /// The values at the taps, in their order; each starts with the batch axis `N`.
+    pub values: Vec<Tensor>,
+    /// Per cotangent, the gradients at the taps, in their order and of the values' shapes.
+    pub gradients: Vec<Vec<Tensor>>,
+}
+
+/// A network that can be explained.
+///
+/// Only [`layers`](Network::layers) and [`forward`](Network::forward) must be written; a candle model becomes a
+/// network by naming its layers and passing each activation through the probe:
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
+///
+/// struct Tiny { kernel: Tensor, head: Tensor, layers: Vec<LayerInfo> }
+///
+/// impl Network for Tiny {
+///     fn layers(&self) -> &[LayerInfo] { &self.layers }
+///     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+///         let features = input.conv2d(&self.kernel, 1, 1, 1, 1)?.relu()?;
+///         let features = probe.visit(LayerId(0), features)?;
+///         Ok(features.mean((2, 3))?.matmul(&self.head)?)
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let cpu = Device::Cpu;
+/// let tiny = Tiny {
+///     kernel: Tensor::randn(0f32, 1., (4, 3, 3, 3), &cpu)?,
+///     head: Tensor::randn(0f32, 1., (4, 2), &cpu)?,
+///     layers: vec![LayerInfo { name: "features".into(), kind: "relu".into(), shape: vec![4, 8, 8] }],
+/// };
+/// let photo = Tensor::randn(0f32, 1., (1, 3, 8, 8), &cpu)?;
+/// let traces = Objective::new(&tiny, &Target::Output(1)).traces(&photo, &[tiny.layer("features")?])?;
+/// assert_eq!(traces[0].gradient.dims(), [1, 4, 8, 8]);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Network: Send + Sync {
+    /// The layers in execution order.
+    fn layers(&self) -> &[LayerInfo];
+
+    /// Maps an input `(N, …)` to outputs `(N, K)`; every layer's output passes through `probe`.
+    ///
+    /// Rows are independent of each other: a network is in evaluation mode.
+    fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor>;
+
+    /// The type of the weights; inputs are of the same.
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
+    /// Where the weights are; inputs are at the same place.
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    /// The shape of one input without the batch, where the network has a usual one: `[3, 224, 224]`.
+    fn input_shape(&self) -> Option<&[usize]> {
+        None
+    }
+
+    /// The output and the activations of `layers`, without tracking.
+    ///
+    /// Networks with a faster way than [`forward`](Network::forward) override it.
+    fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
+        let mut probe = Keep { layers, kept: vec![None; layers.len()] };
+        let output = self.forward(&input.detach(), &mut probe)?.detach();
+        Ok((output, probe.finish(self)?))
+    }
+
+    /// The activations of `layers` without tracking; what lies behind the last of them need not run.
+    fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
+        Ok(self.evaluate(input, layers)?.1)
+    }
+
+    /// The outputs `(N, K)` that follow when `layer` gives `activation`, without running what lies before it.
+    ///
+    /// `None` when the network cannot start there: it has no way to, or other paths lead around the layer.
+    fn resume(&self, _layer: LayerId, _activation: &Tensor) -> Option<Result<Tensor>> {
+        None
+    }
+
+    /// Runs once and pulls cotangents of the output back to the taps: for each cotangent `v` of shape `(N, K)` that
+    /// `cotangents` makes from the output, the gradient of `sum(v * output)` at every tap.
+    ///
+    /// The default tracks with candle from the taps on. Networks with their own reverse pass override it.
+    fn pull_back(
+        &self,
+        input: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        pull_back_by_candle(self, input, taps, cotangents)
+    }
+
+    /// The same network with another backward rule for its activations (deconvolution, guided backpropagation).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the network does not know its activations, as a candle model of one's own.
+    fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
+        Err(Error::Unsupported(vec![format!("backward rule {rule:?}: this network cannot change its activations")]))
+    }
+
+    /// The layer called `name`.
+    fn layer(&self, name: &str) -> Result<LayerId> {
+        let position = self.layers().iter().position(|layer| layer.name == name);
+        position.map(LayerId).ok_or_else(|| Error::UnknownLayer {
+            name: name.into(),
+            suggestions: suggest(name, self.layers().iter().map(|layer| layer.name.as_str())),
+        })
+    }
+}
+
+/// Runs `network.forward` with every tap a variable, and candle's backward once per cotangent.
+fn pull_back_by_candle<N: Network + ?Sized>(
+    network: &N,
+    input: &Tensor,
+    taps: &[Tap],
+    cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+) -> Result<PullBack> {
+    let input =
+        if taps.contains(&Tap::Input) { Var::from_tensor(&input.detach())?.into_inner() } else { input.detach() };
+    let mut probe = Track { taps, tracked: vec![None; taps.len()] };
+    let output = network.forward(&input, &mut probe)?;
+    let tracked: Vec<Tensor> = taps
+        .iter()
+        .zip(probe.tracked)
+        .map(|(tap, seen)| match tap {
+            Tap::Input => Ok(input.clone()),
+            Tap::Layer(layer) => seen.ok_or_else(|| unvisited(network, *layer)),
+        })
+        .collect::<Result<_>>()?;
+    let mut gradients = Vec::new();
+    for cotangent in cotangents(&output.detach())? {
+        let store = (&output * cotangent)?.sum_all()?.backward()?;
+        let one: Vec<Tensor> = tracked
+            .iter()
+            .map(|value| Ok(store.get(value).map_or_else(|| value.zeros_like(), |g| Ok(g.clone()))?.detach()))
+            .collect::<Result<_>>()?;
+        gradients.push(one);
+    }
+    let values = tracked.iter().map(Tensor::detach).collect();
+    Ok(PullBack { output: output.detach(), values, gradients })
+}
+
+fn unvisited<N: Network + ?Sized>(network: &N, layer: LayerId) -> Error {
+    let name = network.layers().get(layer.0).map_or_else(|| format!("#{}", layer.0), |info| info.name.clone());
+    Error::UnknownLayer { name, suggestions: Vec::new() }
+}
+
+struct Keep<'a> {
+    layers: &'a [LayerId],
+    kept: Vec<Option<Tensor>>,
+}
+
+impl Keep<'_> {
+    fn finish<N: Network + ?Sized>(self, network: &N) -> Result<Vec<Tensor>> {
+        let pairs = self.layers.iter().zip(self.kept);
+        pairs.map(|(layer, kept)| kept.ok_or_else(|| unvisited(network, *layer))).collect()
+    }
+}
+
+impl Probe for Keep<'_> {
+    fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
+        for (wanted, kept) in self.layers.iter().zip(&mut self.kept) {
+            if *wanted == layer {
+                *kept = Some(activation.detach());
+            }
+        }
+        Ok(activation)
+    }
+}
+
+struct Track<'a> {
+    taps: &'a [Tap],
+    tracked: Vec<Option<Tensor>>,
+}
+
+impl Probe for Track<'_> {
+    fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
+        let mut current = activation;
+        for (tap, tracked) in self.taps.iter().zip(&mut self.tracked) {
+            if *tap == Tap::Layer(layer) {
+                // The lowest tap becomes a variable of its own. Above another tap, adding a zero variable keeps the
+                // path to it and still collects the gradient at this place.
+                let tapped = if current.track_op() {
+                    (&current + Var::zeros(current.shape(), current.dtype(), current.device())?.as_tensor())?
+                } else {
+                    Var::from_tensor(&current)?.into_inner()
+                };
+                *tracked = Some(tapped.clone());
+                current = tapped;
+            }
+        }
+        Ok(current)
+    }
+}

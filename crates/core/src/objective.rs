@@ -1,0 +1,199 @@
+use crate::{LayerId, Network, Result, Score, Tap};
+use candle_core::{Tensor, Var};
+use std::num::NonZeroUsize;
+
+/// A layer's activation and the gradient of the score with respect to it.
+///
+/// Both are detached and of the same shape: `(N, C, h, w)` for images, `(N, C, t)` for series.
+#[derive(Clone, Debug)]
+pub struct LayerTrace {
+    /// What the layer gave.
+    pub activation: Tensor,
+    /// The derivative of each row's score with respect to that row's activation.
+    pub gradient: Tensor,
+}
+
+/// What one differentiation gives.
+#[derive(Clone, Debug)]
+pub struct Differentiated {
+    /// The network's outputs `(N, K)`.
+    pub outputs: Tensor,
+    /// The scores `(N,)`.
+    pub scores: Tensor,
+    /// One trace per layer that was asked for, in that order.
+    pub traces: Vec<LayerTrace>,
+    /// The gradient with respect to the input, of the input's shape, where it was asked for.
+    pub input_gradient: Option<Tensor>,
+}
+
+/// A network, the score that is explained, and how many rows go through at a time.
+///
+/// It is the only caller of a network's reverse pass outside of training. Rows are independent, so the batch limit
+/// bounds memory and changes no result.
+#[derive(Clone, Copy)]
+pub struct Objective<'a> {
+    network: &'a dyn Network,
+    score: &'a dyn Score,
+    batch: NonZeroUsize,
+}
+
+impl<'a> Objective<'a> {
+    /// The objective of `score` on `network`, eight rows at a time.
+    pub fn new(network: &'a dyn Network, score: &'a dyn Score) -> Self {
+        Self { network, score, batch: NonZeroUsize::new(8).expect("eight is not zero") }
+    }
+
+    /// The same objective with at most `batch` rows at a time.
+    pub fn with_batch(self, batch: NonZeroUsize) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// The same network and batch with another score.
+    pub fn with_score<'b>(self, score: &'b dyn Score) -> Objective<'b>
+    where
+        'a: 'b,
+    {
+        Objective { network: self.network, score, batch: self.batch }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &'a dyn Network {
+        self.network
+    }
+
+    /// The score.
+    pub fn score(&self) -> &'a dyn Score {
+        self.score
+    }
+
+    /// The batch limit.
+    pub fn batch(&self) -> NonZeroUsize {
+        self.batch
+    }
+
+    /// The outputs `(N, K)` of inputs `(N, …)`.
+    pub fn outputs(&self, input: &Tensor) -> Result<Tensor> {
+        let parts = chunks(input, self.batch)?;
+        let outputs: Vec<Tensor> =
+            parts.iter().map(|part| Ok(self.network.evaluate(part, &[])?.0)).collect::<Result<_>>()?;
+        stack(&outputs)
+    }
+
+    /// The scores `(N,)` of inputs `(N, …)`, without gradients.
+    pub fn scores(&self, input: &Tensor) -> Result<Tensor> {
+        self.score.score(&self.outputs(input)?)
+    }
+
+    /// The activations of `layers`, each `(N, …)`, without gradients.
+    pub fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
+        let mut kept: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];
+        for part in chunks(input, self.batch)? {
+            for (kept, activation) in kept.iter_mut().zip(self.network.activations(&part, layers)?) {
+                kept.push(activation);
+            }
+        }
+        kept.iter().map(|parts| stack(parts)).collect()
+    }
+
+    /// The activation and gradient of `layers`.
+    pub fn traces(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<LayerTrace>> {
+        Ok(self.differentiate(input, layers, false)?.traces)
+    }
+
+    /// The gradient of each row's score with respect to that row's input, of the input's shape.
+    pub fn input_gradient(&self, input: &Tensor) -> Result<Tensor> {
+        let differentiated = self.differentiate(input, &[], true)?;
+        Ok(differentiated.input_gradient.expect("the input's gradient was asked for"))
+    }
+
+    /// Scores, traces of `layers` and, where `with_input`, the input's gradient, all from one pass.
+    pub fn differentiate(&self, input: &Tensor, layers: &[LayerId], with_input: bool) -> Result<Differentiated> {
+        let mut all = self.differentiate_scores(input, layers, with_input, &[self.score])?;
+        Ok(all.pop().expect("one score was given"))
+    }
+
+    /// Like [`differentiate`](Self::differentiate) for several scores that share their forward pass, in their order.
+    pub fn differentiate_scores(
+        &self,
+        input: &Tensor,
+        layers: &[LayerId],
+        with_input: bool,
+        scores: &[&dyn Score],
+    ) -> Result<Vec<Differentiated>> {
+        let taps: Vec<Tap> =
+            layers.iter().map(|&layer| Tap::Layer(layer)).chain(with_input.then_some(Tap::Input)).collect();
+        let mut parts: Vec<Vec<Differentiated>> = vec![Vec::new(); scores.len()];
+        for part in chunks(input, self.batch)? {
+            let mut values = Vec::new();
+            let pulled = self.network.pull_back(&part, &taps, &mut |output| {
+                scores
+                    .iter()
+                    .map(|score| {
+                        let (value, cotangent) = value_and_cotangent(*score, output)?;
+                        values.push(value);
+                        Ok(cotangent)
+                    })
+                    .collect()
+            })?;
+            for ((parts, mut gradients), value) in parts.iter_mut().zip(pulled.gradients).zip(values) {
+                let input_gradient = with_input.then(|| gradients.pop().expect("the input is the last tap"));
+                let pairs = pulled.values.iter().zip(gradients);
+                let traces = pairs
+                    .map(|(activation, gradient)| LayerTrace { activation: activation.clone(), gradient })
+                    .collect();
+                parts.push(Differentiated { outputs: pulled.output.clone(), scores: value, traces, input_gradient });
+            }
+        }
+        parts.iter().map(|parts| join(parts)).collect()
+    }
+}
+
+/// A score's value `(N,)` and its derivative with respect to the output `(N, K)`.
+fn value_and_cotangent(score: &dyn Score, output: &Tensor) -> Result<(Tensor, Tensor)> {
+    let output = Var::from_tensor(&output.detach())?;
+    let value = score.score(output.as_tensor())?;
+    let store = value.sum_all()?.backward()?;
+    let cotangent = match store.get(output.as_tensor()) {
+        Some(gradient) => gradient.detach(),
+        None => output.zeros_like()?,
+    };
+    Ok((value.detach(), cotangent))
+}
+
+fn chunks(input: &Tensor, batch: NonZeroUsize) -> Result<Vec<Tensor>> {
+    let rows = input.dim(0)?;
+    if rows <= batch.get() {
+        return Ok(vec![input.clone()]);
+    }
+    let starts = (0..rows).step_by(batch.get());
+    starts.map(|start| Ok(input.narrow(0, start, batch.get().min(rows - start))?)).collect()
+}
+
+fn stack(parts: &[Tensor]) -> Result<Tensor> {
+    match parts {
+        [one] => Ok(one.clone()),
+        many => Ok(Tensor::cat(many, 0)?),
+    }
+}
+
+fn join(parts: &[Differentiated]) -> Result<Differentiated> {
+    if let [one] = parts {
+        return Ok(one.clone());
+    }
+    let gather = |pick: &dyn Fn(&Differentiated) -> &Tensor| -> Result<Tensor> {
+        stack(&parts.iter().map(|part| pick(part).clone()).collect::<Vec<_>>())
+    };
+    let traces = (0..parts[0].traces.len())
+        .map(|i| {
+            Ok(LayerTrace {
+                activation: gather(&|part| &part.traces[i].activation)?,
+                gradient: gather(&|part| &part.traces[i].gradient)?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let input_gradient = match parts[0].input_gradient {
+        Some(_) => Some(gather(&|part| part.input_gradient.as_ref().expect("every part has it"))?),
+        None => None,
+    };
+    Ok(Differentiated { outputs: gather(&|p| &p.outputs)?, scores: gather(&|p| &p.scores)?, traces, input_gradient })
+}

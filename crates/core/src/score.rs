@@ -1,0 +1,54 @@
+use crate::{Error, Result};
+use candle_core::{D, Tensor};
+
+/// What of a network's output is explained: one number per row.
+pub trait Score: Send + Sync {
+    /// The scores `(N,)` of an output `(N, K)`. Must be differentiable by candle and treat rows independently.
+    fn score(&self, output: &Tensor) -> Result<Tensor>;
+}
+
+/// The scores that are usually explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Output `k` as it is: a class's logit, or one value of a regression.
+    Output(usize),
+    /// The softmax probability of class `k`.
+    Probability(usize),
+    /// The logarithm of the softmax probability of class `k`.
+    LogProbability(usize),
+    /// The logit of `class` minus the logit of `against`: why this and not that.
+    Margin {
+        /// The class that is explained.
+        class: usize,
+        /// The class it is held against.
+        against: usize,
+    },
+}
+
+impl Target {
+    fn column(output: &Tensor, index: usize) -> Result<Tensor> {
+        let (_, outputs) = output.dims2().map_err(|_| Error::shape("network output", "(N, K)", output.dims()))?;
+        if index >= outputs {
+            return Err(Error::parameter("class", format!("{index} is outside 0..{outputs}, the network's outputs")));
+        }
+        Ok(output.narrow(1, index, 1)?.squeeze(1)?)
+    }
+}
+
+impl Score for Target {
+    fn score(&self, output: &Tensor) -> Result<Tensor> {
+        match *self {
+            Self::Output(k) => Self::column(output, k),
+            Self::LogProbability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?),
+            Self::Probability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?.exp()?),
+            Self::Margin { class, against } => Ok((Self::column(output, class)? - Self::column(output, against)?)?),
+        }
+    }
+}
+
+fn log_sum_exp(output: &Tensor) -> Result<Tensor> {
+    // The maximum is a constant shift: detached, so that its (tied) gradient cannot enter.
+    let highest = output.max_keepdim(D::Minus1)?.detach();
+    let sum = output.broadcast_sub(&highest)?.exp()?.sum(D::Minus1)?;
+    Ok((sum.log()? + highest.squeeze(D::Minus1)?)?)
+}
