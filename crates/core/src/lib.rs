@@ -7,12 +7,14 @@
 //! about twenty lines; see the trait.
 
 mod error;
+mod method;
 mod network;
 mod objective;
 mod random;
 mod score;
 
 pub use error::{Error, Result, suggest};
+pub use method::{Family, MethodInfo, Resolution};
 pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved};
 pub use objective::{Differentiated, LayerTrace, Objective};
 pub use random::Stream;
