@@ -10,6 +10,7 @@ mod error;
 mod method;
 mod network;
 mod objective;
+mod preprocessing;
 mod random;
 mod score;
 
@@ -17,6 +18,7 @@ pub use error::{Error, Result, suggest};
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved};
 pub use objective::{Differentiated, LayerTrace, Objective};
+pub use preprocessing::{Preprocessing, Resampling};
 pub use random::Stream;
 pub use score::{Score, Target};
 
