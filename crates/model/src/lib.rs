@@ -1,5 +1,12 @@
 //! Networks as data: a [`Graph`] of named nodes with weights, read from ONNX or built from an architecture.
 
+mod builder;
+mod convert;
+mod execute;
 mod graph;
+mod kind;
+mod network;
+mod shape;
 
-pub use graph::{Dim, Node, NodeId, Op, ResizeTo};
+pub use builder::GraphBuilder;
+pub use graph::{Dim, Graph, Node, NodeId, Op, ResizeTo};

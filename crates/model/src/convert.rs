@@ -1,0 +1,60 @@
+use crate::{Graph, Op};
+use candle_core::{DType, Device, Tensor};
+use faithful_core::{BackwardRule, Result};
+
+impl Graph {
+    /// The same network with every weight replaced by what `change` makes of it, given its node's name.
+    ///
+    /// Shapes must stay; type and place follow the new weights.
+    pub fn map_weights(&self, mut change: impl FnMut(&str, &Tensor) -> Result<Tensor>) -> Result<Self> {
+        let mut graph = self.clone();
+        let mut first = None;
+        for node in &mut graph.nodes {
+            for weight in weights_mut(&mut node.op) {
+                *weight = change(&node.name, weight)?;
+                first.get_or_insert_with(|| (weight.dtype(), weight.device().clone()));
+            }
+        }
+        if let Some((dtype, device)) = first {
+            (graph.dtype, graph.device) = (dtype, device);
+        }
+        Ok(graph)
+    }
+
+    /// The same network with weights of another type: `F64` for finite differences.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let graph = self.map_weights(|_, weight| Ok(weight.to_dtype(dtype)?))?;
+        Ok(Self { dtype, ..graph })
+    }
+
+    /// The same network on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let graph = self.map_weights(|_, weight| Ok(weight.to_device(device)?))?;
+        Ok(Self { device: device.clone(), ..graph })
+    }
+
+    /// The same network whose activations pass gradients back by `rule`.
+    pub fn with_rule(&self, rule: BackwardRule) -> Self {
+        Self { rule, ..self.clone() }
+    }
+}
+
+fn weights_mut(op: &mut Op) -> Vec<&mut Tensor> {
+    match op {
+        Op::Constant(value) => vec![value],
+        Op::Conv2d { weight, bias, .. }
+        | Op::Conv1d { weight, bias, .. }
+        | Op::ConvTranspose2d { weight, bias, .. }
+        | Op::Linear { weight, bias } => std::iter::once(weight).chain(bias).collect(),
+        Op::BatchNorm { scale, shift } => vec![scale, shift],
+        Op::LayerNorm { weight, bias, .. } | Op::GroupNorm { weight, bias, .. } => {
+            weight.iter_mut().chain(bias).collect()
+        }
+        Op::Lstm { weights, .. } | Op::Gru { weights, .. } => [&mut weights.input_weight, &mut weights.hidden_weight]
+            .into_iter()
+            .chain(&mut weights.input_bias)
+            .chain(&mut weights.hidden_bias)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
