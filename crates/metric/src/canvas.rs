@@ -1,0 +1,125 @@
+use candle_core::{DType, Tensor};
+use faithful_core::Result;
+use faithful_tensor::{Conv, conv2d, gaussian_blur2d};
+
+/// What stands where a cell is hidden.
+#[derive(Clone, Debug)]
+pub enum Canvas {
+    /// Zero of the network's input space: ImageNet's mean colour for the usual preprocessing.
+    Zero,
+    /// One value per channel, in the network's input space.
+    Color(Vec<f32>),
+    /// The input's own mean per channel.
+    Mean,
+    /// The input blurred by a Gaussian (an odd number of taps, sigma in pixels), the edge reflected: Poly-CAM's canvas
+    /// and, with 11 taps and sigma 5, the thesis's.
+    Blur {
+        /// The number of taps per axis.
+        taps: usize,
+        /// The standard deviation in pixels.
+        sigma: f64,
+    },
+    /// RISE's blur: the 11 x 11 kernel that `scipy.ndimage.gaussian_filter` makes of a point with sigma 5, zeros
+    /// outside the image. Unlike [`Canvas::Blur`], it darkens the border.
+    RiseBlur,
+    /// Any tensor of the input's shape `(1, C, …)`.
+    Given(Tensor),
+}
+
+impl Canvas {
+    /// The canvas for `input` `(1, C, …)`, of its shape. Blurs are for images.
+    pub fn paint(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Zero => input.zeros_like()?,
+            Self::Color(color) => {
+                let mut shape = vec![1; input.rank()];
+                shape[1] = color.len();
+                let color = Tensor::new(color.as_slice(), input.device())?.to_dtype(input.dtype())?;
+                color.reshape(shape)?.broadcast_as(input.shape())?.contiguous()?
+            }
+            Self::Mean => {
+                let axes: Vec<usize> = (2..input.rank()).collect();
+                input.mean_keepdim(axes)?.broadcast_as(input.shape())?.contiguous()?
+            }
+            Self::Blur { taps, sigma } => gaussian_blur2d(input, [*taps; 2], [*sigma; 2])?,
+            Self::RiseBlur => rise_blur(input)?,
+            Self::Given(canvas) => canvas.broadcast_as(input.shape())?.contiguous()?,
+        })
+    }
+}
+
+fn rise_blur(input: &Tensor) -> Result<Tensor> {
+    let (_, channels, _, _) = input.dims4()?;
+    let taps = rise_taps();
+    let kernel: Vec<f64> = taps.iter().flat_map(|a| taps.iter().map(move |b| a * b)).collect();
+    let kernel = Tensor::from_vec(kernel, (1, 1, 11, 11), input.device())?.to_dtype(input.dtype())?;
+    let kernel = kernel.repeat((channels, 1, 1, 1))?;
+    Ok(conv2d(input, &kernel, None, &Conv { padding: [5; 4], groups: channels, ..Conv::default() })?)
+}
+
+/// `gaussian_filter1d` of a point in the middle of eleven places: sigma 5, cut at four sigma, the ends mirrored
+/// (`d c b a | a b c d | d c b a`), so that what would leave comes back in.
+fn rise_taps() -> [f64; 11] {
+    let weight = |distance: i64| (-0.5 * (distance as f64 / 5.0).powi(2)).exp();
+    let total: f64 = (-20..=20).map(weight).sum();
+    std::array::from_fn(|place| {
+        let images = (-3..=3).flat_map(|turn| [5 + 22 * turn, -6 + 22 * turn]);
+        let near = images.map(|image| place as i64 - image).filter(|distance| distance.abs() <= 20);
+        near.map(weight).sum::<f64>() / total
+    })
+}
+
+/// Rows that show `input` where `shown` says so and `canvas` elsewhere, one row per entry of `shown`.
+pub(crate) fn compose(
+    input: &[f32],
+    canvases: &[&[f32]],
+    shown: &dyn Fn(usize, usize) -> bool,
+    channels: usize,
+    shape: &[usize],
+    like: &Tensor,
+) -> Result<Tensor> {
+    let cells = input.len() / channels;
+    let mut rows = Vec::with_capacity(canvases.len() * input.len());
+    for (row, canvas) in canvases.iter().enumerate() {
+        for channel in 0..channels {
+            let offset = channel * cells;
+            rows.extend((0..cells).map(
+                |cell| {
+                    if shown(row, cell) { input[offset + cell] } else { canvas[offset + cell] }
+                },
+            ));
+        }
+    }
+    let mut shape = shape.to_vec();
+    shape[0] = canvases.len();
+    Ok(Tensor::from_vec(rows, shape, like.device())?.to_dtype(like.dtype())?)
+}
+
+/// A tensor's values in scan order.
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn rise_taps_are_scipys() {
+        // scipy.ndimage.gaussian_filter1d(np.eye(11)[5], 5)
+        let scipy = [0.087_958_15, 0.088_896_12, 0.090_474_2, 0.092_191_12, 0.093_489_39, 0.093_982_06];
+        let taps = rise_taps();
+        for (place, expected) in scipy.into_iter().enumerate() {
+            assert!((taps[place] - expected).abs() < 1e-8, "{taps:?}");
+            assert!((taps[10 - place] - expected).abs() < 1e-8, "{taps:?}");
+        }
+    }
+
+    #[test]
+    fn mean_and_color_are_per_channel() {
+        let input = Tensor::new(&[[[[1f32, 3.0]], [[5.0, 7.0]]]], &Device::Cpu).unwrap();
+        assert_eq!(values(&Canvas::Mean.paint(&input).unwrap()).unwrap(), [2.0, 2.0, 6.0, 6.0]);
+        assert_eq!(values(&Canvas::Color(vec![0.5, -1.0]).paint(&input).unwrap()).unwrap(), [0.5, 0.5, -1.0, -1.0]);
+    }
+}
