@@ -1,1 +1,54 @@
-//! placeholder
+//! Class activation maps: every rule on every gradient.
+//!
+//! A map is a [`CamRule`] (how channels are weighted: Grad-CAM, Grad-CAM++, `XGrad-CAM`, `LayerCAM` …) on a
+//! [`GradientEstimator`] (where the gradient is taken: at the input, in its neighbourhood, along paths from
+//! baselines). [`RULES`] and [`ESTIMATORS`] list them, [`METHODS`] the combinations that have a name. A method is a
+//! function of a [`faithful_core::Objective`]; baselines come from `faithful-baseline`.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use faithful_cam::{CamParameters, estimator, explain, method};
+//! use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
+//!
+//! struct Tiny { kernel: Tensor, head: Tensor, layers: Vec<LayerInfo> }
+//! impl Network for Tiny {
+//!     fn layers(&self) -> &[LayerInfo] { &self.layers }
+//!     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+//!         let features = probe.visit(LayerId(0), input.conv2d(&self.kernel, 1, 1, 1, 1)?.relu()?)?;
+//!         Ok(features.mean((2, 3))?.matmul(&self.head)?)
+//!     }
+//! }
+//! # fn main() -> Result<()> {
+//! # let cpu = Device::Cpu;
+//! let tiny = Tiny {
+//!     kernel: Tensor::randn(0f32, 1., (4, 3, 3, 3), &cpu)?,
+//!     head: Tensor::randn(0f32, 1., (4, 2), &cpu)?,
+//!     layers: vec![LayerInfo { name: "features".into(), kind: "relu".into(), shape: vec![4, 8, 8] }],
+//! };
+//! let photo = Tensor::randn(0f32, 1., (1, 3, 8, 8), &cpu)?;
+//! let objective = Objective::new(&tiny, &Target::Output(1));
+//! // Expected Grad-CAM, and LayerCAM on the same expected gradient.
+//! let found = explain(method("expected-grad-cam")?, &objective, &photo, &[LayerId(0)], &CamParameters::default())?;
+//! assert_eq!(found.map.dims(), [1, 8, 8]);
+//! assert_eq!(found.convergence[0].draws, 50);
+//! let expected = CamParameters { estimator: Some(estimator("expected")?), ..CamParameters::default() };
+//! explain(method("layer-cam")?, &objective, &photo, &[LayerId(0)], &expected)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod cache;
+mod estimator;
+mod expectation;
+mod fusion;
+mod method;
+mod rule;
+mod rules;
+
+pub use cache::BaselineCache;
+pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstimator, Span, estimator};
+pub use expectation::{Completeness, Difference};
+pub use fusion::{Fusion, fuse};
+pub use method::{CamParameters, Explanation, Kind, METHODS, Method, explain, explain_scores, method};
+pub use rule::{CamRule, Estimate};
+pub use rules::{RULES, rule};

@@ -1,0 +1,391 @@
+use crate::cache::{Baselines, Reference};
+use crate::estimator::{BaselineUse, Span};
+use crate::rule::Estimate;
+use crate::{EstimatorParameters, GradientEstimator};
+use candle_core::{DType, Tensor};
+use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score};
+
+/// By what each draw's gradient at a layer is multiplied: the path's derivative `x - x'`, as the layer sees it
+/// (thesis, 4.3.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Difference {
+    /// `A(x) - A(x'_s)`: the difference of the activations.
+    ///
+    /// The default: it is what completeness at the layer asks for, and on an ImageNet `MobileNetV2` its maps are more
+    /// faithful than the encoded difference's.
+    #[default]
+    Activation,
+    /// `A(x - x'_s)`: the activation of the difference, the thesis's words. One more forward pass per draw.
+    Encoded,
+    /// 1: the expectation of the gradient itself.
+    None,
+}
+
+/// What is asked of an estimator.
+pub(crate) struct Request<'a> {
+    pub(crate) objective: Objective<'a>,
+    /// What is explained; all share their forward passes.
+    pub(crate) scores: &'a [&'a dyn Score],
+    /// `(1, …)`; `(N, …)` only for an estimator with a single gradient.
+    pub(crate) input: &'a Tensor,
+    pub(crate) layers: &'a [LayerId],
+    /// Whether the gradient at the input is wanted too.
+    pub(crate) with_input: bool,
+    pub(crate) sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
+}
+
+/// What an estimator found for one score.
+pub(crate) struct Expectation {
+    /// One per path.
+    pub(crate) paths: Vec<PathExpectation>,
+    /// The score of the input itself `(N,)`.
+    pub(crate) score: Tensor,
+    /// How the draws went, where there were some.
+    pub(crate) convergence: Option<Convergence>,
+    /// Per layer and row, what was attributed in total and what should have been; empty where that is not defined.
+    pub(crate) completeness: Vec<Vec<Completeness>>,
+}
+
+/// What one path gives.
+pub(crate) struct PathExpectation {
+    /// One per layer.
+    pub(crate) layers: Vec<Estimate>,
+    /// The mean of `(x - x'_s) * gradient` at the input, or of the gradient where there are no baselines.
+    pub(crate) input: Option<Tensor>,
+}
+
+/// The two sides of the completeness axiom (thesis, Eq. 34).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Completeness {
+    /// The sum of all that was attributed at the layer.
+    pub attributed: f64,
+    /// The score of the input minus the mean score of the baselines.
+    pub expected: f64,
+}
+
+impl Completeness {
+    /// `|attributed - expected|`.
+    pub fn gap(&self) -> f64 {
+        (self.attributed - self.expected).abs()
+    }
+}
+
+/// Runs an estimator: one expectation per score.
+pub(crate) fn expectations(
+    estimator: &GradientEstimator,
+    parameters: &EstimatorParameters,
+    request: &Request<'_>,
+) -> Result<Vec<Expectation>> {
+    if estimator.single { single(request) } else { sampled(estimator, parameters, request) }
+}
+
+/// One gradient, at the input.
+fn single(request: &Request<'_>) -> Result<Vec<Expectation>> {
+    let Request { objective, scores, input, layers, with_input, sensitivity } = request;
+    let differentiated = objective.differentiate_scores(input, layers, *with_input, scores)?;
+    differentiated
+        .into_iter()
+        .map(|Differentiated { scores, traces, input_gradient, .. }| {
+            let completeness = traces.iter().map(|trace| euler(trace, &scores)).collect::<Result<_>>()?;
+            let layers = traces
+                .into_iter()
+                .map(|trace| Ok(Estimate { sensitivities: sensitivity(&trace)?, activation: trace.activation }))
+                .collect::<Result<_>>()?;
+            let paths = vec![PathExpectation { layers, input: input_gradient }];
+            Ok(Expectation { paths, score: scores, convergence: None, completeness })
+        })
+        .collect()
+}
+
+/// Euler's identity for a score that is homogeneous in the layer: `sum g A = y`, per row.
+fn euler(trace: &LayerTrace, scores: &Tensor) -> Result<Vec<Completeness>> {
+    let sums = totals(&(&trace.gradient * &trace.activation)?)?;
+    let pairs = sums.into_iter().zip(values(scores)?);
+    Ok(pairs.map(|(attributed, expected)| Completeness { attributed, expected }).collect())
+}
+
+/// Running sums of one path, in the order of its draws.
+#[derive(Clone, Default)]
+struct Sums {
+    /// Per layer, per sensitivity.
+    layers: Vec<Vec<Option<Tensor>>>,
+    input: Option<Tensor>,
+    draws: usize,
+}
+
+/// Running sums of one score.
+struct Running {
+    paths: Vec<Sums>,
+    monitor: Monitor,
+    stopped: bool,
+    /// Per layer: the sum of difference times gradient over everything.
+    attributed: Vec<f64>,
+    baseline_score: f64,
+    /// The sum of the squared norms of the first layer's first sensitivity.
+    squares: f64,
+}
+
+/// What of one batch of draws belongs to one score.
+struct Batch<'a> {
+    differentiated: &'a Differentiated,
+    /// The scores of the baselines, per draw.
+    baseline_scores: Vec<f64>,
+    differences: Option<&'a [Tensor]>,
+    input_difference: Option<&'a Tensor>,
+    first: usize,
+}
+
+fn sampled(
+    estimator: &GradientEstimator,
+    parameters: &EstimatorParameters,
+    request: &Request<'_>,
+) -> Result<Vec<Expectation>> {
+    let Request { objective, scores, input, layers, with_input, .. } = request;
+    if input.dims().first() != Some(&1) {
+        return Err(Error::shape("the input of a sampled gradient", "one input (1, …)", input.dims()));
+    }
+    let network = objective.network();
+    let (own_output, own_activations) = network.evaluate(input, layers)?;
+    let (draws, paths) = (parameters.draws.get(), parameters.paths.get());
+    let uses_baselines = estimator.baselines != BaselineUse::None;
+    let measured = uses_baselines && parameters.difference == Difference::Activation && !layers.is_empty();
+    let mut running = scores
+        .iter()
+        .map(|_| {
+            let monitor = Monitor::new(parameters.stop)?;
+            if monitor.needs_gap() && !measured {
+                let reason = "convergence-delta needs the completeness gap: an estimator with baselines \
+                              (integrated, expected) and the difference of activations";
+                return Err(Error::parameter("stop", reason));
+            }
+            Ok(Running {
+                paths: vec![Sums::default(); paths],
+                monitor,
+                stopped: false,
+                attributed: vec![0.0; layers.len()],
+                baseline_score: 0.0,
+                squares: 0.0,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let own_scores: Vec<Tensor> = scores.iter().map(|score| score.score(&own_output)).collect::<Result<_>>()?;
+    let mut baselines = Baselines::new(&*parameters.sampler, &parameters.stream, input, parameters.cache.as_deref());
+
+    let total = draws * paths;
+    let mut next = 0;
+    while next < total && running.iter().any(|running| !running.stopped) {
+        let span = next..(next + objective.batch().get()).min(total);
+        next = span.end;
+        let references = if uses_baselines {
+            let per_path = estimator.baselines == BaselineUse::PerPath || paths > 1;
+            let indices: Vec<usize> = span.clone().map(|draw| if per_path { draw / draws } else { draw }).collect();
+            baselines.references(network, &indices, layers, measured)?
+        } else {
+            Vec::new()
+        };
+        let from = cat(&references, |reference| Some(&reference.baseline))?;
+        let place = Span { input, baselines: from.as_ref(), parameters, draws: span.clone() };
+        let points = (estimator.points)(&place)?;
+        let differences = layer_differences(request, parameters, &references, from.as_ref(), &own_activations)?;
+        let input_difference = match &from {
+            Some(from) if *with_input => Some(input.broadcast_sub(from)?),
+            _ => None,
+        };
+        let baseline_outputs = if measured { cat(&references, |reference| reference.output.as_ref())? } else { None };
+        let all = objective.differentiate_scores(&points, layers, *with_input, scores)?;
+        for (((differentiated, running), score), own) in all.iter().zip(&mut running).zip(*scores).zip(&own_scores) {
+            let baseline_scores = match &baseline_outputs {
+                Some(outputs) => values(&score.score(outputs)?)?,
+                None => Vec::new(),
+            };
+            let batch = Batch {
+                differentiated,
+                baseline_scores,
+                differences: differences.as_deref(),
+                input_difference: input_difference.as_ref(),
+                first: span.start,
+            };
+            running.take(&batch, request.sensitivity, draws, values(own)?[0])?;
+        }
+    }
+    running.into_iter().zip(own_scores).map(|(running, score)| running.finish(score, &own_activations)).collect()
+}
+
+impl Running {
+    /// Adds a batch of draws, one after the other, up to the one at which the rule is satisfied.
+    fn take(
+        &mut self,
+        batch: &Batch<'_>,
+        sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
+        per_path: usize,
+        own_score: f64,
+    ) -> Result<()> {
+        if self.stopped {
+            return Ok(());
+        }
+        let traces = &batch.differentiated.traces;
+        let moved = |x: Tensor, layer: usize| -> Result<Tensor> {
+            Ok(match batch.differences {
+                Some(all) => (x * &all[layer])?,
+                None => x,
+            })
+        };
+        let mut attributed = Vec::new();
+        let mut sensitivities = Vec::new();
+        for (layer, trace) in traces.iter().enumerate() {
+            attributed.push(totals(&moved(trace.gradient.clone(), layer)?)?);
+            let own = sensitivity(trace)?.into_iter().map(|one| moved(one, layer)).collect::<Result<Vec<_>>>()?;
+            sensitivities.push(own);
+        }
+        let at_input = match (&batch.differentiated.input_gradient, batch.input_difference) {
+            (Some(gradient), Some(difference)) => Some((gradient * difference)?),
+            (gradient, _) => gradient.clone(),
+        };
+        if attributed.is_empty() {
+            attributed.extend(at_input.as_ref().map(totals).transpose()?);
+        }
+        let squares = match sensitivities.first().and_then(|all| all.first()).or(at_input.as_ref()) {
+            Some(first) => totals(&first.sqr()?)?,
+            None => Vec::new(),
+        };
+        let rows = batch.differentiated.scores.dim(0)?;
+        for row in 0..rows {
+            let sums = &mut self.paths[(batch.first + row) / per_path];
+            sums.draws += 1;
+            sums.layers.resize(traces.len(), Vec::new());
+            for (sums, sensitivities) in sums.layers.iter_mut().zip(&sensitivities) {
+                sums.resize(sensitivities.len(), None);
+                for (sum, sensitivity) in sums.iter_mut().zip(sensitivities) {
+                    add(sum, &sensitivity.narrow(0, row, 1)?)?;
+                }
+            }
+            if let Some(at_input) = &at_input {
+                add(&mut sums.input, &at_input.narrow(0, row, 1)?)?;
+            }
+            for (sum, attributed) in self.attributed.iter_mut().zip(&attributed) {
+                *sum += attributed[row];
+            }
+            self.squares += squares.get(row).unwrap_or(&0.0);
+            let gradient_sum = attributed.first().map_or(0.0, |attributed| attributed[row]);
+            let gap = batch.baseline_scores.get(row).map(|baseline| gradient_sum - (own_score - baseline));
+            self.baseline_score += batch.baseline_scores.get(row).unwrap_or(&0.0);
+            if self.monitor.record(gradient_sum, gap) {
+                self.stopped = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, score: Tensor, activations: &[Tensor]) -> Result<Expectation> {
+        let own_score = values(&score)?[0];
+        let squared_norm = self.squared_norm_of_mean()?;
+        let mut convergence = self.monitor.finish();
+        let drawn = convergence.draws as f64;
+        let variance = (self.squares - drawn * squared_norm) / (drawn - 1.0);
+        if drawn > 1.0 && squared_norm > 0.0 {
+            convergence.standard_error = Some((variance.max(0.0) / drawn / squared_norm).sqrt());
+        }
+        let completeness = self
+            .attributed
+            .iter()
+            .map(|attributed| {
+                let reached = convergence.delta.map(|_| Completeness {
+                    attributed: attributed / drawn,
+                    expected: own_score - self.baseline_score / drawn,
+                });
+                reached.into_iter().collect()
+            })
+            .collect();
+        // Paths that a stopping rule never reached have nothing to say.
+        let paths = self.paths.into_iter().filter(|path| path.draws > 0);
+        let paths = paths.map(|sums| mean(sums, activations)).collect::<Result<_>>()?;
+        Ok(Expectation { paths, score, convergence: Some(convergence), completeness })
+    }
+
+    /// Of the mean over all draws of the first layer's first sensitivity.
+    fn squared_norm_of_mean(&self) -> Result<f64> {
+        let mut total: Option<Tensor> = None;
+        let mut draws = 0;
+        for path in &self.paths {
+            draws += path.draws;
+            let first = path.layers.first().and_then(|all| all.first()).unwrap_or(&path.input);
+            if let Some(first) = first {
+                add(&mut total, first)?;
+            }
+        }
+        let Some(total) = total else { return Ok(0.0) };
+        Ok(totals(&total.sqr()?)?[0] / (draws as f64).powi(2))
+    }
+}
+
+fn mean(sums: Sums, activations: &[Tensor]) -> Result<PathExpectation> {
+    let share = 1.0 / sums.draws as f64;
+    let layers = sums
+        .layers
+        .into_iter()
+        .zip(activations)
+        .map(|(sums, activation)| {
+            let sensitivities = sums.into_iter().flatten().map(|sum| Ok((sum * share)?)).collect::<Result<_>>()?;
+            Ok(Estimate { activation: activation.clone(), sensitivities })
+        })
+        .collect::<Result<_>>()?;
+    let input = sums.input.map(|sum| sum * share).transpose()?;
+    Ok(PathExpectation { layers, input })
+}
+
+/// `d_s` for every draw of a span, per layer; none where the gradient is taken as it is.
+fn layer_differences(
+    request: &Request<'_>,
+    parameters: &EstimatorParameters,
+    references: &[Reference],
+    from: Option<&Tensor>,
+    own: &[Tensor],
+) -> Result<Option<Vec<Tensor>>> {
+    let Some(from) = from else { return Ok(None) };
+    match parameters.difference {
+        Difference::None => Ok(None),
+        Difference::Encoded => {
+            let difference = request.input.broadcast_sub(from)?;
+            Ok(Some(request.objective.activations(&difference, request.layers)?))
+        }
+        Difference::Activation => {
+            let pairs = request.layers.iter().zip(own);
+            let differences = pairs
+                .map(|(layer, own)| {
+                    let there = cat(references, |reference| reference.activations.get(layer))?;
+                    let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
+                    Ok(own.broadcast_sub(&there)?)
+                })
+                .collect::<Result<_>>()?;
+            Ok(Some(differences))
+        }
+    }
+}
+
+fn cat<'a>(references: &'a [Reference], pick: impl Fn(&'a Reference) -> Option<&'a Tensor>) -> Result<Option<Tensor>> {
+    let rows: Vec<&Tensor> = references.iter().filter_map(pick).collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Tensor::cat(&rows, 0)?))
+}
+
+fn add(sum: &mut Option<Tensor>, row: &Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => (sum + row)?,
+        // A copy: the row is a view that would keep the whole batch alive.
+        None => row.copy()?,
+    });
+    Ok(())
+}
+
+/// Sums over everything but the batch, in f64.
+pub(crate) fn totals(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.flatten_from(1)?.to_dtype(DType::F64)?.sum(1)?.to_vec1()?)
+}
+
+/// A vector `(N,)` in f64.
+pub(crate) fn values(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.to_dtype(DType::F64)?.to_vec1()?)
+}

@@ -1,0 +1,104 @@
+//! Rules that give each channel one weight.
+
+use crate::Estimate;
+use crate::rule::{divide_or_zero, places, sum_places, weigh};
+use candle_core::Tensor;
+use faithful_core::{Error, LayerTrace, Result};
+
+/// `w_k = 1/Z sum_ij S_k,ij`; map `ReLU(sum_k w_k A_k)`.
+pub(super) fn grad_cam(estimate: &Estimate) -> Result<Tensor> {
+    let gradient = estimate.gradient()?;
+    let weights = gradient.mean_keepdim(places(gradient)?)?;
+    Ok(weigh(&weights, &estimate.activation)?.relu()?)
+}
+
+/// `w_k = sum_ij S_k,ij`; map `sum_k w_k A_k`, signed. Behind a global average pool the sum of the gradient is the
+/// linear layer's own weight.
+pub(super) fn cam(estimate: &Estimate) -> Result<Tensor> {
+    weigh(&sum_places(estimate.gradient()?)?, &estimate.activation)
+}
+
+/// The gradient, which must be the same at all places: then a global average pool and one linear layer follow.
+pub(super) fn constant_gradient(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    let gradient = &trace.gradient;
+    let spread = gradient.broadcast_sub(&gradient.mean_keepdim(places(gradient)?)?)?.abs()?;
+    let all =
+        |x: &Tensor| -> Result<f64> { Ok(x.flatten_all()?.max(0)?.to_dtype(candle_core::DType::F64)?.to_scalar()?) };
+    if all(&spread)? > 1e-3 * all(&gradient.abs()?)? {
+        return Err(Error::Unsupported(vec![
+            "CAM needs a global average pool and one linear layer behind the target layer, but the gradient here \
+             differs from place to place; choose the last layer before the pool, or Grad-CAM, which is CAM's \
+             generalisation"
+                .into(),
+        ]));
+    }
+    Ok(vec![gradient.clone()])
+}
+
+/// `alpha_ij = g² / (2 g² + g³ sum_ab A_ab)`, 0 where the gradient is 0: Eq. 19 for a score behind an exponential.
+///
+/// Divided through by `g²`, so that small gradients do not underflow.
+pub(crate) fn alphas(trace: &LayerTrace) -> Result<Tensor> {
+    let gradient = &trace.gradient;
+    let active = gradient.ne(0f64)?.to_dtype(gradient.dtype())?;
+    let denominator = (gradient.broadcast_mul(&sum_places(&trace.activation)?)? + 2.0)?;
+    divide_or_zero(&active, &denominator)
+}
+
+/// `alpha_ij ReLU(g_ij)`: what a channel's weight sums.
+pub(super) fn grad_cam_plus_plus(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    Ok(vec![(alphas(trace)? * trace.gradient.relu()?)?])
+}
+
+/// `alpha_ij` alone, which the thesis puts in the gradient's place.
+pub(super) fn plus_plus_weights(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    Ok(vec![alphas(trace)?])
+}
+
+/// `w_k = sum_ij S_k,ij`; map `ReLU(sum_k w_k A_k)`.
+pub(super) fn summed(estimate: &Estimate) -> Result<Tensor> {
+    Ok(cam(estimate)?.relu()?)
+}
+
+/// The gradient and its second and third power.
+pub(crate) fn powers(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    let square = trace.gradient.sqr()?;
+    let cube = (&square * &trace.gradient)?;
+    Ok(vec![trace.gradient.clone(), square, cube])
+}
+
+/// `alpha = D1 / (2 D2 + D3 sum A)` from the averages of the powers; `w_k = sum_ij alpha ReLU(D1)`.
+///
+/// The numerator is the paper's first derivative, where Grad-CAM++ has the second.
+pub(super) fn smooth_grad_cam_plus_plus(estimate: &Estimate) -> Result<Tensor> {
+    let [first, second, third] = estimate.sensitivities.as_slice() else {
+        return Err(Error::parameter("sensitivities", "the gradient's first three powers are needed"));
+    };
+    grad_cam_plus_plus_of(first, second, third, first, &estimate.activation, 0.0)
+}
+
+/// Grad-CAM++ from given derivatives: `alpha = numerator / (2 second + third sum A + epsilon)`.
+pub(crate) fn grad_cam_plus_plus_of(
+    numerator: &Tensor,
+    second: &Tensor,
+    third: &Tensor,
+    first: &Tensor,
+    activation: &Tensor,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let denominator = (((second * 2.0)? + third.broadcast_mul(&sum_places(activation)?)?)? + epsilon)?;
+    let alpha = divide_or_zero(numerator, &denominator)?;
+    Ok(weigh(&sum_places(&(alpha * first.relu()?)?)?, activation)?.relu()?)
+}
+
+/// `w_k = sum_ij S_ij A_ij / sum_ij A_ij`, 0 for a channel whose activation sums to 0; map `ReLU(sum_k w_k A_k)`.
+pub(super) fn xgrad_cam(estimate: &Estimate) -> Result<Tensor> {
+    relative_activation(estimate, 0.0)
+}
+
+/// XGrad-CAM with `epsilon` added to the activation's sum.
+pub(crate) fn relative_activation(estimate: &Estimate, epsilon: f64) -> Result<Tensor> {
+    let product = sum_places(&(estimate.gradient()? * &estimate.activation)?)?;
+    let weights = divide_or_zero(&product, &(sum_places(&estimate.activation)? + epsilon)?)?;
+    Ok(weigh(&weights, &estimate.activation)?.relu()?)
+}

@@ -1,0 +1,23 @@
+//! Rules that weigh every element by itself.
+
+use crate::Estimate;
+use candle_core::Tensor;
+use faithful_core::Result;
+
+/// `ReLU(sum_k S_k A_k)`.
+///
+/// The paper leaves the sum signed and rectifies what it shows, as its peers do; so does this rule, which makes it
+/// equal Grad-CAM where the gradient is constant.
+pub(super) fn hires_cam(estimate: &Estimate) -> Result<Tensor> {
+    Ok((estimate.gradient()? * &estimate.activation)?.sum(1)?.relu()?)
+}
+
+/// `ReLU(sum_k ReLU(S_k) A_k)`.
+pub(super) fn layer_cam(estimate: &Estimate) -> Result<Tensor> {
+    Ok((estimate.gradient()?.relu()? * &estimate.activation)?.sum(1)?.relu()?)
+}
+
+/// `sum_k ReLU(S_k A_k)`.
+pub(super) fn element_wise(estimate: &Estimate) -> Result<Tensor> {
+    Ok((estimate.gradient()? * &estimate.activation)?.relu()?.sum(1)?)
+}
