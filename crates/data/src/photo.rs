@@ -1,0 +1,185 @@
+use crate::Picture;
+use faithful_core::{Error, Result};
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use std::io::Cursor;
+use std::path::Path;
+
+/// How a file becomes a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoding {
+    /// Photos with more pixels are refused before their pixels are read. The default, 150 million, takes at most about
+    /// 2 GiB while decoding (16-bit colour with transparency) and 450 MB afterwards.
+    pub pixels: u64,
+    /// What transparent pixels are laid on. The default is white, as viewers show them; Pillow's `convert("RGB")`
+    /// would show whatever colour lies hidden under the transparency.
+    pub background: [u8; 3],
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self { pixels: 150_000_000, background: [255; 3] }
+    }
+}
+
+/// Reads a JPEG, PNG, WebP, BMP, GIF or TIFF file as RGB, upright.
+///
+/// The content decides the format, not the file's name. The EXIF orientation is applied; grey is repeated, palettes
+/// and CMYK are converted, 16 bits are rounded to 8, transparency is laid on [`Decoding::background`], and of an
+/// animation the first frame counts. Colour profiles are ignored, as torchvision ignores them.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read; [`Error::Format`], which says what is wrong, where it is empty,
+/// truncated, damaged, no photo, or larger than [`Decoding::pixels`].
+pub fn read_photo(path: &Path, decoding: &Decoding) -> Result<Picture> {
+    let io = |source| Error::Io { path: path.display().to_string(), source };
+    let name = path.display().to_string();
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    // No format needs more than 16 bytes per pixel: a longer file is not worth its memory.
+    if length > decoding.pixels.saturating_mul(16).saturating_add(1 << 26) {
+        return Err(Error::format(
+            name,
+            format!("{length} bytes are too many for a photo of {} pixels", decoding.pixels),
+        ));
+    }
+    decode_photo(&name, &std::fs::read(path).map_err(io)?, decoding)
+}
+
+/// Decodes the bytes of a photo as [`read_photo`] does; `name` is what errors call it.
+///
+/// # Errors
+/// [`Error::Format`], as [`read_photo`].
+pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Picture> {
+    let wrong = |reason: String| Error::format(name, reason);
+    if bytes.is_empty() {
+        return Err(wrong("the file is empty (0 bytes)".into()));
+    }
+    let format = sniff(bytes).ok_or_else(|| wrong(format!("not a photo: {}", what_it_looks_like(bytes))))?;
+    let word = format!("{format:?}").to_uppercase();
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        // The decoder would fill the missing part with grey.
+        return Err(wrong(format!(
+            "truncated {word}: the file ends after {} bytes, before the picture does",
+            bytes.len()
+        )));
+    }
+    let undecodable = |error: image::ImageError| {
+        let text = error.to_string();
+        let cut = matches!(&error, image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
+            || ["unexpected end", "UnexpectedEof", "fill whole buffer", "EOF"].iter().any(|sign| text.contains(sign));
+        let state = if cut { "truncated" } else { "damaged or unusual" };
+        wrong(format!("{state} {word} ({} bytes): {text}", bytes.len()))
+    };
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(undecodable)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(wrong(format!("the {word} says that it is {width} x {height} pixels")));
+    }
+    if pixels > decoding.pixels {
+        let millions = |count: u64| count as f64 / 1e6;
+        return Err(wrong(format!(
+            "{width} x {height} pixels are {:.1} million, more than the limit of {:.1} million; scale the photo down or \
+             raise the limit",
+            millions(pixels),
+            millions(decoding.pixels)
+        )));
+    }
+    // Decoders keep one more copy and some tables.
+    let memory = decoder.total_bytes().saturating_mul(2).saturating_add(64 << 20);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(memory);
+    decoder.set_limits(limits).map_err(undecodable)?;
+    // A broken EXIF block is no reason to refuse the photo.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    decoded.apply_orientation(orientation);
+    Ok(flatten(decoded, decoding.background))
+}
+
+/// The formats that are built in, by the first bytes.
+fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
+    const READ: [ImageFormat; 6] =
+        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff];
+    image::guess_format(bytes).ok().filter(|format| READ.contains(format))
+}
+
+fn what_it_looks_like(bytes: &[u8]) -> String {
+    const READ: &str = "only JPEG, PNG, WebP, BMP, GIF and TIFF are read";
+    if let Ok(other) = image::guess_format(bytes) {
+        return format!("it is {other:?}; {READ}");
+    }
+    if bytes.get(4..8) == Some(b"ftyp") {
+        return format!("it looks like HEIC, AVIF or a video; {READ}");
+    }
+    let start = &bytes[..bytes.len().min(24)];
+    if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+        let text: String = start.iter().map(|&byte| if byte.is_ascii_graphic() { byte as char } else { ' ' }).collect();
+        return format!("it starts with the text `{}`; {READ}", text.trim());
+    }
+    format!("its first bytes are no format's; {READ}")
+}
+
+/// Whether the end-of-image marker comes after all segments and scans.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    let mut in_scan = false;
+    while at + 1 < bytes.len() {
+        // Inside a scan, 0xff 0x00 is a data byte and 0xd0 to 0xd7 restart the decoder.
+        match (bytes[at], bytes[at + 1]) {
+            (0xff, 0xd9) => return true,
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
+            (0xff, marker @ 0x02..=0xfe) => {
+                let Some(length) = bytes.get(at + 2..at + 4) else { return false };
+                in_scan = marker == 0xda;
+                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+            }
+            // Fill bytes before a marker, and data. Outside a scan data is damage: the decoder finds words for it.
+            _ if in_scan || bytes[at] == 0xff => at += 1,
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+fn flatten(decoded: DynamicImage, background: [u8; 3]) -> Picture {
+    let (height, width) = (decoded.height() as usize, decoded.width() as usize);
+    if !decoded.color().has_alpha() {
+        return Picture { height, width, pixels: decoded.into_rgb8().into_raw() };
+    }
+    let mut pixels = Vec::with_capacity(height * width * 3);
+    for pixel in decoded.into_rgba8().pixels() {
+        let [red, green, blue, alpha] = pixel.0;
+        let alpha = u32::from(alpha);
+        for (value, below) in [red, green, blue].into_iter().zip(background) {
+            pixels.push(((u32::from(value) * alpha + u32::from(below) * (255 - alpha) + 127) / 255) as u8);
+        }
+    }
+    Picture { height, width, pixels }
+}
+
+/// Writes a picture as PNG.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be written.
+pub fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
+    write_png(path, &picture.pixels, picture.height, picture.width, ExtendedColorType::Rgb8)
+}
+
+pub(crate) fn write_png(
+    path: &Path,
+    bytes: &[u8],
+    height: usize,
+    width: usize,
+    colour: ExtendedColorType,
+) -> Result<()> {
+    image::save_buffer_with_format(path, bytes, width as u32, height as u32, colour, ImageFormat::Png).map_err(
+        |error| {
+            let source = match error {
+                image::ImageError::IoError(source) => source,
+                other => std::io::Error::other(other),
+            };
+            Error::Io { path: path.display().to_string(), source }
+        },
+    )
+}

@@ -1,0 +1,29 @@
+/// An RGB picture in memory: rows from the top, three bytes per pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `height * width * 3` bytes: red, green, blue.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// A picture of one colour.
+    pub fn filled(height: usize, width: usize, colour: [u8; 3]) -> Self {
+        Self { height, width, pixels: colour.repeat(height * width) }
+    }
+
+    /// The colour at a row and a column inside the picture.
+    pub fn at(&self, row: usize, column: usize) -> [u8; 3] {
+        let start = (row * self.width + column) * 3;
+        [self.pixels[start], self.pixels[start + 1], self.pixels[start + 2]]
+    }
+
+    /// Sets the colour at a row and a column inside the picture.
+    pub(crate) fn set(&mut self, row: usize, column: usize, colour: [u8; 3]) {
+        let start = (row * self.width + column) * 3;
+        self.pixels[start..start + 3].copy_from_slice(&colour);
+    }
+}
