@@ -20,6 +20,7 @@ mod curve;
 mod localisation;
 mod masked;
 mod rank;
+mod registry;
 #[cfg(test)]
 mod testing;
 
@@ -29,3 +30,4 @@ pub use curve::{Area, Curves, Protocol, Steps, area_under, insertion_deletion};
 pub use localisation::{best_intersection_over_union, energy_inside, intersection_over_union, pointing_game};
 pub use masked::{Masked, Masking, mask_of, masked_scores};
 pub use rank::Rank;
+pub use registry::{Direction, METRICS, Measured, Metric, MetricInfo, measure};

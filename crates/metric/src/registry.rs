@@ -1,0 +1,326 @@
+use crate::{
+    Canvas, Curves, Masked, Masking, Protocol, best_intersection_over_union, complexity, energy_inside,
+    insertion_deletion, intersection_over_union, masked_scores, pointing_game, sparseness,
+};
+use candle_core::Tensor;
+use faithful_core::{Error, Objective, Result};
+
+/// Which way a metric points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// More is better.
+    Higher,
+    /// Less is better.
+    Lower,
+}
+
+/// What one knows of a metric without computing it: one line of the metric table.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricInfo {
+    /// The name by which it is asked for.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub summary: &'static str,
+    /// Authors, year, equation.
+    pub source: &'static str,
+    /// Which way is better.
+    pub direction: Direction,
+    /// The values it can take when scores are probabilities, in words.
+    pub range: &'static str,
+    /// Whether `NAME@P` asks for the mask of the highest P percent instead of the soft mask.
+    pub masked: bool,
+    /// Whether it needs the object's mask.
+    pub needs_mask: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Curve(fn(&Curves) -> f64),
+    Mask(fn(&Masked) -> f64),
+    Map(fn(&Tensor) -> Result<f64>),
+    Object(fn(&Tensor, &[bool]) -> Result<f64>),
+}
+
+const fn info(
+    name: &'static str,
+    summary: &'static str,
+    source: &'static str,
+    direction: Direction,
+    range: &'static str,
+    kind: Kind,
+) -> MetricInfo {
+    let masked = matches!(kind, Kind::Mask(_));
+    let needs_mask = matches!(kind, Kind::Object(_));
+    MetricInfo { name, summary, source, direction, range, masked, needs_mask, kind }
+}
+
+use Direction::{Higher, Lower};
+
+/// Every metric.
+pub const METRICS: &[MetricInfo] = &[
+    info(
+        "insertion",
+        "area under the score as the most important cells appear on a blurred canvas",
+        "Petsiuk, Das and Saenko 2018; thesis 5.1.3",
+        Higher,
+        "[0, 1]",
+        Kind::Curve(Curves::insertion_area),
+    ),
+    info(
+        "deletion",
+        "area under the score as the most important cells are removed",
+        "Petsiuk, Das and Saenko 2018; thesis 5.1.3",
+        Lower,
+        "[0, 1]",
+        Kind::Curve(Curves::deletion_area),
+    ),
+    info(
+        "ins-del",
+        "insertion minus deletion",
+        "Englebert et al. 2022; thesis 5.1.3",
+        Higher,
+        "[-1, 1]",
+        Kind::Curve(Curves::difference),
+    ),
+    info(
+        "drop",
+        "relative fall of the score when only the masked input is shown",
+        "Chattopadhay et al. 2018; thesis Eq. 63",
+        Lower,
+        "[0, 1]",
+        Kind::Mask(Masked::drop),
+    ),
+    info(
+        "increase",
+        "how often the score rises when only the masked input is shown",
+        "Chattopadhay et al. 2018; thesis Eq. 65",
+        Higher,
+        "[0, 1]",
+        Kind::Mask(Masked::increase),
+    ),
+    info(
+        "increase-sign",
+        "mean sign of the score's change when only the masked input is shown",
+        "thesis Eq. 64 as written",
+        Higher,
+        "[-1, 1]",
+        Kind::Mask(Masked::increase_sign),
+    ),
+    info(
+        "gain",
+        "relative rise of the score towards 1 when only the masked input is shown",
+        "Zhang et al. 2023",
+        Higher,
+        "[0, 1]",
+        Kind::Mask(Masked::gain),
+    ),
+    info(
+        "add",
+        "relative fall of the score when the masked input is removed",
+        "Jung and Oh 2021; thesis 5.1",
+        Higher,
+        "at most 1",
+        Kind::Mask(Masked::drop_in_deletion),
+    ),
+    info(
+        "sparseness",
+        "Gini index of the magnitudes",
+        "Chalasani et al. 2020",
+        Higher,
+        "[0, 1)",
+        Kind::Map(sparseness),
+    ),
+    info(
+        "complexity",
+        "entropy of the magnitudes' shares, in nats",
+        "Bhatt et al. 2020",
+        Lower,
+        "[0, ln(cells)]",
+        Kind::Map(complexity),
+    ),
+    info(
+        "energy",
+        "share of the positive map inside the object",
+        "Wang et al. 2020",
+        Higher,
+        "[0, 1]",
+        Kind::Object(energy_inside),
+    ),
+    info(
+        "pointing",
+        "whether a highest cell lies inside the object",
+        "Zhang et al. 2018",
+        Higher,
+        "[0, 1]",
+        Kind::Object(pointing_game),
+    ),
+    info(
+        "iou",
+        "intersection over union of the object and the map above half its range",
+        "Jaccard 1912",
+        Higher,
+        "[0, 1]",
+        Kind::Object(|map, mask| intersection_over_union(map, mask, 0.5)),
+    ),
+    info(
+        "iou-best",
+        "the best intersection over union at any threshold",
+        "Choe et al. 2020",
+        Higher,
+        "[0, 1]",
+        Kind::Object(|map, mask| Ok(best_intersection_over_union(map, mask)?.0)),
+    ),
+];
+
+/// One metric as it was asked for: `insertion`, `drop`, `drop@30`.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The metric.
+    pub info: &'static MetricInfo,
+    /// The mask, for metrics that have one.
+    pub masking: Masking,
+}
+
+impl Metric {
+    /// The metric called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions; [`Error::Parameter`] for a percentage outside `(0, 100]` or where
+    /// there is no mask.
+    pub fn parse(name: &str) -> Result<Self> {
+        let (base, percent) = name.split_once('@').map_or((name, None), |(base, percent)| (base, Some(percent)));
+        let info = METRICS.iter().find(|metric| metric.name == base);
+        let info = info.ok_or_else(|| Error::unknown("metric", base, METRICS.iter().map(|metric| metric.name)))?;
+        let masking = match percent {
+            None => Masking::Soft,
+            Some(_) if !info.masked => {
+                return Err(Error::parameter("metric", format!("`{base}` has no mask, so `{name}` has no meaning")));
+            }
+            Some(text) => match text.parse::<f64>() {
+                Ok(percent) if percent > 0.0 && percent <= 100.0 => Masking::Top(percent / 100.0),
+                _ => {
+                    return Err(Error::parameter("metric", format!("`{name}`: `{text}` is no percentage in (0, 100]")));
+                }
+            },
+        };
+        Ok(Self { info, masking })
+    }
+
+    /// Its name as it is asked for.
+    pub fn name(&self) -> String {
+        match self.masking {
+            Masking::Top(share) if self.info.masked => format!("{}@{}", self.info.name, share * 100.0),
+            _ => self.info.name.into(),
+        }
+    }
+}
+
+/// One metric's value for one map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The metric's name as it was asked for.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+    /// The curve under it, `(x, y)`, for `insertion` and `deletion`.
+    pub curve: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// Everything that is measured on one map, sharing passes: one insertion and deletion for all metrics that need it, one
+/// batch for all masks.
+///
+/// `objective` should score a probability. `object` is the mask of what should have been found, where it is known.
+///
+/// # Errors
+/// [`Error::Parameter`] where a metric needs the object's mask and there is none; otherwise as the single metrics.
+pub fn measure(
+    objective: &Objective,
+    input: &Tensor,
+    map: &Tensor,
+    object: Option<&[bool]>,
+    metrics: &[Metric],
+    protocol: &Protocol,
+) -> Result<Vec<Measured>> {
+    let curves = if metrics.iter().any(|metric| matches!(metric.info.kind, Kind::Curve(_))) {
+        Some(insertion_deletion(objective, input, map, protocol)?)
+    } else {
+        None
+    };
+    let mut maskings: Vec<Masking> = Vec::new();
+    for metric in metrics.iter().filter(|metric| metric.info.masked) {
+        if !maskings.contains(&metric.masking) {
+            maskings.push(metric.masking);
+        }
+    }
+    let masked =
+        if maskings.is_empty() { Vec::new() } else { masked_scores(objective, input, map, &maskings, &Canvas::Zero)? };
+    metrics
+        .iter()
+        .map(|metric| {
+            let name = metric.name();
+            let (value, curve) = match metric.info.kind {
+                Kind::Curve(area) => {
+                    let curves = curves.as_ref().expect("curves were measured for this kind");
+                    let points = match metric.info.name {
+                        "insertion" => Some(&curves.insertion),
+                        "deletion" => Some(&curves.deletion),
+                        _ => None,
+                    };
+                    (area(curves), points.map(|points| (curves.fractions.clone(), points.clone())))
+                }
+                Kind::Mask(value) => {
+                    let place = maskings.iter().position(|masking| *masking == metric.masking);
+                    (value(&masked[place.expect("every mask was measured")]), None)
+                }
+                Kind::Map(value) => (value(map)?, None),
+                Kind::Object(value) => {
+                    let object = object.ok_or_else(|| {
+                        Error::parameter(
+                            "metric",
+                            format!("`{name}` needs the object's mask, which this image has not"),
+                        )
+                    })?;
+                    (value(map, object)?, None)
+                }
+            };
+            Ok(Measured { name, value, curve })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Sum;
+    use candle_core::Device;
+    use faithful_core::Target;
+
+    #[test]
+    fn names_round_trip_and_mistakes_get_suggestions() {
+        for name in ["insertion", "drop", "drop@30", "add@12.5", "iou-best"] {
+            assert_eq!(Metric::parse(name).unwrap().name(), name);
+        }
+        let error = Metric::parse("insertoin").unwrap_err().to_string();
+        assert!(error.contains("`insertion`"), "{error}");
+        for wrong in ["drop@0", "drop@101", "drop@x", "deletion@30"] {
+            assert!(Metric::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_metric_can_be_measured_and_passes_are_shared() {
+        let input = Tensor::new(&[[[[4f32, 3.0], [2.0, 1.0]]]], &Device::Cpu).unwrap();
+        let map = input.squeeze(0).unwrap().squeeze(0).unwrap();
+        let network = Sum::default();
+        let objective = Objective::new(&network, &Target::Output(0));
+        let metrics: Vec<Metric> = METRICS.iter().map(|info| Metric::parse(info.name).unwrap()).collect();
+        let object = [true, false, false, false];
+        let all = measure(&objective, &input, &map, Some(&object), &metrics, &Protocol::thesis()).unwrap();
+        assert_eq!(all.len(), METRICS.len());
+        assert!(all.iter().all(|measured| measured.value.is_finite()));
+        assert_eq!(network.rows(), 9 + 3, "one insertion and deletion, one soft mask");
+        let error = measure(&objective, &input, &map, None, &metrics, &Protocol::thesis()).unwrap_err();
+        assert!(error.to_string().contains("mask"), "{error}");
+    }
+}
