@@ -5,7 +5,7 @@ use crate::{Error, Result};
 pub enum Resampling {
     /// The nearest pixel.
     Nearest,
-    /// The triangle filter: what torchvision's ImageNet models were measured with.
+    /// The triangle filter: what torchvision's `ImageNet` models were measured with.
     #[default]
     Bilinear,
     /// The cubic filter with `a = -0.5`.
@@ -55,7 +55,7 @@ pub struct Preprocessing {
 }
 
 impl Default for Preprocessing {
-    /// What torchvision's ImageNet classifiers expect: shorter side 256, centre 224 x 224, bilinear, ImageNet's
+    /// What torchvision's `ImageNet` classifiers expect: shorter side 256, centre 224 x 224, bilinear, `ImageNet`'s
     /// mean and standard deviation.
     fn default() -> Self {
         Self {

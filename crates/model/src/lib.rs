@@ -1,12 +1,25 @@
 //! Networks as data: a [`Graph`] of named nodes with weights, read from ONNX or built from an architecture.
 
+mod architecture;
 mod builder;
 mod convert;
 mod execute;
 mod graph;
+mod home;
 mod kind;
+mod labels;
+mod load;
 mod network;
 mod shape;
+mod shipped;
+mod side_file;
+mod source;
+mod weights;
 
+pub use architecture::{ARCHITECTURES, Architecture, architecture, portable_uniform};
 pub use builder::GraphBuilder;
 pub use graph::{Dim, Graph, Node, NodeId, Op, ResizeTo};
+pub use home::faithful_home;
+pub use labels::Labels;
+pub use load::Model;
+pub use source::{KnownModel, Loading, ModelSource, Place, known_models};

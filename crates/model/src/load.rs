@@ -1,0 +1,120 @@
+use crate::shipped::{SHIPPED, Shipped};
+use crate::side_file::SideFile;
+use crate::source::{Loading, ModelSource, find_pulled};
+use crate::{Architecture, Graph, Labels, architecture};
+use faithful_core::{Error, LayerId, Network, Preprocessing, Result};
+use std::fs::File;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+/// A network with everything that is known about it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// How it is called: `vgg16`, or the file's name without its ending.
+    pub name: String,
+    /// The network.
+    pub graph: Graph,
+    /// What its outputs are called.
+    pub labels: Labels,
+    /// What a photo goes through; `None` for a network whose input is no photo.
+    pub preprocessing: Option<Preprocessing>,
+    /// The layer whose output class activation maps are drawn from, unless another is asked for; `None` for a network
+    /// without spatial layers.
+    pub target: Option<LayerId>,
+    /// The file it was read from; `None` where it is part of this program.
+    pub file: Option<PathBuf>,
+}
+
+impl Model {
+    /// What a photo goes through.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a network that takes no photos.
+    pub fn photo_preprocessing(&self) -> Result<&Preprocessing> {
+        self.preprocessing.as_ref().ok_or_else(|| {
+            let shape = self.graph.nominal_input();
+            Error::parameter("model", format!("`{}` takes no photos: its input has the shape {shape:?}", self.name))
+        })
+    }
+
+    /// The model that is used where none is asked for.
+    pub fn default_source() -> Option<ModelSource> {
+        SHIPPED.first().map(|shipped| ModelSource::Named(shipped.name.into()))
+    }
+
+    /// Loads what `source` names. The labels and the preprocessing come from the JSON beside the file, where there is
+    /// one: `input_size`, `resize`, `crop`, `interpolation`, `mean`, `std`, `labels`, `synsets`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for files that cannot be read, [`Error::Format`] for what is wrong with their content,
+    /// [`Error::NotFinite`] for weights that are no numbers, [`Error::Unsupported`] for operations that are not
+    /// implemented, [`Error::UnknownName`] and [`Error::Parameter`] for names that are not there.
+    pub fn load(source: &ModelSource, loading: &Loading) -> Result<Self> {
+        match source {
+            ModelSource::Weights { architecture, path } => {
+                Self::from_weights(architecture.name, architecture, path, loading)
+            }
+            ModelSource::Onnx(path) => Self::from_onnx(path, loading),
+            ModelSource::Named(name) => {
+                if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) {
+                    return Self::from_shipped(shipped, loading);
+                }
+                let path = find_pulled(loading.home.as_deref(), name)?;
+                if path.extension().is_some_and(|extension| extension == "onnx") {
+                    return Self::from_onnx(&path, loading);
+                }
+                Self::from_weights(name, architecture(name)?, &path, loading)
+            }
+        }
+    }
+
+    fn from_shipped(shipped: &Shipped, loading: &Loading) -> Result<Self> {
+        let architecture = architecture(shipped.architecture)?;
+        let side = SideFile::parse(shipped.name, shipped.side.as_bytes())?;
+        let size = side.input_size().unwrap_or(architecture.preprocessing().input_size);
+        let graph = architecture.load(shipped.name, Cursor::new(shipped.weights), size, &loading.device)?;
+        Self::known(shipped.name, architecture, graph, side, None)
+    }
+
+    fn from_weights(name: &str, architecture: &Architecture, path: &Path, loading: &Loading) -> Result<Self> {
+        let what = path.display().to_string();
+        let file = File::open(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+        let side = SideFile::beside(path)?;
+        let size = side.input_size().unwrap_or(architecture.preprocessing().input_size);
+        let graph = architecture.load(&what, file, size, &loading.device)?;
+        Self::known(name, architecture, graph, side, Some(path.into()))
+    }
+
+    fn known(
+        name: &str,
+        architecture: &Architecture,
+        graph: Graph,
+        side: SideFile,
+        file: Option<PathBuf>,
+    ) -> Result<Self> {
+        let target = Some(graph.layer(architecture.target)?);
+        Self::complete(name, graph, side, target, file)
+    }
+
+    fn complete(
+        name: &str,
+        graph: Graph,
+        side: SideFile,
+        target: Option<LayerId>,
+        file: Option<PathBuf>,
+    ) -> Result<Self> {
+        let what = file.as_ref().map_or_else(|| name.into(), |file| file.with_extension("json").display().to_string());
+        let preprocessing = match *graph.nominal_input() {
+            [channels @ (1 | 3), height, width] => Some(side.preprocessing(&what, [channels, height, width])?),
+            _ => None,
+        };
+        let outputs = graph.layers()[graph.output().0].shape.last().copied().unwrap_or(1);
+        let labels =
+            Labels::new(outputs, side.labels, side.synsets).map_err(|error| Error::format(what, error.to_string()))?;
+        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file })
+    }
+
+    fn from_onnx(path: &Path, _loading: &Loading) -> Result<Self> {
+        Err(Error::Unsupported(vec![format!("{}: ONNX files", path.display())]))
+    }
+}
