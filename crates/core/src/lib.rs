@@ -6,6 +6,7 @@
 //! function of an objective. `faithful-model` has networks as data, but any candle model becomes a [`Network`] in
 //! about twenty lines; see the trait.
 
+mod adapter;
 mod convergence;
 mod error;
 mod method;
@@ -15,6 +16,7 @@ mod preprocessing;
 mod random;
 mod score;
 
+pub use adapter::{AtLayer, UpToLayer};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use error::{Error, Result, suggest};
 pub use method::{Family, MethodInfo, Resolution};

@@ -114,7 +114,7 @@ pub trait Network: Send + Sync {
     ///
     /// Networks with a faster way than [`forward`](Network::forward) override it.
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
-        let mut probe = Keep { layers, kept: vec![None; layers.len()] };
+        let mut probe = Keep::new(layers);
         let output = self.forward(&input.detach(), &mut probe)?.detach();
         Ok((output, probe.finish(self)?))
     }
@@ -199,13 +199,17 @@ fn unvisited<N: Network + ?Sized>(network: &N, layer: LayerId) -> Error {
     Error::UnknownLayer { name, suggestions: Vec::new() }
 }
 
-struct Keep<'a> {
+pub(crate) struct Keep<'a> {
     layers: &'a [LayerId],
     kept: Vec<Option<Tensor>>,
 }
 
-impl Keep<'_> {
-    fn finish<N: Network + ?Sized>(self, network: &N) -> Result<Vec<Tensor>> {
+impl<'a> Keep<'a> {
+    pub(crate) fn new(layers: &'a [LayerId]) -> Self {
+        Self { layers, kept: vec![None; layers.len()] }
+    }
+
+    pub(crate) fn finish<N: Network + ?Sized>(self, network: &N) -> Result<Vec<Tensor>> {
         let pairs = self.layers.iter().zip(self.kept);
         pairs.map(|(layer, kept)| kept.ok_or_else(|| unvisited(network, *layer))).collect()
     }
