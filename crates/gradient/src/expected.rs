@@ -1,0 +1,172 @@
+use crate::Attribution;
+use crate::path::{Integration, Straight, path_attribution};
+use crate::sampled::{Drawn, sample, scores, single};
+use candle_core::{DType, Tensor};
+use faithful_baseline::{AlphaSampler, BaselineSampler, Origin};
+use faithful_core::{Monitor, Objective, Result, Stop, Stream};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+/// The parameters of [`expected_gradients`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpectedGradients {
+    /// How many pairs of a baseline and a factor at most.
+    pub draws: NonZeroUsize,
+    /// Where between baseline and input the gradients are taken.
+    pub alphas: AlphaSampler,
+    /// When to stop earlier.
+    pub stop: Stop,
+    /// Whether the completeness gap is computed and reported, which costs one forward pass per different baseline.
+    /// [`Stop::Delta`] computes it in any case.
+    pub completeness: bool,
+}
+
+impl Default for ExpectedGradients {
+    /// 200 draws, as the authors advise for explanations; uniform factors; the gap is reported.
+    fn default() -> Self {
+        Self {
+            draws: const { NonZeroUsize::new(200).unwrap() },
+            alphas: AlphaSampler::Uniform,
+            stop: Stop::Draws,
+            completeness: true,
+        }
+    }
+}
+
+/// Expected gradients: `E[(x - x') * dS/dx (x' + a (x - x'))]` over baselines `x'` and factors `a` (Erion et al. 2021;
+/// thesis, Eq. 38 and 42-43).
+///
+/// With [`Gaussian`](faithful_baseline::Gaussian) baselines it is the thesis's Eq. 39, except for a sign: there the
+/// noise `e` stands where Eq. 38 has `x - x' = -e`, and only Eq. 38 is complete.
+///
+/// `input` is one `(1, …)`; the map has its shape, is signed and sums to `S(x) - E[S(x')]` but for sampling error.
+/// The standard error treats draws as independent: for stratified factors and shuffled baselines it is an upper bound.
+pub fn expected_gradients(
+    objective: &Objective,
+    input: &Tensor,
+    baselines: &dyn BaselineSampler,
+    stream: &Stream,
+    parameters: &ExpectedGradients,
+) -> Result<Attribution> {
+    single(input)?;
+    let complete = parameters.completeness || matches!(parameters.stop, Stop::Delta(_));
+    let mut differences = if complete { Some(Differences::new(objective, input)?) } else { None };
+    let total = parameters.draws.get();
+    let moments = sample(objective, input, parameters.draws, parameters.stop, &mut |draws| {
+        let drawn = baselines.sample(input, stream, draws.clone())?;
+        let alphas = parameters.alphas.alphas(stream, draws.clone(), total);
+        let factors = input.broadcast_sub(&drawn)?;
+        let points = (&drawn + factors.broadcast_mul(&column(alphas, input)?)?)?;
+        let totals = match &mut differences {
+            Some(differences) => Some(differences.of(&drawn, &baselines.origins(stream, draws))?),
+            None => None,
+        };
+        Ok(Drawn { points, factors: Some(factors), totals })
+    })?;
+    moments.into_mean()
+}
+
+/// Numbers as a column `(n, 1, …)` of the input's rank, type and device.
+pub(crate) fn column(values: Vec<f64>, input: &Tensor) -> Result<Tensor> {
+    let mut shape = vec![1; input.rank()];
+    shape[0] = values.len();
+    Ok(Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?
+        .to_dtype(input.dtype())?
+        .to_device(input.device())?)
+}
+
+/// `S(x) - S(x')`, each different baseline evaluated once.
+struct Differences<'a> {
+    objective: Objective<'a>,
+    score: f64,
+    known: HashMap<Origin, f64>,
+}
+
+impl<'a> Differences<'a> {
+    fn new(objective: &Objective<'a>, input: &Tensor) -> Result<Self> {
+        Ok(Self { objective: *objective, score: scores(objective, input)?[0], known: HashMap::new() })
+    }
+
+    fn of(&mut self, baselines: &Tensor, origins: &[Origin]) -> Result<Vec<f64>> {
+        let mut fresh = Vec::new();
+        for (row, origin) in origins.iter().enumerate() {
+            let repeated = origins[..row].contains(origin) || self.known.contains_key(origin);
+            if *origin == Origin::Draw || !repeated {
+                fresh.push(row);
+            }
+        }
+        let mut values: HashMap<usize, f64> = HashMap::new();
+        if !fresh.is_empty() {
+            let index = Tensor::new(fresh.iter().map(|row| *row as u32).collect::<Vec<_>>(), baselines.device())?;
+            let fresh_scores = scores(&self.objective, &baselines.index_select(&index, 0)?)?;
+            for (row, score) in fresh.into_iter().zip(fresh_scores) {
+                if origins[row] == Origin::Draw {
+                    values.insert(row, score);
+                } else {
+                    self.known.insert(origins[row], score);
+                }
+            }
+        }
+        let score_of =
+            |(row, origin): (usize, &Origin)| values.get(&row).copied().unwrap_or_else(|| self.known[origin]);
+        Ok(origins.iter().enumerate().map(|pair| self.score - score_of(pair)).collect())
+    }
+}
+
+/// The parameters of [`distribution_attribution`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distribution {
+    /// How many baselines at most.
+    pub draws: NonZeroUsize,
+    /// How the path from each baseline is integrated.
+    pub integration: Integration,
+    /// When to stop earlier; what is watched per draw is a whole path's result.
+    pub stop: Stop,
+}
+
+impl Default for Distribution {
+    /// 20 baselines with 16 steps each.
+    fn default() -> Self {
+        let steps = const { NonZeroUsize::new(16).unwrap() };
+        let integration = Integration { steps, ..Integration::default() };
+        Self { draws: const { NonZeroUsize::new(20).unwrap() }, integration, stop: Stop::Draws }
+    }
+}
+
+/// Attribution against a distribution of baselines: the mean of integrated gradients over baselines, both integrals of
+/// Eq. 36-37 (thesis 4.2.1).
+///
+/// Expected gradients has the same limit with one gradient per baseline. Here every baseline's path is integrated, so
+/// that what varies between draws is the baselines alone: the standard error is that of choosing them.
+///
+/// `input` is one `(1, …)`; the map has its shape and sums to `S(x) - mean S(x')` up to the quadrature's error.
+pub fn distribution_attribution(
+    objective: &Objective,
+    input: &Tensor,
+    baselines: &dyn BaselineSampler,
+    stream: &Stream,
+    parameters: &Distribution,
+) -> Result<Attribution> {
+    single(input)?;
+    let mut monitor = Monitor::new(parameters.stop)?;
+    let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
+    let (mut sum, mut square_sum, mut count) = (zero.clone(), zero, 0usize);
+    for draw in 0..parameters.draws.get() {
+        let baseline = baselines.sample(input, stream, Range { start: draw, end: draw + 1 })?;
+        let path = Straight::new(&baseline, input)?;
+        let one = path_attribution(objective, &path, &parameters.integration)?;
+        let map = one.map.to_dtype(DType::F64)?;
+        let gap = one.convergence.and_then(|convergence| convergence.delta);
+        sum = (sum + &map)?;
+        square_sum = (square_sum + map.sqr()?)?;
+        count += 1;
+        if monitor.record(map.sum_all()?.to_scalar()?, gap) {
+            break;
+        }
+    }
+    let mean = (&sum / count as f64)?;
+    let variance = ((square_sum / count as f64)? - mean.sqr()?)?.maximum(0.0)?;
+    let error = if count < 2 { None } else { Some((variance / (count - 1) as f64)?.sqrt()?.to_dtype(input.dtype())?) };
+    Attribution::sampled(mean.to_dtype(input.dtype())?, error, monitor.finish())
+}

@@ -1,0 +1,131 @@
+use crate::Attribution;
+use candle_core::{DType, Tensor};
+use faithful_core::{Error, Monitor, Objective, Result, Stop};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+/// Some draws of a sampled attribution.
+pub(crate) struct Drawn {
+    /// Where the gradient is taken: `(n, …)`.
+    pub(crate) points: Tensor,
+    /// What the gradient is multiplied with, of the same shape; nothing for 1.
+    pub(crate) factors: Option<Tensor>,
+    /// The scores that each draw's attribution should sum to, for completeness.
+    pub(crate) totals: Option<Vec<f64>>,
+}
+
+/// The first two moments of a sampled attribution.
+pub(crate) struct Moments {
+    sum: Tensor,
+    square_sum: Tensor,
+    monitor: Monitor,
+    count: usize,
+    dtype: DType,
+}
+
+impl Moments {
+    /// The mean over draws, of the input's type.
+    pub(crate) fn mean(&self) -> Result<Tensor> {
+        Ok((&self.sum / self.count as f64)?.to_dtype(self.dtype)?)
+    }
+
+    /// The mean of squares over draws.
+    pub(crate) fn mean_square(&self) -> Result<Tensor> {
+        Ok((&self.square_sum / self.count as f64)?.to_dtype(self.dtype)?)
+    }
+
+    fn wide_variance(&self) -> Result<Tensor> {
+        let mean = (&self.sum / self.count as f64)?;
+        let square = (&self.square_sum / self.count as f64)?;
+        // Rounding can leave a constant's variance a little below zero.
+        Ok((square - mean.sqr()?)?.maximum(0.0)?)
+    }
+
+    /// The variance over draws (divided by their number).
+    pub(crate) fn variance(&self) -> Result<Tensor> {
+        Ok(self.wide_variance()?.to_dtype(self.dtype)?)
+    }
+
+    /// The standard error of the mean, from two draws on.
+    pub(crate) fn standard_error(&self) -> Result<Option<Tensor>> {
+        if self.count < 2 {
+            return Ok(None);
+        }
+        let error = (self.wide_variance()? / (self.count - 1) as f64)?.sqrt()?;
+        Ok(Some(error.to_dtype(self.dtype)?))
+    }
+
+    /// The attribution that is the mean over draws, with its error and convergence.
+    pub(crate) fn into_mean(self) -> Result<Attribution> {
+        Attribution::sampled(self.mean()?, self.standard_error()?, self.monitor.finish())
+    }
+
+    /// The attribution that is another statistic of the draws.
+    pub(crate) fn into_statistic(self, map: Tensor) -> Result<Attribution> {
+        Attribution::sampled(map, None, self.monitor.finish())
+    }
+}
+
+/// Takes up to `draws` gradients at the points that `draw` gives, one batch at a time, until `stop` is satisfied.
+///
+/// Draws are added one by one in f64: a stop in the middle of a batch, or another batch size, changes no result.
+pub(crate) fn sample(
+    objective: &Objective,
+    input: &Tensor,
+    draws: NonZeroUsize,
+    stop: Stop,
+    draw: &mut dyn FnMut(Range<usize>) -> Result<Drawn>,
+) -> Result<Moments> {
+    let mut monitor = Monitor::new(stop)?;
+    let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
+    let (mut sum, mut square_sum, mut count) = (zero.clone(), zero, 0);
+    'draws: for start in (0..draws.get()).step_by(objective.batch().get()) {
+        let Drawn { points, factors, totals } = draw(start..(start + objective.batch().get()).min(draws.get()))?;
+        let gradients = objective.input_gradient(&points)?.to_dtype(DType::F64)?;
+        let gradient_sums = row_sums(&gradients)?;
+        let terms = match &factors {
+            Some(factors) => (&gradients * factors.to_dtype(DType::F64)?)?,
+            None => gradients,
+        };
+        let term_sums = row_sums(&terms)?;
+        for (row, (gradient_sum, term_sum)) in gradient_sums.into_iter().zip(term_sums).enumerate() {
+            if !gradient_sum.is_finite() {
+                return Err(Error::NotFinite {
+                    what: "the gradient".into(),
+                    place: Some(format!("draw {}", start + row)),
+                });
+            }
+            let term = terms.narrow(0, row, 1)?;
+            sum = (sum + &term)?;
+            square_sum = (square_sum + term.sqr()?)?;
+            count += 1;
+            if monitor.record(gradient_sum, totals.as_ref().map(|totals| term_sum - totals[row])) {
+                break 'draws;
+            }
+        }
+    }
+    Ok(Moments { sum, square_sum, monitor, count, dtype: input.dtype() })
+}
+
+fn row_sums(rows: &Tensor) -> Result<Vec<f64>> {
+    Ok(rows.flatten_from(1)?.sum(1)?.to_vec1()?)
+}
+
+/// The scores `(n,)` as f64, with a word where they are not finite.
+pub(crate) fn scores(objective: &Objective, inputs: &Tensor) -> Result<Vec<f64>> {
+    let scores: Vec<f64> = objective.scores(inputs)?.to_dtype(DType::F64)?.to_vec1()?;
+    if scores.iter().all(|score| score.is_finite()) {
+        Ok(scores)
+    } else {
+        Err(Error::NotFinite { what: "the score".into(), place: None })
+    }
+}
+
+/// Fails unless `input` is a single one `(1, …)`.
+pub(crate) fn single(input: &Tensor) -> Result<()> {
+    if input.rank() >= 2 && input.dims()[0] == 1 {
+        Ok(())
+    } else {
+        Err(Error::shape("the input that is explained", "one input (1, …)", input.dims()))
+    }
+}
