@@ -5,15 +5,24 @@
 //! weights are frozen, unless training tracks them.
 
 mod activation;
+mod composed;
+mod composed_pointwise;
 mod convolution;
 mod elementwise;
+mod function;
+mod im2col;
 mod linear;
 mod normalization;
+mod pointwise;
 mod pooling;
+mod product;
 mod recurrent;
 mod reduction;
 mod resampling;
+mod separable;
 mod shaping;
+#[cfg(test)]
+mod tests;
 
 pub use activation::{Activation, BackwardRule, activate, log_softmax, softmax};
 pub use convolution::{Conv, conv_transpose2d, conv1d, conv2d};

@@ -1,4 +1,5 @@
-use candle_core::{Result, Tensor};
+use crate::separable::{self, LinearMap};
+use candle_core::{Result, Tensor, bail};
 
 /// Which value an output pixel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,12 +41,145 @@ impl Default for Resize {
 }
 
 /// Resizes `(N, C, H, W)` to `size` `[height, width]`; no antialiasing.
-pub fn resize2d(_x: &Tensor, _size: [usize; 2], _rules: &Resize) -> Result<Tensor> {
-    todo!()
+///
+/// `PyTorch`'s `interpolate` is [`Interpolation::Linear`] or [`Interpolation::Cubic`] with
+/// [`CoordinateRule::HalfPixel`], and [`Interpolation::NearestFloor`] with [`CoordinateRule::Asymmetric`]; beyond the
+/// edge the edge is repeated.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use faithful_tensor::{Resize, resize2d};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[[[0f32, 4.]]]], &Device::Cpu)?;
+/// let y = resize2d(&x, [1, 4], &Resize::default())?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [0., 1., 3., 4.]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Where `x` is not `(N, C, H, W)` with pixels or `size` is zero.
+pub fn resize2d(x: &Tensor, size: [usize; 2], rules: &Resize) -> Result<Tensor> {
+    let &[_, _, h, w] = x.dims() else { bail!("resize2d: expected x (N, C, H, W), got {:?}", x.dims()) };
+    if h == 0 || w == 0 || size.contains(&0) {
+        bail!("resize2d: cannot resize {h}x{w} pixels to {}x{}", size[0], size[1]);
+    }
+    separable::apply("resize2d", x, resize_map(h, size[0], rules), resize_map(w, size[1], rules))
+}
+
+fn resize_map(inputs: usize, outputs: usize, rules: &Resize) -> LinearMap {
+    let scale = inputs as f64 / outputs as f64;
+    let taps = (0..outputs).map(|output| {
+        let at = match rules.coordinates {
+            CoordinateRule::HalfPixel => (output as f64 + 0.5) * scale - 0.5,
+            CoordinateRule::AlignCorners if outputs == 1 => 0.,
+            CoordinateRule::AlignCorners => output as f64 * (inputs - 1) as f64 / (outputs - 1) as f64,
+            CoordinateRule::Asymmetric => output as f64 * scale,
+        };
+        interpolate(at, inputs, rules.interpolation)
+    });
+    LinearMap { inputs, taps: taps.collect() }
+}
+
+fn interpolate(at: f64, inputs: usize, interpolation: Interpolation) -> Vec<(usize, f64)> {
+    let inside = |place: f64| place.clamp(0., (inputs - 1) as f64) as usize;
+    match interpolation {
+        Interpolation::Nearest => vec![(inside((at - 0.5).ceil()), 1.)],
+        // A quotient such as 3 * (2 / 3) that falls just short of a whole number still means that pixel.
+        Interpolation::NearestFloor => vec![(inside((at + 1e-9).floor()), 1.)],
+        Interpolation::Linear => {
+            let at = at.clamp(0., (inputs - 1) as f64);
+            let (below, part) = (at.floor(), at - at.floor());
+            merge([(inside(below), 1. - part), (inside(below + 1.), part)])
+        }
+        Interpolation::Cubic => {
+            let below = at.floor();
+            let tap = |offset: f64| (inside(below + offset), cubic(at - below - offset));
+            merge([tap(-1.), tap(0.), tap(1.), tap(2.)])
+        }
+    }
+}
+
+/// The taps with those on the same pixel added up and those of no weight left out.
+fn merge<const N: usize>(taps: [(usize, f64); N]) -> Vec<(usize, f64)> {
+    let mut merged: Vec<(usize, f64)> = Vec::with_capacity(N);
+    for (place, weight) in taps {
+        match merged.last_mut() {
+            Some(last) if last.0 == place => last.1 += weight,
+            _ => merged.push((place, weight)),
+        }
+    }
+    merged.retain(|tap| tap.1 != 0.);
+    merged
+}
+
+/// The cubic convolution kernel (Keys 1981) with `a = -0.75`.
+fn cubic(distance: f64) -> f64 {
+    const A: f64 = -0.75;
+    let d = distance.abs();
+    if d <= 1. {
+        ((A + 2.) * d - (A + 3.)) * d * d + 1.
+    } else if d < 2. {
+        ((A * d - 5. * A) * d + 8. * A) * d - 4. * A
+    } else {
+        0.
+    }
 }
 
 /// Blurs `(N, C, H, W)` with a Gaussian of `kernel` `[height, width]` taps (odd) and `sigma`, with the edge reflected
 /// (without repeating it), as torchvision's `gaussian_blur`.
-pub fn gaussian_blur2d(_x: &Tensor, _kernel: [usize; 2], _sigma: [f64; 2]) -> Result<Tensor> {
-    todo!()
+///
+/// The weights are `exp(-d^2 / (2 sigma^2))`, scaled to sum 1.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use faithful_tensor::gaussian_blur2d;
+/// # fn main() -> candle_core::Result<()> {
+/// let flat = Tensor::full(3f64, (1, 1, 6, 6), &Device::Cpu)?;
+/// let blurred = gaussian_blur2d(&flat, [11, 11], [5., 5.])?;
+/// assert!((blurred.max_all()?.to_scalar::<f64>()? - 3.).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Where a kernel is even or reaches as far as the image is large, or a sigma is not positive.
+pub fn gaussian_blur2d(x: &Tensor, kernel: [usize; 2], sigma: [f64; 2]) -> Result<Tensor> {
+    let &[_, _, h, w] = x.dims() else { bail!("gaussian_blur2d: expected x (N, C, H, W), got {:?}", x.dims()) };
+    separable::apply("gaussian_blur2d", x, blur_map(h, kernel[0], sigma[0])?, blur_map(w, kernel[1], sigma[1])?)
+}
+
+fn blur_map(size: usize, kernel: usize, sigma: f64) -> Result<LinearMap> {
+    let reach = kernel / 2;
+    if kernel % 2 == 0 || !(sigma > 0. && sigma.is_finite()) {
+        bail!("gaussian_blur2d: the kernel must be odd and sigma positive, got {kernel} taps with sigma {sigma}");
+    }
+    // The doc example blurs 6 pixels with 11 taps: a reach of 5 still finds a pixel to reflect to.
+    if reach >= size {
+        bail!("gaussian_blur2d: a kernel of {kernel} taps reflects beyond an image of {size} pixels");
+    }
+    let weight = |tap: usize| (-0.5 * ((tap as f64 - reach as f64) / sigma).powi(2)).exp();
+    let sum: f64 = (0..kernel).map(weight).sum();
+    let taps = (0..size).map(|output| {
+        let mut taps: Vec<(usize, f64)> = (0..kernel)
+            .map(|tap| (reflect((output + tap) as isize - reach as isize, size), weight(tap) / sum))
+            .collect();
+        taps.sort_by_key(|tap| tap.0);
+        let mut merged: Vec<(usize, f64)> = Vec::new();
+        for (place, weight) in taps {
+            match merged.last_mut() {
+                Some(last) if last.0 == place => last.1 += weight,
+                _ => merged.push((place, weight)),
+            }
+        }
+        merged
+    });
+    Ok(LinearMap { inputs: size, taps: taps.collect() })
+}
+
+/// Where `place` lies once the interior is mirrored at both edges, without repeating them.
+pub(crate) fn reflect(place: isize, size: usize) -> usize {
+    let last = size as isize - 1;
+    let place = place.abs();
+    (if place > last { 2 * last - place } else { place }) as usize
 }

@@ -1,0 +1,114 @@
+//! Linear maps that act on rows and columns independently: means over windows, resizing, blurring.
+
+use crate::composed;
+use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// One axis: which inputs, with which weights, each output is the sum of.
+#[derive(Clone, Debug)]
+pub(crate) struct LinearMap {
+    pub(crate) inputs: usize,
+    pub(crate) taps: Vec<Vec<(usize, f64)>>,
+}
+
+impl LinearMap {
+    pub(crate) fn outputs(&self) -> usize {
+        self.taps.len()
+    }
+
+    fn transposed(&self) -> Self {
+        let mut taps = vec![Vec::new(); self.inputs];
+        for (output, from) in self.taps.iter().enumerate() {
+            for &(input, weight) in from {
+                taps[input].push((output, weight));
+            }
+        }
+        Self { inputs: self.outputs(), taps }
+    }
+
+    fn is_identity(&self) -> bool {
+        self.inputs == self.outputs() && self.taps.iter().enumerate().all(|(i, taps)| taps[..] == [(i, 1.)])
+    }
+}
+
+/// Applies `rows` along the height and `columns` along the width of `(N, C, H, W)`.
+pub(crate) fn apply(name: &'static str, x: &Tensor, rows: LinearMap, columns: LinearMap) -> Result<Tensor> {
+    let &[_, _, h, w] = x.dims() else { bail!("{name}: expected x (N, C, H, W), got {:?}", x.dims()) };
+    if rows.inputs != h || columns.inputs != w {
+        bail!("{name}: maps of {}x{} pixels do not fit x {:?}", rows.inputs, columns.inputs, x.dims());
+    }
+    if is_half_on_cpu(x) {
+        return apply(name, &widen(x)?, rows, columns)?.to_dtype(x.dtype());
+    }
+    if !x.device().is_cpu() {
+        return composed::separable(x, &rows, &columns);
+    }
+    let x = x.contiguous()?;
+    let value = by_type!(x, on_cpu(&x, &rows, &columns))?;
+    let maps = Arc::new((rows, columns));
+    attach(name, &[&x], value, move |backward| {
+        let (rows, columns) = (maps.0.transposed(), maps.1.transposed());
+        let gradient = backward.gradient;
+        Ok(vec![Some(by_type!(gradient, on_cpu(gradient, &rows, &columns))?.into_tensor())])
+    })
+}
+
+fn on_cpu<T: Real>(x: &Tensor, rows: &LinearMap, columns: &LinearMap) -> Result<Value> {
+    let (n, c, h, w) = x.dims4()?;
+    let (height, width) = (rows.outputs(), columns.outputs());
+    let mut y = vec![T::zero(); n * c * height * width];
+    let elements = Elements::of(x)?;
+    let x = elements.slice::<T>()?;
+    if !y.is_empty() {
+        let (rows, columns) = (Taps::<T>::of(rows), Taps::<T>::of(columns));
+        y.par_chunks_mut(height * width).enumerate().for_each(|(plane, y)| {
+            let x = &x[plane * h * w..][..h * w];
+            let mut line = vec![T::zero(); w];
+            for (into, taps) in y.chunks_mut(width).zip(rows.iter()) {
+                line.fill(T::zero());
+                for &(row, weight) in taps {
+                    for (sum, &value) in line.iter_mut().zip(&x[row * w..][..w]) {
+                        *sum += weight * value;
+                    }
+                }
+                if columns.identity {
+                    into.copy_from_slice(&line);
+                    continue;
+                }
+                for (into, taps) in into.iter_mut().zip(columns.iter()) {
+                    let mut sum = T::zero();
+                    for &(column, weight) in taps {
+                        sum += weight * line[column];
+                    }
+                    *into = sum;
+                }
+            }
+        });
+    }
+    Ok(Value::new(y, (n, c, height, width)))
+}
+
+/// A [`LinearMap`]'s taps in one piece of memory, in the elements' own type.
+struct Taps<T> {
+    ends: Vec<usize>,
+    taps: Vec<(usize, T)>,
+    identity: bool,
+}
+
+impl<T: Real> Taps<T> {
+    fn of(map: &LinearMap) -> Self {
+        let mut ends = vec![0];
+        let mut taps = Vec::new();
+        for from in &map.taps {
+            taps.extend(from.iter().map(|&(input, weight)| (input, T::from_f64(weight))));
+            ends.push(taps.len());
+        }
+        Self { ends, taps, identity: map.is_identity() }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[(usize, T)]> {
+        self.ends.windows(2).map(|ends| &self.taps[ends[0]..ends[1]])
+    }
+}
