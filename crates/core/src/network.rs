@@ -131,6 +131,15 @@ pub trait Network: Send + Sync {
         None
     }
 
+    /// What layers add to their output whatever comes in (the biases of convolutions and linear layers, the shifts of
+    /// batch normalisations), each in a shape that broadcasts to the layer's output.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the network does not know, as a candle model of one's own.
+    fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
+        Err(Error::Unsupported(vec!["the biases of the layers: this network does not tell them".into()]))
+    }
+
     /// Runs once and pulls cotangents of the output back to the taps: for each cotangent `v` of shape `(N, K)` that
     /// `cotangents` makes from the output, the gradient of `sum(v * output)` at every tap.
     ///

@@ -73,7 +73,7 @@ fn wanted(graph: &Graph, layers: &[LayerId]) -> Result<Vec<NodeId>> {
 }
 
 /// Which nodes must have a value for `wanted`, when `given` has one.
-fn needed(graph: &Graph, given: NodeId, wanted: &[NodeId]) -> Vec<bool> {
+pub(crate) fn needed(graph: &Graph, given: NodeId, wanted: &[NodeId]) -> Vec<bool> {
     let mut needed = vec![false; graph.nodes.len()];
     for node in wanted {
         needed[node.0] = true;

@@ -1,6 +1,7 @@
 //! Networks as data: a [`Graph`] of named nodes with weights, read from ONNX or built from an architecture.
 
 mod architecture;
+mod bias;
 mod builder;
 mod convert;
 mod execute;

@@ -1,6 +1,6 @@
 //! A [`Graph`] is a network. Only the delegation stands here, so that a faster executor has one place to step in.
 
-use crate::{Graph, NodeId, execute};
+use crate::{Graph, NodeId, bias, execute};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, Result};
 
@@ -36,6 +36,10 @@ impl Network for Graph {
 
     fn resume(&self, layer: LayerId, activation: &Tensor) -> Option<Result<Tensor>> {
         execute::resume(self, NodeId::from(layer), activation)
+    }
+
+    fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
+        bias::biases(self)
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
