@@ -1,7 +1,7 @@
 use crate::cache::{Baselines, Reference};
 use crate::estimator::{BaselineUse, Span};
 use crate::rule::Estimate;
-use crate::{EstimatorParameters, GradientEstimator};
+use crate::{EstimatorParameters, GradientEstimator, Layout};
 use candle_core::{DType, Tensor};
 use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score};
 
@@ -29,9 +29,21 @@ pub(crate) struct Request<'a> {
     /// `(1, …)`; `(N, …)` only for an estimator with a single gradient.
     pub(crate) input: &'a Tensor,
     pub(crate) layers: &'a [LayerId],
-    /// Whether the gradient at the input is wanted too.
-    pub(crate) with_input: bool,
+    /// What is wanted at the input too.
+    pub(crate) at_input: AtInput,
+    pub(crate) layout: Layout,
+    pub(crate) difference: Difference,
     pub(crate) sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
+}
+
+/// What is averaged at the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtInput {
+    Nothing,
+    /// The gradient.
+    Gradient,
+    /// `(x - x'_s)` times the gradient, or the gradient alone where there are no baselines.
+    Attribution,
 }
 
 /// What an estimator found for one score.
@@ -50,7 +62,7 @@ pub(crate) struct Expectation {
 pub(crate) struct PathExpectation {
     /// One per layer.
     pub(crate) layers: Vec<Estimate>,
-    /// The mean of `(x - x'_s) * gradient` at the input, or of the gradient where there are no baselines.
+    /// The mean of what was [asked for](AtInput) at the input.
     pub(crate) input: Option<Tensor>,
 }
 
@@ -81,20 +93,36 @@ pub(crate) fn expectations(
 
 /// One gradient, at the input.
 fn single(request: &Request<'_>) -> Result<Vec<Expectation>> {
-    let Request { objective, scores, input, layers, with_input, sensitivity } = request;
-    let differentiated = objective.differentiate_scores(input, layers, *with_input, scores)?;
+    let Request { objective, scores, input, layers, at_input, layout, sensitivity, .. } = request;
+    let with_input = *at_input != AtInput::Nothing;
+    let differentiated = objective.differentiate_scores(input, layers, with_input, scores)?;
     differentiated
         .into_iter()
         .map(|Differentiated { scores, traces, input_gradient, .. }| {
+            let traces = traces.iter().map(|trace| laid_out(trace, input, *layout)).collect::<Result<Vec<_>>>()?;
             let completeness = traces.iter().map(|trace| euler(trace, &scores)).collect::<Result<_>>()?;
             let layers = traces
                 .into_iter()
-                .map(|trace| Ok(Estimate { sensitivities: sensitivity(&trace)?, activation: trace.activation }))
+                .map(|trace| {
+                    let activation = trace.activation.clone();
+                    Ok(Estimate { activation, sensitivities: sensitivity(&trace)?, last: trace })
+                })
                 .collect::<Result<_>>()?;
             let paths = vec![PathExpectation { layers, input: input_gradient }];
             Ok(Expectation { paths, score: scores, convergence: None, completeness })
         })
         .collect()
+}
+
+/// A trace in the form that rules work on.
+fn laid_out(trace: &LayerTrace, input: &Tensor, layout: Layout) -> Result<LayerTrace> {
+    let layout = layout.resolve(input.dims(), trace.activation.dims())?;
+    Ok(LayerTrace { activation: layout.apply(&trace.activation)?, gradient: layout.apply(&trace.gradient)? })
+}
+
+/// An activation in the form that rules work on.
+pub(crate) fn laid_out_activation(activation: &Tensor, input: &Tensor, layout: Layout) -> Result<Tensor> {
+    layout.resolve(input.dims(), activation.dims())?.apply(activation)
 }
 
 /// Euler's identity for a score that is homogeneous in the layer: `sum g A = y`, per row.
@@ -110,6 +138,8 @@ struct Sums {
     /// Per layer, per sensitivity.
     layers: Vec<Vec<Option<Tensor>>>,
     input: Option<Tensor>,
+    /// Per layer, the last draw.
+    last: Vec<LayerTrace>,
     draws: usize,
 }
 
@@ -128,6 +158,8 @@ struct Running {
 /// What of one batch of draws belongs to one score.
 struct Batch<'a> {
     differentiated: &'a Differentiated,
+    /// The traces in the form that rules work on.
+    traces: Vec<LayerTrace>,
     /// The scores of the baselines, per draw.
     baseline_scores: Vec<f64>,
     differences: Option<&'a [Tensor]>,
@@ -140,15 +172,20 @@ fn sampled(
     parameters: &EstimatorParameters,
     request: &Request<'_>,
 ) -> Result<Vec<Expectation>> {
-    let Request { objective, scores, input, layers, with_input, .. } = request;
+    let Request { objective, scores, input, layers, at_input, layout, difference, .. } = request;
+    let with_input = *at_input != AtInput::Nothing;
     if input.dims().first() != Some(&1) {
         return Err(Error::shape("the input of a sampled gradient", "one input (1, …)", input.dims()));
     }
     let network = objective.network();
     let (own_output, own_activations) = network.evaluate(input, layers)?;
+    let own_activations = own_activations
+        .iter()
+        .map(|activation| laid_out_activation(activation, input, *layout))
+        .collect::<Result<Vec<_>>>()?;
     let (draws, paths) = (parameters.draws.get(), parameters.paths.get());
     let uses_baselines = estimator.baselines != BaselineUse::None;
-    let measured = uses_baselines && parameters.difference == Difference::Activation && !layers.is_empty();
+    let measured = uses_baselines && *difference == Difference::Activation && !layers.is_empty();
     let mut running = scores
         .iter()
         .map(|_| {
@@ -186,20 +223,22 @@ fn sampled(
         let from = cat(&references, |reference| Some(&reference.baseline))?;
         let place = Span { input, baselines: from.as_ref(), parameters, draws: span.clone() };
         let points = (estimator.points)(&place)?;
-        let differences = layer_differences(request, parameters, &references, from.as_ref(), &own_activations)?;
+        let differences = layer_differences(request, &references, from.as_ref(), &own_activations)?;
         let input_difference = match &from {
-            Some(from) if *with_input => Some(input.broadcast_sub(from)?),
+            Some(from) if *at_input == AtInput::Attribution => Some(input.broadcast_sub(from)?),
             _ => None,
         };
         let baseline_outputs = if measured { cat(&references, |reference| reference.output.as_ref())? } else { None };
-        let all = objective.differentiate_scores(&points, layers, *with_input, scores)?;
+        let all = objective.differentiate_scores(&points, layers, with_input, scores)?;
         for (((differentiated, running), score), own) in all.iter().zip(&mut running).zip(*scores).zip(&own_scores) {
             let baseline_scores = match &baseline_outputs {
                 Some(outputs) => values(&score.score(outputs)?)?,
                 None => Vec::new(),
             };
+            let traces = differentiated.traces.iter().map(|trace| laid_out(trace, &points, *layout));
             let batch = Batch {
                 differentiated,
+                traces: traces.collect::<Result<_>>()?,
                 baseline_scores,
                 differences: differences.as_deref(),
                 input_difference: input_difference.as_ref(),
@@ -223,7 +262,7 @@ impl Running {
         if self.stopped {
             return Ok(());
         }
-        let traces = &batch.differentiated.traces;
+        let traces = &batch.traces;
         let moved = |x: Tensor, layer: usize| -> Result<Tensor> {
             Ok(match batch.differences {
                 Some(all) => (x * &all[layer])?,
@@ -259,6 +298,10 @@ impl Running {
                     add(sum, &sensitivity.narrow(0, row, 1)?)?;
                 }
             }
+            // Only a path's last draw is kept; which one that is shows at the end of a batch, a path, or the draws.
+            if row + 1 == rows || (batch.first + row + 1) % per_path == 0 {
+                sums.last = last_row(traces, row)?;
+            }
             if let Some(at_input) = &at_input {
                 add(&mut sums.input, &at_input.narrow(0, row, 1)?)?;
             }
@@ -271,6 +314,7 @@ impl Running {
             self.baseline_score += batch.baseline_scores.get(row).unwrap_or(&0.0);
             if self.monitor.record(gradient_sum, gap) {
                 self.stopped = true;
+                self.paths[(batch.first + row) / per_path].last = last_row(traces, row)?;
                 break;
             }
         }
@@ -319,15 +363,25 @@ impl Running {
     }
 }
 
+/// One row of every trace.
+fn last_row(traces: &[LayerTrace], row: usize) -> Result<Vec<LayerTrace>> {
+    let one = |x: &Tensor| -> Result<Tensor> { Ok(x.narrow(0, row, 1)?.copy()?) };
+    traces
+        .iter()
+        .map(|trace| Ok(LayerTrace { activation: one(&trace.activation)?, gradient: one(&trace.gradient)? }))
+        .collect()
+}
+
 fn mean(sums: Sums, activations: &[Tensor]) -> Result<PathExpectation> {
     let share = 1.0 / sums.draws as f64;
     let layers = sums
         .layers
         .into_iter()
         .zip(activations)
-        .map(|(sums, activation)| {
+        .zip(sums.last)
+        .map(|((sums, activation), last)| {
             let sensitivities = sums.into_iter().flatten().map(|sum| Ok((sum * share)?)).collect::<Result<_>>()?;
-            Ok(Estimate { activation: activation.clone(), sensitivities })
+            Ok(Estimate { activation: activation.clone(), sensitivities, last })
         })
         .collect::<Result<_>>()?;
     let input = sums.input.map(|sum| sum * share).transpose()?;
@@ -337,17 +391,18 @@ fn mean(sums: Sums, activations: &[Tensor]) -> Result<PathExpectation> {
 /// `d_s` for every draw of a span, per layer; none where the gradient is taken as it is.
 fn layer_differences(
     request: &Request<'_>,
-    parameters: &EstimatorParameters,
     references: &[Reference],
     from: Option<&Tensor>,
     own: &[Tensor],
 ) -> Result<Option<Vec<Tensor>>> {
     let Some(from) = from else { return Ok(None) };
-    match parameters.difference {
+    match request.difference {
         Difference::None => Ok(None),
         Difference::Encoded => {
             let difference = request.input.broadcast_sub(from)?;
-            Ok(Some(request.objective.activations(&difference, request.layers)?))
+            let encoded = request.objective.activations(&difference, request.layers)?;
+            let encoded = encoded.iter().map(|one| laid_out_activation(one, &difference, request.layout));
+            Ok(Some(encoded.collect::<Result<_>>()?))
         }
         Difference::Activation => {
             let pairs = request.layers.iter().zip(own);
@@ -355,7 +410,7 @@ fn layer_differences(
                 .map(|(layer, own)| {
                     let there = cat(references, |reference| reference.activations.get(layer))?;
                     let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
-                    Ok(own.broadcast_sub(&there)?)
+                    Ok(own.broadcast_sub(&laid_out_activation(&there, from, request.layout)?)?)
                 })
                 .collect::<Result<_>>()?;
             Ok(Some(differences))

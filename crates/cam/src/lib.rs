@@ -38,17 +38,25 @@
 //! ```
 
 mod cache;
+mod definition;
 mod estimator;
 mod expectation;
+mod full_grad;
 mod fusion;
+mod guided;
+mod layout;
 mod method;
+mod perturbation;
 mod rule;
 mod rules;
 
 pub use cache::BaselineCache;
+pub use definition::Definition;
 pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstimator, Span, estimator};
 pub use expectation::{Completeness, Difference};
 pub use fusion::{Fusion, fuse};
-pub use method::{CamParameters, Explanation, Kind, METHODS, Method, explain, explain_scores, method};
+pub use layout::Layout;
+pub use method::{CamParameters, Explanation, METHODS, Method, explain, explain_scores, method};
+pub use perturbation::PerturbationParameters;
 pub use rule::{CamRule, Estimate};
 pub use rules::{RULES, rule};

@@ -1,7 +1,13 @@
-use crate::expectation::{Completeness, Expectation, Request, expectations};
-use crate::{CamRule, EstimatorParameters, Fusion, GradientEstimator, RULES, estimator, fuse, rule};
+use crate::expectation::{AtInput, Completeness, Expectation, Request, expectations};
+use crate::full_grad::full_grad;
+use crate::guided::{Guide, guided_gradients, refine};
+use crate::perturbation::{PERTURBATIONS, Perturbation, PerturbationMethod};
+use crate::{
+    CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
+    estimator, fuse, rule,
+};
 use candle_core::Tensor;
-use faithful_core::{Convergence, Family, LayerId, MethodInfo, Objective, Resolution, Result, Score};
+use faithful_core::{Convergence, Error, Family, LayerId, MethodInfo, Objective, Resolution, Result, Score};
 use std::sync::LazyLock;
 
 /// A named way to a map.
@@ -9,15 +15,39 @@ use std::sync::LazyLock;
 pub struct Method {
     /// What one knows of it without running it.
     pub info: MethodInfo,
-    /// How it comes to its map.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
+}
+
+impl Method {
+    /// Whether it explains at target layers; the others ignore them.
+    pub fn needs_layers(&self) -> bool {
+        match self.kind {
+            Kind::Rule(..) | Kind::Guided(..) => true,
+            Kind::FullGrad(_) => false,
+            Kind::Perturbation(_) => self.info.resolution == Resolution::Layer,
+        }
+    }
+
+    /// The estimator under it unless [`CamParameters::estimator`] names another; none for methods without gradients.
+    pub fn estimator(&self) -> Option<&'static GradientEstimator> {
+        match self.kind {
+            Kind::Rule(_, estimator) | Kind::Guided(_, estimator, _) | Kind::FullGrad(estimator) => Some(estimator),
+            Kind::Perturbation(_) => None,
+        }
+    }
 }
 
 /// How a method comes to its map.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A rule on an estimator of the gradient, which [`CamParameters::estimator`] may replace.
     Rule(&'static CamRule, &'static GradientEstimator),
+    /// A rule on an estimator, refined to the input's resolution.
+    Guided(&'static CamRule, &'static GradientEstimator, Guide),
+    /// The gradient at the input and at every bias; it has no target layer.
+    FullGrad(&'static GradientEstimator),
+    /// Masks, without gradients.
+    Perturbation(PerturbationMethod),
 }
 
 /// What a method may be told. Each reads what concerns it.
@@ -29,12 +59,18 @@ pub struct CamParameters {
     pub gradient: EstimatorParameters,
     /// How the maps of several layers become one.
     pub fusion: Fusion,
+    /// Where a layer's output has its channels and places.
+    pub layout: Layout,
+    /// Whose definition is followed.
+    pub definition: Definition,
+    /// All that belongs to the methods without gradients.
+    pub perturbation: PerturbationParameters,
 }
 
 /// What a method found.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The raw map `(N, h, w)`, in no particular range; the methods' table says where it lives and if it is signed.
+    /// The raw map, `(N, h, w)` or, for guided methods, `(N, C, H, W)`, in no particular range; the methods' table says where it lives and if it is signed.
     pub map: Tensor,
     /// The scores `(N,)` that were explained.
     pub score: Tensor,
@@ -64,6 +100,65 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         "Grad-CAM on the gradient integrated along the path from one baseline",
         "Sattarzadeh et al. 2021; Buono and Åkesson 2023, Eq. 47-49",
     ));
+    methods.extend(named(
+        "expected-smooth-grad-cam",
+        "grad-cam",
+        "expected-smooth",
+        "Expected Grad-CAM with every point of its paths moved within a neighbourhood",
+        "Buono et al. 2024, arXiv 2406.01274",
+    ));
+    let guided = [
+        (
+            "guided-grad-cam",
+            "plain",
+            Guide::Backpropagation,
+            "Grad-CAM times guided backpropagation, at the input's resolution",
+            "Selvaraju et al. 2017, section 3.2",
+        ),
+        (
+            "guided-expected-grad-cam",
+            "expected",
+            Guide::Attribution,
+            "Expected Grad-CAM times expected gradients from the same draws, at the input's resolution",
+            "Buono and Åkesson 2023, Eq. 61",
+        ),
+    ];
+    for (name, estimator_name, guide, summary, source) in guided {
+        let parts = named(name, "grad-cam", estimator_name, summary, source);
+        methods.extend(parts.and_then(|method| match method.kind {
+            Kind::Rule(rule, estimator) => Some(Method {
+                info: MethodInfo { resolution: Resolution::Input, signed: true, ..method.info },
+                kind: Kind::Guided(rule, estimator, guide),
+            }),
+            _ => None,
+        }));
+    }
+    methods.extend(estimator("plain").ok().map(|plain| Method {
+        info: MethodInfo {
+            name: "full-grad",
+            summary: "the gradient at the input and at every bias of the network, which together are the score",
+            source: "Srinivas and Fleuret 2019, Eq. 4",
+            family: Family::Cam,
+            resolution: Resolution::Input,
+            class_agnostic: false,
+            signed: false,
+            draws: false,
+        },
+        kind: Kind::FullGrad(plain),
+    }));
+    methods.extend(PERTURBATIONS.iter().map(|entry| Method {
+        info: MethodInfo {
+            name: entry.name,
+            summary: entry.summary,
+            source: entry.source,
+            family: Family::Perturbation,
+            resolution: if entry.at_input { Resolution::Input } else { Resolution::Layer },
+            class_agnostic: false,
+            signed: entry.signed,
+            draws: entry.draws,
+        },
+        kind: Kind::Perturbation(entry.method),
+    }));
     methods
 });
 
@@ -91,7 +186,7 @@ fn on(
 /// The method called `name`.
 ///
 /// # Errors
-/// [`faithful_core::Error::UnknownName`] with suggestions.
+/// [`Error::UnknownName`] with suggestions.
 pub fn method(name: &str) -> Result<&'static Method> {
     MethodInfo::find(name, &METHODS, |method| &method.info)
 }
@@ -112,7 +207,7 @@ pub fn explain(
     parameters: &CamParameters,
 ) -> Result<Explanation> {
     let mut all = explain_scores(method, objective, input, layers, &[objective.score()], parameters)?;
-    all.pop().ok_or_else(|| faithful_core::Error::parameter("scores", "there is none"))
+    all.pop().ok_or_else(|| Error::parameter("scores", "there is none"))
 }
 
 /// Like [`explain`] for several scores (classes), in their order, which share their forward passes.
@@ -124,25 +219,93 @@ pub fn explain_scores(
     scores: &[&dyn Score],
     parameters: &CamParameters,
 ) -> Result<Vec<Explanation>> {
-    if layers.is_empty() {
-        return Err(faithful_core::Error::parameter("layers", "at least one target layer is needed"));
+    parameters.definition.check(method.info.name)?;
+    if layers.is_empty() && method.needs_layers() {
+        return Err(Error::parameter("layers", "at least one target layer is needed"));
     }
     match method.kind {
         Kind::Rule(rule, own) => {
             let estimator = parameters.estimator.unwrap_or(own);
+            let rule = parameters.definition.rule(rule);
             by_row(estimator.single, input, &|input| {
-                let request = Request {
-                    objective: *objective,
-                    scores,
-                    input,
-                    layers,
-                    with_input: false,
-                    sensitivity: rule.sensitivity,
-                };
+                let request = request(rule, objective, scores, input, layers, AtInput::Nothing, parameters);
                 let found = expectations(estimator, &parameters.gradient, &request)?;
-                found.into_iter().map(|expectation| mapped(rule, estimator, expectation, parameters)).collect()
+                found.into_iter().map(|one| Ok(mapped(rule, estimator, one, parameters)?.0)).collect()
             })
         }
+        Kind::Guided(rule, own, guide) => {
+            let estimator = parameters.estimator.unwrap_or(own);
+            by_row(estimator.single, input, &|input| {
+                let at_input = if guide == Guide::Attribution { AtInput::Attribution } else { AtInput::Nothing };
+                let request = request(rule, objective, scores, input, layers, at_input, parameters);
+                let found = expectations(estimator, &parameters.gradient, &request)?;
+                let guides = match guide {
+                    Guide::Attribution => None,
+                    Guide::Backpropagation => Some(guided_gradients(objective, input, scores)?),
+                };
+                let mut explanations = Vec::new();
+                for (place, one) in found.into_iter().enumerate() {
+                    let (explanation, attribution) = mapped(rule, estimator, one, parameters)?;
+                    let guide = guides.as_ref().map(|all| all[place].clone()).or(attribution);
+                    let guide = guide.ok_or_else(|| Error::parameter("input", "its gradient was not given"))?;
+                    explanations.push(Explanation { map: refine(&explanation.map, &guide)?, ..explanation });
+                }
+                Ok(explanations)
+            })
+        }
+        Kind::FullGrad(own) => {
+            let estimator = parameters.estimator.unwrap_or(own);
+            by_row(estimator.single, input, &|input| full_grad(estimator, objective, input, scores, parameters))
+        }
+        Kind::Perturbation(method) => by_row(false, input, &|input| {
+            let (_, _, height, width) = input
+                .dims4()
+                .map_err(|_| Error::shape("the input of a masking method", "an image (N, C, H, W)", input.dims()))?;
+            let perturbation = Perturbation {
+                objective: *objective,
+                scores,
+                input,
+                size: [height, width],
+                layers,
+                layout: parameters.layout,
+                fusion: parameters.fusion,
+                definition: parameters.definition,
+                stream: &parameters.gradient.stream,
+                parameters: &parameters.perturbation,
+            };
+            let output = objective.network().evaluate(input, &[])?.0;
+            let maps = method(&perturbation)?;
+            maps.into_iter()
+                .zip(scores)
+                .map(|(map, score)| {
+                    let score = score.score(&output)?;
+                    Ok(Explanation { map, score, convergence: Vec::new(), completeness: Vec::new() })
+                })
+                .collect()
+        }),
+    }
+}
+
+fn request<'a>(
+    rule: &CamRule,
+    objective: &Objective<'a>,
+    scores: &'a [&'a dyn Score],
+    input: &'a Tensor,
+    layers: &'a [LayerId],
+    at_input: AtInput,
+    parameters: &CamParameters,
+) -> Request<'a> {
+    let CamParameters { layout, gradient, .. } = parameters;
+    let (layout, difference) = (*layout, gradient.difference);
+    Request {
+        objective: *objective,
+        scores,
+        input,
+        layers,
+        at_input,
+        layout,
+        difference,
+        sensitivity: rule.sensitivity,
     }
 }
 
@@ -173,33 +336,44 @@ fn by_row(
         .collect()
 }
 
-/// The rule's maps of every layer and path, paths averaged and layers fused.
+/// The rule's maps of every layer and path, paths averaged and layers fused; and what was averaged at the input.
 fn mapped(
     rule: &CamRule,
     estimator: &GradientEstimator,
     expectation: Expectation,
     parameters: &CamParameters,
-) -> Result<Explanation> {
-    let count = expectation.paths.len();
-    let mut maps: Vec<Tensor> = Vec::new();
+) -> Result<(Explanation, Option<Tensor>)> {
+    let share = 1.0 / expectation.paths.len() as f64;
+    let mut maps: Vec<Option<Tensor>> = Vec::new();
+    let mut at_input: Option<Tensor> = None;
     for path in &expectation.paths {
-        for (layer, estimate) in path.layers.iter().enumerate() {
-            let map = (rule.map)(estimate)?;
-            match maps.get_mut(layer) {
-                Some(sum) => *sum = (&*sum + map)?,
-                None => maps.push(map),
-            }
+        maps.resize(path.layers.len(), None);
+        for (sum, estimate) in maps.iter_mut().zip(&path.layers) {
+            accumulate(sum, &(rule.map)(estimate)?, share)?;
+        }
+        if let Some(attribution) = &path.input {
+            accumulate(&mut at_input, attribution, share)?;
         }
     }
-    let maps = maps.into_iter().map(|map| if count == 1 { Ok(map) } else { map / count as f64 });
-    let maps = maps.collect::<candle_core::Result<Vec<_>>>()?;
+    let maps: Vec<Tensor> = maps.into_iter().flatten().collect();
     // A plain gradient has no baseline; there only rules that conserve the score promise anything.
     let promised = rule.conserves || !estimator.single;
     let completeness = expectation.completeness.into_iter().next().unwrap_or_default();
-    Ok(Explanation {
+    let explanation = Explanation {
         map: fuse(&maps, parameters.fusion)?,
         score: expectation.score,
         convergence: expectation.convergence.into_iter().collect(),
         completeness: if promised { completeness } else { Vec::new() },
-    })
+    };
+    Ok((explanation, at_input))
+}
+
+fn accumulate(sum: &mut Option<Tensor>, term: &Tensor, share: f64) -> Result<()> {
+    // A single path's map stays as it is, to the last bit.
+    let term = if share == 1.0 { term.clone() } else { (term * share)? };
+    *sum = Some(match sum.take() {
+        Some(sum) => (sum + term)?,
+        None => term,
+    });
+    Ok(())
 }

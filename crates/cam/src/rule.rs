@@ -10,6 +10,8 @@ pub struct Estimate {
     pub activation: Tensor,
     /// The expectations of the rule's [sensitivities](CamRule::sensitivity), in its order.
     pub sensitivities: Vec<Tensor>,
+    /// The last draw as it was; under a plain gradient, the only one. No paper needs it, but one peer does.
+    pub last: LayerTrace,
 }
 
 impl Estimate {
@@ -63,7 +65,7 @@ impl CamRule {
     /// The rule on a plain gradient: the map of a single trace.
     pub fn apply(&self, trace: &LayerTrace) -> Result<Tensor> {
         let sensitivities = (self.sensitivity)(trace)?;
-        (self.map)(&Estimate { activation: trace.activation.clone(), sensitivities })
+        (self.map)(&Estimate { activation: trace.activation.clone(), sensitivities, last: trace.clone() })
     }
 }
 

@@ -74,21 +74,9 @@ pub(super) fn smooth_grad_cam_plus_plus(estimate: &Estimate) -> Result<Tensor> {
     let [first, second, third] = estimate.sensitivities.as_slice() else {
         return Err(Error::parameter("sensitivities", "the gradient's first three powers are needed"));
     };
-    grad_cam_plus_plus_of(first, second, third, first, &estimate.activation, 0.0)
-}
-
-/// Grad-CAM++ from given derivatives: `alpha = numerator / (2 second + third sum A + epsilon)`.
-pub(crate) fn grad_cam_plus_plus_of(
-    numerator: &Tensor,
-    second: &Tensor,
-    third: &Tensor,
-    first: &Tensor,
-    activation: &Tensor,
-    epsilon: f64,
-) -> Result<Tensor> {
-    let denominator = (((second * 2.0)? + third.broadcast_mul(&sum_places(activation)?)?)? + epsilon)?;
-    let alpha = divide_or_zero(numerator, &denominator)?;
-    Ok(weigh(&sum_places(&(alpha * first.relu()?)?)?, activation)?.relu()?)
+    let denominator = ((second * 2.0)? + third.broadcast_mul(&sum_places(&estimate.activation)?)?)?;
+    let alpha = divide_or_zero(first, &denominator)?;
+    Ok(weigh(&sum_places(&(alpha * first.relu()?)?)?, &estimate.activation)?.relu()?)
 }
 
 /// `w_k = sum_ij S_ij A_ij / sum_ij A_ij`, 0 for a channel whose activation sums to 0; map `ReLU(sum_k w_k A_k)`.

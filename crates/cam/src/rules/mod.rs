@@ -10,6 +10,9 @@ use crate::CamRule;
 use crate::rule::gradient;
 use faithful_core::{Error, Result};
 
+pub(crate) use channel::{powers, relative_activation};
+pub(crate) use projection::centered_projection;
+
 /// Every rule, each of which runs on every estimator.
 pub const RULES: &[CamRule] = &[
     CamRule {

@@ -190,7 +190,8 @@ fn every_rule_is_its_papers_formula() {
                     }
                 }
             }
-            let estimate = Estimate { activation: tensor(&own), sensitivities: sums };
+            let last = LayerTrace { activation: tensor(&own), gradient: tensor(&draws[0].gradient) };
+            let estimate = Estimate { activation: tensor(&own), sensitivities: sums, last };
             let map = (rule.map)(&estimate).unwrap();
             assert_eq!(map.dims(), [1, HEIGHT, WIDTH], "{}", rule.name);
             let map = map.flatten_all().unwrap().to_vec1::<f64>().unwrap();

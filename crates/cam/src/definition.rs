@@ -1,0 +1,156 @@
+use crate::CamRule;
+use crate::rule::{Estimate, sum_places, weigh};
+use crate::rules::{self, RULES, powers, relative_activation};
+use candle_core::Tensor;
+use faithful_core::{Error, LayerTrace, Result};
+
+/// Whose definition a method follows, where a library that people know differs from the paper.
+///
+/// What differs stands in the documentation's definition table. Only raw maps are reproduced: none of the peers'
+/// rescaling for display, which for pytorch-grad-cam and `TorchCAM` is part of every map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Definition {
+    /// The paper's formula; the default.
+    #[default]
+    Paper,
+    /// `TorchCAM` 0.5.
+    TorchCam,
+    /// pytorch-grad-cam 1.5.
+    PytorchGradCam,
+    /// The code of the authors of Poly-CAM.
+    PolyCam,
+}
+
+impl Definition {
+    /// Every definition by the name under which it is asked for.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("paper", Self::Paper),
+        ("torchcam", Self::TorchCam),
+        ("pytorch-grad-cam", Self::PytorchGradCam),
+        ("polycam", Self::PolyCam),
+    ];
+
+    /// The definition called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(other, _)| *other == name);
+        found
+            .map(|(_, definition)| *definition)
+            .ok_or_else(|| Error::unknown("definition", name, Self::NAMES.iter().map(|(name, _)| *name)))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, definition)| *definition == self).map_or("paper", |(name, _)| name)
+    }
+
+    /// The methods that this definition covers; all of them for [`Definition::Paper`].
+    pub fn covers(self, method: &str) -> bool {
+        let methods: &[&str] = match self {
+            Self::Paper => return true,
+            Self::TorchCam => &[
+                "cam",
+                "grad-cam",
+                "grad-cam++",
+                "smooth-grad-cam++",
+                "xgrad-cam",
+                "layer-cam",
+                "score-cam",
+                "ss-cam",
+                "is-cam",
+            ],
+            Self::PytorchGradCam => &[
+                "grad-cam",
+                "grad-cam++",
+                "xgrad-cam",
+                "hires-cam",
+                "layer-cam",
+                "grad-cam-elementwise",
+                "eigen-cam",
+                "eigen-grad-cam",
+                "full-grad",
+                "score-cam",
+                "ablation-cam",
+            ],
+            Self::PolyCam => &["poly-cam+", "poly-cam-", "poly-cam±"],
+        };
+        methods.contains(&method)
+    }
+
+    /// # Errors
+    /// [`Error::Parameter`] where this definition does not have the method.
+    pub(crate) fn check(self, method: &str) -> Result<()> {
+        if self.covers(method) {
+            return Ok(());
+        }
+        Err(Error::parameter("definition", format!("{} has no `{method}`; leave it out for the paper's", self.name())))
+    }
+
+    /// The peer's variant of a rule where it differs.
+    pub(crate) fn rule(self, rule: &'static CamRule) -> &'static CamRule {
+        let variants = PEER_RULES.iter();
+        variants
+            .filter(|(definition, variant)| *definition == self && variant.name == rule.name)
+            .map(|(_, variant)| variant)
+            .next()
+            .unwrap_or(rule)
+    }
+}
+
+/// The rules of peers that differ from [`RULES`]; what is not here is the same.
+const PEER_RULES: &[(Definition, CamRule)] = &[
+    (Definition::TorchCam, variant("grad-cam++", squares, summed)),
+    (Definition::TorchCam, variant("smooth-grad-cam++", powers, last_noisy)),
+    (Definition::TorchCam, variant("xgrad-cam", crate::rule::gradient, |estimate| relative_activation(estimate, 1e-8))),
+    (Definition::PytorchGradCam, variant("grad-cam++", with_epsilon, summed)),
+    (
+        Definition::PytorchGradCam,
+        variant("xgrad-cam", crate::rule::gradient, |estimate| relative_activation(estimate, 1e-7)),
+    ),
+    (
+        Definition::PytorchGradCam,
+        variant("eigen-cam", crate::rule::gradient, |estimate| rules::centered_projection(&estimate.activation)),
+    ),
+];
+
+/// A rule of [`RULES`] with other formulas.
+const fn variant(
+    name: &'static str,
+    sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
+    map: fn(&Estimate) -> Result<Tensor>,
+) -> CamRule {
+    CamRule { name, sensitivity, map, ..RULES[0] }
+}
+
+/// `w_k = sum_ij S_k,ij`; map `ReLU(sum_k w_k A_k)`.
+fn summed(estimate: &Estimate) -> Result<Tensor> {
+    Ok(weigh(&sum_places(estimate.gradient()?)?, &estimate.activation)?.relu()?)
+}
+
+/// `g² ReLU(g)`: `TorchCAM` divides a copy, so that its weights lack the denominator.
+fn squares(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    Ok(vec![(trace.gradient.sqr()? * trace.gradient.relu()?)?])
+}
+
+/// `g² / (2 g² + g³ sum A + 1e-6) ReLU(g)`.
+fn with_epsilon(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    let gradient = &trace.gradient;
+    let square = gradient.sqr()?;
+    let cube = (&square * gradient)?.broadcast_mul(&sum_places(&trace.activation)?)?;
+    let denominator = (((&square * 2.0)? + cube)? + 1e-6)?;
+    Ok(vec![((square / denominator)? * gradient.relu()?)?])
+}
+
+/// The average second derivative in the numerator; gradient and activation of the last noisy draw in the map. Its
+/// denominator sums `g³ A` place by place, then over places.
+fn last_noisy(estimate: &Estimate) -> Result<Tensor> {
+    let [_, second, third] = estimate.sensitivities.as_slice() else {
+        return Err(Error::parameter("sensitivities", "the gradient's first three powers are needed"));
+    };
+    let inner = sum_places(&(third * &estimate.activation)?)?;
+    let denominator = ((second * 2.0)?.broadcast_add(&inner)? + 1e-8)?;
+    let weights = sum_places(&((second / denominator)? * estimate.last.gradient.relu()?)?)?;
+    Ok(weigh(&weights, &estimate.last.activation)?.relu()?)
+}

@@ -1,0 +1,85 @@
+//! `FullGrad`: the gradient at the input and at every bias, which together are the whole score.
+
+use crate::expectation::{AtInput, Completeness, Difference, Expectation, Request, expectations, totals, values};
+use crate::fusion::resize_map;
+use crate::method::Explanation;
+use crate::rule::{divide_or_zero, gradient};
+use crate::{CamParameters, GradientEstimator, Layout};
+use candle_core::Tensor;
+use faithful_core::{Error, LayerId, Objective, Result, Score};
+
+/// `psi(x * g_x) + sum_l sum_c psi(b_c * g_l,c)`, with `psi` the absolute value, scaled to `[0, 1]` per channel and
+/// upsampled bilinearly (Srinivas and Fleuret 2019, Eq. 4); the sum goes over all layers with a bias and places.
+///
+/// `(1, C, H, W)` to `(1, H, W)`. On an estimator, `g` is the mean of the gradient itself: input and bias already
+/// stand where other maps have a difference from a baseline. On a plain gradient the terms before `psi` sum to the
+/// score of a network that is linear between its kinks; the completeness says so.
+pub(crate) fn full_grad(
+    estimator: &GradientEstimator,
+    objective: &Objective<'_>,
+    input: &Tensor,
+    scores: &[&dyn Score],
+    parameters: &CamParameters,
+) -> Result<Vec<Explanation>> {
+    let (_, _, height, width) =
+        input.dims4().map_err(|_| Error::shape("the input of FullGrad", "an image (N, C, H, W)", input.dims()))?;
+    let biases = objective.network().biases()?;
+    let layers: Vec<LayerId> = biases.iter().map(|(layer, _)| *layer).collect();
+    let request = Request {
+        objective: *objective,
+        scores,
+        input,
+        layers: &layers,
+        at_input: AtInput::Gradient,
+        layout: Layout::ChannelsFirst,
+        difference: Difference::None,
+        sensitivity: gradient,
+    };
+    let found = expectations(estimator, &parameters.gradient, &request)?;
+    found
+        .into_iter()
+        .map(|Expectation { paths, score, convergence, .. }| {
+            let share = 1.0 / paths.len() as f64;
+            let mut map: Option<Tensor> = None;
+            let mut attributed = vec![0.0; input.dim(0)?];
+            for path in paths {
+                let at_input = path.input.ok_or_else(|| Error::parameter("input", "its gradient was not given"))?;
+                let mut add = |term: &Tensor, weight: f64| -> Result<()> {
+                    for (sum, total) in attributed.iter_mut().zip(totals(term)?) {
+                        *sum += weight * total;
+                    }
+                    if term.rank() == 4 {
+                        let one = (psi(term, [height, width])? * weight)?;
+                        map = Some(match map.take() {
+                            Some(sum) => (sum + one)?,
+                            None => one,
+                        });
+                    }
+                    Ok(())
+                };
+                add(&(input * at_input)?, share)?;
+                for (estimate, (_, bias)) in path.layers.iter().zip(&biases) {
+                    add(&estimate.gradient()?.broadcast_mul(bias)?, share)?;
+                }
+            }
+            let pairs = attributed.into_iter().zip(values(&score)?);
+            let completeness = pairs.map(|(attributed, expected)| Completeness { attributed, expected }).collect();
+            Ok(Explanation {
+                map: map.ok_or_else(|| Error::parameter("input", "there is no path"))?,
+                completeness: if estimator.single { completeness } else { Vec::new() },
+                score,
+                convergence: convergence.into_iter().collect(),
+            })
+        })
+        .collect()
+}
+
+/// Absolute values, each channel scaled to `[0, 1]` (a constant one to 0), upsampled and summed over channels.
+fn psi(term: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+    let (rows, channels, height, width) = term.dims4()?;
+    let flat = term.abs()?.reshape((rows * channels, height * width))?;
+    let flat = flat.broadcast_sub(&flat.min_keepdim(1)?)?;
+    let scaled = divide_or_zero(&flat, &flat.max_keepdim(1)?)?;
+    // Upsampling is linear: the channels' sum is upsampled once.
+    resize_map(&scaled.reshape((rows, channels, height, width))?.sum(1)?, size)
+}

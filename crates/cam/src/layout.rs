@@ -1,0 +1,130 @@
+use candle_core::Tensor;
+use faithful_core::{Error, Result};
+
+/// How a layer's output is laid out: where its channels are, and what its places mean.
+///
+/// Rules work on `(N, C, h, w)` for images and `(N, C, t)` for series; transformers give tokens, which a layout
+/// brings into that form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// What [`Layout::infer`] finds.
+    #[default]
+    Auto,
+    /// `(N, C, …)`: a convolutional layer.
+    ChannelsFirst,
+    /// `(N, …, C)`, as Swin's blocks give `(N, h, w, C)`.
+    ChannelsLast,
+    /// `(N, T, C)` with `prefix` class and register tokens before the `h w` patch tokens, row by row.
+    Tokens {
+        /// How many tokens stand before the patches: 1 for ViT, 2 for distilled `DeiT`, 5 for `DINOv2` with registers.
+        prefix: usize,
+        /// The grid of patches `[h, w]`.
+        grid: [usize; 2],
+    },
+}
+
+impl Layout {
+    /// The layout of a layer with output `(N, …)` in a network with input `(N, …)`.
+    ///
+    /// For an image: three axes are tokens, whose grid has the image's aspect after 0, 1, 2 or 5 leading tokens; four
+    /// axes have their channels last where only so the places have the image's aspect. Anything else is channels
+    /// first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for tokens that make no grid.
+    pub fn infer(input: &[usize], output: &[usize]) -> Result<Self> {
+        let [_, _, height, width] = *input else { return Ok(Self::ChannelsFirst) };
+        match *output {
+            [_, tokens, _] => [0, 1, 2, 5]
+                .into_iter()
+                .find_map(|prefix| {
+                    let grid = grid(tokens.checked_sub(prefix)?, height, width)?;
+                    Some(Self::Tokens { prefix, grid })
+                })
+                .ok_or_else(|| {
+                    let expected = format!(
+                        "tokens that make a grid of the input's aspect {height}:{width}, after up to 5 others; name \
+                         the layout, or choose a layer with places"
+                    );
+                    Error::shape("the target layer's output", expected, output)
+                }),
+            [_, a, b, c] if a * width == b * height && b * width != c * height && c > b => Ok(Self::ChannelsLast),
+            _ => Ok(Self::ChannelsFirst),
+        }
+    }
+
+    /// This, or what is inferred where it is [`Layout::Auto`].
+    pub fn resolve(self, input: &[usize], output: &[usize]) -> Result<Self> {
+        match self {
+            Self::Auto => Self::infer(input, output),
+            known => Ok(known),
+        }
+    }
+
+    /// Brings `(N, …)` into channels-first form.
+    pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Auto | Self::ChannelsFirst => Ok(x.clone()),
+            Self::ChannelsLast => {
+                let last = x.rank() - 1;
+                let axes: Vec<usize> = [0, last].into_iter().chain(1..last).collect();
+                Ok(x.permute(axes)?.contiguous()?)
+            }
+            Self::Tokens { prefix, grid: [height, width] } => {
+                let wrong = || Error::shape("tokens", format!("(N, {prefix} + {height} {width}, C)"), x.dims());
+                let (rows, tokens, channels) = x.dims3().map_err(|_| wrong())?;
+                if tokens != prefix + height * width {
+                    return Err(wrong());
+                }
+                let patches = x.narrow(1, prefix, height * width)?.transpose(1, 2)?.contiguous()?;
+                Ok(patches.reshape((rows, channels, height, width))?)
+            }
+        }
+    }
+
+    /// Which axis has the channels in the layer's own form.
+    pub(crate) fn channel_axis(self, rank: usize) -> usize {
+        match self {
+            Self::Auto | Self::ChannelsFirst => 1,
+            Self::ChannelsLast | Self::Tokens { .. } => rank - 1,
+        }
+    }
+}
+
+/// The grid of `patches` square patches on an image of that height and width.
+fn grid(patches: usize, height: usize, width: usize) -> Option<[usize; 2]> {
+    let exact = |rows: &usize| patches % rows == 0 && rows * width == patches / rows * height;
+    (1..=patches).find(exact).map(|rows| [rows, patches / rows])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn layouts_of_known_networks_are_inferred() {
+        let photo = [1, 3, 224, 224];
+        assert_eq!(Layout::infer(&photo, &[1, 512, 14, 14]).unwrap(), Layout::ChannelsFirst);
+        assert_eq!(Layout::infer(&photo, &[1, 7, 7, 768]).unwrap(), Layout::ChannelsLast);
+        let vit = Layout::Tokens { prefix: 1, grid: [14, 14] };
+        assert_eq!(Layout::infer(&photo, &[1, 197, 768]).unwrap(), vit);
+        let registers = Layout::Tokens { prefix: 5, grid: [16, 16] };
+        assert_eq!(Layout::infer(&photo, &[1, 261, 384]).unwrap(), registers);
+        let wide = Layout::Tokens { prefix: 1, grid: [14, 28] };
+        assert_eq!(Layout::infer(&[1, 3, 224, 448], &[1, 393, 192]).unwrap(), wide);
+        assert!(Layout::infer(&photo, &[1, 200, 768]).is_err());
+        // A series: channels and time.
+        assert_eq!(Layout::infer(&[1, 14, 30], &[1, 64, 28]).unwrap(), Layout::ChannelsFirst);
+    }
+
+    #[test]
+    fn tokens_become_a_grid_without_the_class_token() {
+        let tokens = Tensor::arange(0f32, 10., &Device::Cpu).unwrap().reshape((1, 5, 2)).unwrap();
+        let map = Layout::Tokens { prefix: 1, grid: [2, 2] }.apply(&tokens).unwrap();
+        assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[2., 4.], [6., 8.]], [[3., 5.], [7., 9.]]]);
+        let last = Tensor::arange(0f32, 8., &Device::Cpu).unwrap().reshape((1, 2, 2, 2)).unwrap();
+        let map = Layout::ChannelsLast.apply(&last).unwrap();
+        assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[0., 2.], [4., 6.]], [[1., 3.], [5., 7.]]]);
+    }
+}

@@ -1,0 +1,218 @@
+//! Methods that mask the input or a layer's channels and watch the score, without gradients.
+
+mod ablation;
+mod group;
+mod masks;
+mod occlusion;
+mod poly;
+mod rise;
+mod score;
+
+use crate::expectation::laid_out_activation;
+use crate::{Definition, Fusion, Layout, fuse};
+use candle_core::Tensor;
+use faithful_baseline::BaselineSampler;
+use faithful_core::{Error, LayerId, Objective, Result, Score, Stream};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use poly::PolySign;
+
+/// What a perturbation method may be told. Each reads what concerns it.
+#[derive(Clone)]
+pub struct PerturbationParameters {
+    /// How often a random method draws: 35 for SS-CAM, 10 steps for IS-CAM, 4000 masks for RISE unless said.
+    pub draws: Option<NonZeroUsize>,
+    /// Only this many channels are tried, those whose activation varies most over places; all unless said.
+    pub channels: Option<NonZeroUsize>,
+    /// The standard deviation of SS-CAM's noise on masks in `[0, 1]`; 2.
+    pub deviation: f64,
+    /// Into how many groups Group-CAM puts the channels; 32.
+    pub groups: NonZeroUsize,
+    /// Below which percentile Group-CAM silences a mask; 70.
+    pub percentile: f64,
+    /// Along each axis, the cells of a RISE mask; 7.
+    pub cells: NonZeroUsize,
+    /// The probability that a cell of a RISE mask is open, in `(0, 1)`; one half.
+    pub open: f64,
+    /// The side of the square that occlusion hides, in pixels; a seventh of the input's shorter side unless said.
+    pub window: Option<NonZeroUsize>,
+    /// By how many pixels occlusion moves on; half the window unless said.
+    pub stride: Option<NonZeroUsize>,
+    /// What occlusion puts in the window's place, in the network's input space; 0.
+    pub fill: f64,
+    /// Noise of unit deviation from elsewhere, in place of the stream's: reproduces another program's draws.
+    pub noise: Option<Arc<dyn BaselineSampler>>,
+}
+
+impl Default for PerturbationParameters {
+    fn default() -> Self {
+        let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            draws: None,
+            channels: None,
+            deviation: 2.0,
+            groups: number(32),
+            percentile: 70.0,
+            cells: number(7),
+            open: 0.5,
+            window: None,
+            stride: None,
+            fill: 0.0,
+            noise: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PerturbationParameters {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PerturbationParameters")
+            .field("draws", &self.draws)
+            .field("channels", &self.channels)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a perturbation method is asked.
+pub(crate) struct Perturbation<'a> {
+    pub(crate) objective: Objective<'a>,
+    /// What is explained; all share their forward passes.
+    pub(crate) scores: &'a [&'a dyn Score],
+    /// One image `(1, C, H, W)`.
+    pub(crate) input: &'a Tensor,
+    pub(crate) size: [usize; 2],
+    pub(crate) layers: &'a [LayerId],
+    pub(crate) layout: Layout,
+    pub(crate) fusion: Fusion,
+    pub(crate) definition: Definition,
+    pub(crate) stream: &'a Stream,
+    pub(crate) parameters: &'a PerturbationParameters,
+}
+
+/// One method: a map `(1, h, w)` per score.
+pub(crate) type PerturbationMethod = fn(&Perturbation<'_>) -> Result<Vec<Tensor>>;
+
+/// A line of the table of perturbation methods.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) signed: bool,
+    pub(crate) draws: bool,
+    pub(crate) at_input: bool,
+    pub(crate) method: PerturbationMethod,
+}
+
+const LAYER: Entry =
+    Entry { name: "", summary: "", source: "", signed: false, draws: false, at_input: false, method: score::score_cam };
+
+/// Every perturbation method.
+pub(crate) const PERTURBATIONS: &[Entry] = &[
+    Entry {
+        name: "score-cam",
+        summary: "channels weighted by the score of the input seen through them",
+        source: "Wang et al. 2020, Algorithm 1",
+        ..LAYER
+    },
+    Entry {
+        name: "ss-cam",
+        summary: "Score-CAM, averaged over noise on the masks",
+        source: "Naidu and Michael 2020, Eq. 5",
+        draws: true,
+        method: score::ss_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "is-cam",
+        summary: "Score-CAM, averaged over masks of rising strength",
+        source: "Naidu et al. 2020, Eq. 7",
+        method: score::is_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "ablation-cam",
+        summary: "channels weighted by how much of the score is lost without them",
+        source: "Desai and Ramaswamy 2020, Eq. 5-6",
+        method: ablation::ablation_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "group-cam",
+        summary: "groups of gradient-weighted channels, weighted by the score of the input seen through them",
+        source: "Zhang et al. 2021, Eq. 3-8",
+        method: group::group_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "poly-cam+",
+        summary: "maps of several layers multiplied from coarse to fine, channels weighted by what they keep",
+        source: "Englebert et al. 2022, Eq. 4-7",
+        method: |perturbation| poly::poly_cam(perturbation, PolySign::Plus),
+        ..LAYER
+    },
+    Entry {
+        name: "poly-cam-",
+        summary: "maps of several layers multiplied from coarse to fine, channels weighted by what their loss costs",
+        source: "Englebert et al. 2022, Eq. 4-7",
+        method: |perturbation| poly::poly_cam(perturbation, PolySign::Minus),
+        ..LAYER
+    },
+    Entry {
+        name: "poly-cam±",
+        summary: "maps of several layers multiplied from coarse to fine, channels weighted by both",
+        source: "Englebert et al. 2022, Eq. 4-7",
+        method: |perturbation| poly::poly_cam(perturbation, PolySign::Both),
+        ..LAYER
+    },
+    Entry {
+        name: "rise",
+        summary: "the mean of random masks, weighted by the score of the input seen through them",
+        source: "Petsiuk et al. 2018, Eq. 6",
+        signed: true,
+        draws: true,
+        at_input: true,
+        method: rise::rise,
+    },
+    Entry {
+        name: "occlusion",
+        summary: "how much of the score is lost when a window hides the place",
+        source: "Zeiler and Fergus 2014, section 4.2",
+        signed: true,
+        at_input: true,
+        method: occlusion::occlusion,
+        ..LAYER
+    },
+];
+
+impl Perturbation<'_> {
+    /// The layers' activations `(1, C, h, w)`.
+    fn activations(&self) -> Result<Vec<Tensor>> {
+        let own = self.objective.network().activations(self.input, self.layers)?;
+        own.iter()
+            .map(|activation| {
+                let activation = laid_out_activation(activation, self.input, self.layout)?;
+                let shape = activation.dims().to_vec();
+                activation.dims4().map_err(|_| Error::shape("the target layer's output", "(N, C, h, w)", &shape))?;
+                Ok(activation)
+            })
+            .collect()
+    }
+
+    /// A method of one layer on each of the layers, fused: one map per score.
+    fn each_layer(&self, one: impl Fn(&Tensor, LayerId) -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
+        let activations = self.activations()?;
+        let per_layer = activations
+            .iter()
+            .zip(self.layers)
+            .map(|(activation, layer)| one(activation, *layer))
+            .collect::<Result<Vec<_>>>()?;
+        (0..self.scores.len())
+            .map(|score| {
+                let maps: Vec<Tensor> = per_layer.iter().map(|maps| maps[score].clone()).collect();
+                fuse(&maps, self.fusion)
+            })
+            .collect()
+    }
+}
