@@ -223,7 +223,7 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    fn of_input(x: &Tensor, weight: &Tensor, conv: &Conv) -> Result<Self> {
+    pub(crate) fn of_input(x: &Tensor, weight: &Tensor, conv: &Conv) -> Result<Self> {
         let (&[batch, channels, h, w], &[outputs, per_group, kh, kw]) = (x.dims(), weight.dims()) else {
             bail!(
                 "conv2d: expected x (N, C, H, W) and weight (O, C / groups, kh, kw), got {:?} and {:?}",
@@ -260,7 +260,7 @@ impl Geometry {
     }
 
     /// The geometry of the convolution whose input gradient this is: `x` is its result's gradient.
-    fn of_result(x: &Tensor, weight: &Tensor, conv: &Conv, output_padding: [usize; 2]) -> Result<Self> {
+    pub(crate) fn of_result(x: &Tensor, weight: &Tensor, conv: &Conv, output_padding: [usize; 2]) -> Result<Self> {
         let (&[batch, outputs, h, w], &[inputs, per_group, kh, kw]) = (x.dims(), weight.dims()) else {
             bail!(
                 "conv_transpose2d: expected x (N, C, H, W) and weight (C, O / groups, kh, kw), got {:?} and {:?}",

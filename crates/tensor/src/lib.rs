@@ -17,6 +17,7 @@ mod pointwise;
 mod pooling;
 mod product;
 mod recurrent;
+mod recurrent_cells;
 mod reduction;
 mod resampling;
 mod separable;

@@ -147,7 +147,7 @@ fn plane(name: &str, x: &Tensor) -> Result<(usize, usize)> {
     }
 }
 
-fn windows(name: &str, pool: &Pool, axis: usize, size: usize) -> Result<Vec<Window>> {
+pub(crate) fn windows(name: &str, pool: &Pool, axis: usize, size: usize) -> Result<Vec<Window>> {
     let (kernel, stride, dilation) = (pool.kernel[axis], pool.stride[axis], pool.dilation[axis]);
     let (before, after) = (pool.padding[axis], pool.padding[axis + 2]);
     if kernel == 0 || stride == 0 || dilation == 0 {
@@ -188,7 +188,7 @@ fn adaptive(name: &str, outputs: usize, size: usize) -> Result<Vec<Window>> {
     Ok((0..outputs).map(window_at).collect())
 }
 
-fn mean_map(windows: &[Window], inputs: usize, count_padding: bool) -> LinearMap {
+pub(crate) fn mean_map(windows: &[Window], inputs: usize, count_padding: bool) -> LinearMap {
     let taps = windows.iter().map(|window| {
         let count = if count_padding { window.padded } else { window.end - window.start };
         window.taps().map(|input| (input, 1. / count as f64)).collect()

@@ -1,8 +1,11 @@
-use candle_core::{Result, Tensor};
+use crate::function::{Elements, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
+use crate::recurrent_cells::{self as cells, Cell};
+use crate::{Activation, BackwardRule, activate, concat, linear};
+use candle_core::{Result, Tensor, bail};
 
 /// Which way a recurrent layer reads the series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // The names say it.
 pub enum Direction {
     Forward,
     Reverse,
@@ -27,12 +30,173 @@ pub type Lstm = Recurrent;
 pub type Gru = Recurrent;
 
 /// All hidden states `(N, T, H)` of `x` `(N, T, I)`, from zero states.
-pub fn lstm(_x: &Tensor, _weights: &Lstm, _direction: Direction) -> Result<Tensor> {
-    todo!()
+///
+/// `i, f, o = sigmoid(W x + V h + b)`, `g = tanh(W x + V h + b)`, `c' = f c + i g`, `h' = o tanh(c')` (Hochreiter and
+/// Schmidhuber 1997, with forget gates). A bidirectional layer is two directions, concatenated; a stacked one reads
+/// the other's states. With [`Direction::Reverse`] state `t` has read everything from the end to `t`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use faithful_tensor::{Direction, Recurrent, lstm};
+/// # fn main() -> candle_core::Result<()> {
+/// let cpu = Device::Cpu;
+/// let weights = Recurrent {
+///     input_weight: Tensor::new(&[[0f64], [0.], [1.], [0.]], &cpu)?,
+///     hidden_weight: Tensor::zeros((4, 1), candle_core::DType::F64, &cpu)?,
+///     input_bias: None,
+///     hidden_bias: None,
+/// };
+/// let x = Tensor::new(&[[[1f64]]], &cpu)?;
+/// let h = lstm(&x, &weights, Direction::Forward)?.flatten_all()?.to_vec1::<f64>()?;
+/// assert!((h[0] - 0.5 * (0.5 * 1f64.tanh()).tanh()).abs() < 1e-15);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Where the shapes do not fit.
+pub fn lstm(x: &Tensor, weights: &Lstm, direction: Direction) -> Result<Tensor> {
+    run("lstm", x, weights, direction, Cell::Lstm)
 }
 
 /// All hidden states `(N, T, H)` of `x` `(N, T, I)`, from zero states; `reset_after` is `PyTorch`'s and ONNX's
 /// `linear_before_reset = 1`.
-pub fn gru(_x: &Tensor, _weights: &Gru, _direction: Direction, _reset_after: bool) -> Result<Tensor> {
-    todo!()
+///
+/// `r, u = sigmoid(W x + V h + b)`, `h' = (1 - u) n + u h` with `n = tanh(W x + b + r (V h + b'))`, or, without
+/// `reset_after`, `n = tanh(W x + b + V (r h) + b')` (Cho et al. 2014).
+///
+/// # Errors
+/// Where the shapes do not fit.
+pub fn gru(x: &Tensor, weights: &Gru, direction: Direction, reset_after: bool) -> Result<Tensor> {
+    run("gru", x, weights, direction, if reset_after { Cell::GruResetAfter } else { Cell::GruResetBefore })
+}
+
+fn run(name: &'static str, x: &Tensor, weights: &Recurrent, direction: Direction, cell: Cell) -> Result<Tensor> {
+    let Recurrent { input_weight, hidden_weight, input_bias, hidden_bias } = weights;
+    let (&[batch, steps, inputs], &[rows, hidden]) = (x.dims(), hidden_weight.dims()) else {
+        bail!(
+            "{name}: expected x (N, T, I) and a hidden weight (G * H, H), got {:?} and {:?}",
+            x.dims(),
+            hidden_weight.dims()
+        )
+    };
+    let wrong_bias = [input_bias, hidden_bias].into_iter().flatten().any(|bias| bias.dims() != [rows]);
+    if rows != cell.gates() * hidden || input_weight.dims() != [rows, inputs] || hidden == 0 || wrong_bias {
+        bail!(
+            "{name}: x {:?} does not fit weights {:?} and {:?} with biases {:?} and {:?}; they must be ({g} * H, I), \
+             ({g} * H, H) and ({g} * H,)",
+            x.dims(),
+            input_weight.dims(),
+            hidden_weight.dims(),
+            input_bias.as_ref().map(Tensor::dims),
+            hidden_bias.as_ref().map(Tensor::dims),
+            g = cell.gates()
+        );
+    }
+    if is_half_on_cpu(x) {
+        let wide = Recurrent {
+            input_weight: widen(input_weight)?,
+            hidden_weight: widen(hidden_weight)?,
+            input_bias: widen_optional(input_bias.as_ref())?,
+            hidden_bias: widen_optional(hidden_bias.as_ref())?,
+        };
+        return run(name, &widen(x)?, &wide, direction, cell)?.to_dtype(x.dtype());
+    }
+    if steps == 0 || batch == 0 {
+        return Tensor::zeros((batch, steps, hidden), x.dtype(), x.device());
+    }
+    // What the inputs add to the gates, for all steps at once; the loop over time adds the states' part.
+    let gates = linear(x, input_weight, input_bias.as_ref())?;
+    let bias = match hidden_bias {
+        Some(bias) => bias.clone(),
+        None => Tensor::zeros(rows, x.dtype(), x.device())?,
+    };
+    let order: Vec<usize> = match direction {
+        Direction::Forward => (0..steps).collect(),
+        Direction::Reverse => (0..steps).rev().collect(),
+    };
+    if !x.device().is_cpu() {
+        return composed(&gates, hidden_weight, &bias, &order, cell);
+    }
+    let (gates, weight, bias) = (gates.contiguous()?, hidden_weight.contiguous()?, bias.contiguous()?);
+    let value = by_type!(gates, states(&gates, &weight, &bias, &order, cell))?;
+    attach(name, &[&gates, &weight, &bias], value, move |backward| {
+        let [gates, weight, bias] = backward.arguments else { unreachable!("three arguments were attached") };
+        let with_weights = backward.wanted[1] || backward.wanted[2];
+        by_type!(gates, state_gradients(gates, weight, bias, backward.gradient, &order, cell, with_weights))
+    })
+}
+
+fn states<T: crate::function::Real>(
+    gates: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    order: &[usize],
+    cell: Cell,
+) -> Result<Value> {
+    let (batch, steps, _) = gates.dims3()?;
+    let hidden = weight.dim(1)?;
+    let (gates, weight, bias) = (Elements::of(gates)?, Elements::of(weight)?, Elements::of(bias)?);
+    let layer = cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell };
+    let history = cells::forward(gates.slice()?, &layer, order);
+    Ok(Value::new(cells::in_place_of_time(&history, &layer, order), (batch, steps, hidden)))
+}
+
+fn state_gradients<T: crate::function::Real>(
+    gates: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    gradient: &Tensor,
+    order: &[usize],
+    cell: Cell,
+    with_weights: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    let (batch, steps, rows) = gates.dims3()?;
+    let hidden = weight.dim(1)?;
+    let (gates, weight, bias) = (Elements::of(gates)?, Elements::of(weight)?, Elements::of(bias)?);
+    let gradient = Elements::of(gradient)?;
+    let layer = cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell };
+    let found = cells::backward(gates.slice()?, gradient.slice()?, &layer, order, with_weights);
+    let weights = with_weights.then(|| {
+        let weight = Value::new(found.weight, (rows, hidden)).into_tensor();
+        (weight, Value::new(found.bias, rows).into_tensor())
+    });
+    let (weight, bias) = weights.unzip();
+    Ok(vec![Some(Value::new(found.gates, (batch, steps, rows)).into_tensor()), weight, bias])
+}
+
+/// The same by compositions, one node per step and gate: what runs on a GPU.
+pub(crate) fn composed(gates: &Tensor, weight: &Tensor, bias: &Tensor, order: &[usize], cell: Cell) -> Result<Tensor> {
+    let (batch, _, _) = gates.dims3()?;
+    let size = weight.dim(1)?;
+    let sigmoid = |x: &Tensor| activate(x, Activation::Sigmoid, BackwardRule::Plain);
+    let tanh = |x: &Tensor| activate(x, Activation::Tanh, BackwardRule::Plain);
+    let mut h = Tensor::zeros((batch, size), gates.dtype(), gates.device())?;
+    let mut c = h.clone();
+    let mut found: Vec<Option<Tensor>> = vec![None; order.len()];
+    for &step in order {
+        let x = gates.narrow(1, step, 1)?.squeeze(1)?;
+        let gate = |from: &Tensor, index: usize| from.narrow(1, index * size, size);
+        let from_state = linear(&h, weight, Some(bias))?;
+        if cell == Cell::Lstm {
+            let all = (x + from_state)?;
+            let (input, forget) = (sigmoid(&gate(&all, 0)?)?, sigmoid(&gate(&all, 1)?)?);
+            c = ((forget * &c)? + (input * tanh(&gate(&all, 2)?)?)?)?;
+            h = (sigmoid(&gate(&all, 3)?)? * tanh(&c)?)?;
+        } else {
+            let reset = sigmoid(&(gate(&x, 0)? + gate(&from_state, 0)?)?)?;
+            let update = sigmoid(&(gate(&x, 1)? + gate(&from_state, 1)?)?)?;
+            let of_state = if cell == Cell::GruResetAfter {
+                (reset * gate(&from_state, 2)?)?
+            } else {
+                let (weight, bias) = (weight.narrow(0, 2 * size, size)?, bias.narrow(0, 2 * size, size)?);
+                linear(&(reset * &h)?, &weight, Some(&bias))?
+            };
+            let new = tanh(&(gate(&x, 2)? + of_state)?)?;
+            h = (&new + (update * (&h - &new)?)?)?;
+        }
+        found[step] = Some(h.unsqueeze(1)?);
+    }
+    let found: Vec<Tensor> = found.into_iter().flatten().collect();
+    concat(&found.iter().collect::<Vec<_>>(), 1)
 }

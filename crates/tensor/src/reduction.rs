@@ -138,7 +138,7 @@ fn rows_gradient_on_cpu<T: Real>(x: &Tensor, y: &Tensor, gradient: &Tensor, redu
 }
 
 /// The same by candle's own operations: what runs on a GPU.
-fn composed_rows(x: &Tensor, reduction: Reduction) -> Result<Tensor> {
+pub(crate) fn composed_rows(x: &Tensor, reduction: Reduction) -> Result<Tensor> {
     match reduction {
         Reduction::Mean => x.mean(1),
         Reduction::Sum => x.sum(1),

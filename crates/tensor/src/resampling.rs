@@ -67,7 +67,7 @@ pub fn resize2d(x: &Tensor, size: [usize; 2], rules: &Resize) -> Result<Tensor> 
     separable::apply("resize2d", x, resize_map(h, size[0], rules), resize_map(w, size[1], rules))
 }
 
-fn resize_map(inputs: usize, outputs: usize, rules: &Resize) -> LinearMap {
+pub(crate) fn resize_map(inputs: usize, outputs: usize, rules: &Resize) -> LinearMap {
     let scale = inputs as f64 / outputs as f64;
     let taps = (0..outputs).map(|output| {
         let at = match rules.coordinates {

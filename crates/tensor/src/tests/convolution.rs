@@ -36,7 +36,7 @@ fn by_definition(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv
 }
 
 /// Odd sizes, strides, one-sided padding, dilation, groups, depthwise with and without a multiplier, pointwise.
-fn cases() -> Vec<([usize; 4], [usize; 4], Conv)> {
+pub(super) fn cases() -> Vec<([usize; 4], [usize; 4], Conv)> {
     let conv = |stride, padding, dilation, groups| Conv { stride, padding, dilation, groups };
     vec![
         ([2, 3, 5, 6], [4, 3, 3, 3], conv([1, 1], [1, 1, 1, 1], [1, 1], 1)),

@@ -5,6 +5,7 @@ mod convolution;
 mod elementwise;
 mod linear;
 mod pooling;
+mod recurrent;
 mod shaping;
 
 use candle_core::{DType, Device, Result, Tensor, Var};

@@ -3,7 +3,7 @@ use crate::{Pool, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool
 use candle_core::DType;
 
 /// Stems (3/2), odd sizes that leave pixels over, one-sided padding, overhanging windows, unequal axes.
-fn pools() -> Vec<Pool> {
+pub(super) fn pools() -> Vec<Pool> {
     let mut pools = Vec::new();
     for (kernel, stride, padding) in [
         ([2, 2], [2, 2], [0; 4]),
