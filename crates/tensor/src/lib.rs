@@ -8,6 +8,7 @@ mod activation;
 mod composed;
 mod composed_pointwise;
 mod convolution;
+pub mod cpu;
 mod elementwise;
 mod function;
 mod im2col;

@@ -1,0 +1,59 @@
+//! Kernels for contiguous `f32` maps on the CPU, with the instruction set chosen at run time.
+//!
+//! Maps are stored with their channels innermost (`(N, H, W, C)`, [`Map`]): every kernel then runs along channels with
+//! full vectors, a 1x1 convolution is a matrix product without any copy, and joining channels costs nothing because a
+//! pixel may be wider than the map that looks at it. Weights are repacked once ([`Matrix`], [`Winograd`] …).
+//!
+//! Every kernel is written once over the crate's `Simd` trait; [`Isa`] says which instantiation runs and can be forced.
+//! Each output element is computed by one task in one order, so results do not depend on the number of threads, nor
+//! on the batch around a row.
+
+mod depthwise;
+mod direct;
+mod elementwise;
+mod gather;
+mod isa;
+mod layout;
+mod linear;
+mod map;
+mod matrix;
+mod pooling;
+mod scratch;
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+mod transposed;
+mod winograd;
+mod winograd_transform;
+
+pub use depthwise::Depthwise;
+pub use direct::Direct;
+pub use elementwise::{copy, map, zip_map};
+pub use isa::Isa;
+pub use layout::{from_planar, to_planar};
+pub use linear::{linear, linear_gradient};
+pub use map::{Buffer, Finish, Gate, Map, MapMut};
+pub use matrix::Matrix;
+pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub use transposed::Transposed;
+pub use winograd::{Tile, Winograd};
+
+use candle_core::{Result, bail};
+
+/// The height and width of a convolution's result.
+fn output_size(input: [usize; 2], kernel: [usize; 2], conv: &crate::Conv) -> Result<[usize; 2]> {
+    let [top, left, bottom, right] = conv.padding;
+    let mut size = [0; 2];
+    for (axis, padding) in [top + bottom, left + right].into_iter().enumerate() {
+        let reach = conv.dilation[axis] * kernel[axis].saturating_sub(1) + 1;
+        let padded = input[axis] + padding;
+        if kernel[axis] == 0 || conv.stride[axis] == 0 || padded < reach {
+            bail!("a window of {kernel:?} does not fit in an input of {input:?} with {conv:?}");
+        }
+        size[axis] = (padded - reach) / conv.stride[axis] + 1;
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests;

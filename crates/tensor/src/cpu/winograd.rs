@@ -1,0 +1,417 @@
+use super::Isa;
+use super::isa::Kernel;
+use super::map::{Buffer, Finish, Map, MapMut, RawFinish, Source, Target};
+use super::matrix::{MOST_ROWS, Panel, Rows, panels};
+use super::scratch::with_scratch;
+use super::simd::Simd;
+use super::winograd_transform::{Four, MOST, Six, Transform, Two};
+use candle_core::{Result, bail};
+use rayon::prelude::*;
+
+/// How many outputs per axis one tile of [`Winograd`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// `F(2x2, 3x3)`: 2.25 times fewer products; the most accurate, and for tiny maps.
+    Two,
+    /// `F(4x4, 3x3)`: 4 times fewer.
+    Four,
+    /// `F(6x6, 3x3)`: 5.06 times fewer; its rounding error is the largest.
+    Six,
+}
+
+/// A 3x3 convolution of stride 1 by Winograd's minimal filtering.
+///
+/// Blocks of tiles are transformed, multiplied frequency by frequency with the transformed weights, and transformed
+/// back, all while the block is in the cache.
+#[derive(Clone, Debug)]
+pub struct Winograd {
+    isa: Isa,
+    tile: Tile,
+    channels: usize,
+    outputs: usize,
+    panels: Vec<Panel>,
+    /// Per panel, per frequency, the panel of the `(channels, outputs)` matrix.
+    data: Buffer,
+}
+
+impl Tile {
+    fn outputs(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Six => 6,
+        }
+    }
+
+    fn filter(self, g: [f64; 3]) -> [f64; MOST] {
+        match self {
+            Self::Two => Two::filter(g),
+            Self::Four => Four::filter(g),
+            Self::Six => Six::filter(g),
+        }
+    }
+}
+
+impl Winograd {
+    /// Transforms `weight` of shape `[O, C, 3, 3]`.
+    pub fn new(isa: Isa, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
+        if weight.len() != o * c * 9 {
+            bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
+        }
+        Ok(Self::pack(isa, tile, [o, c], |output, channel, tap| weight[(output * c + channel) * 9 + tap]))
+    }
+
+    /// The gradient with respect to the input of the convolution that [`Winograd::new`] makes of the same weights:
+    /// again a convolution, with the kernels turned by half a turn and their two channel axes exchanged. Its padding is
+    /// 2 minus the convolution's on every side.
+    pub fn gradient(isa: Isa, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
+        if weight.len() != o * c * 9 {
+            bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
+        }
+        Ok(Self::pack(isa, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
+    }
+
+    fn pack(
+        isa: Isa,
+        tile: Tile,
+        [outputs, channels]: [usize; 2],
+        tap: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let isa = isa.checked();
+        let side = tile.outputs() + 2;
+        let panels = panels(isa, outputs, side * side * channels);
+        let lanes = isa.lanes();
+        let length = panels.iter().map(|panel| panel.vectors * lanes * side * side * channels).sum();
+        let mut data = Buffer::zeros(length);
+        let mut rest: &mut [f32] = &mut data;
+        let mut parts = Vec::new();
+        for panel in &panels {
+            let (part, others) = rest.split_at_mut(panel.vectors * lanes * side * side * channels);
+            parts.push((panel, part));
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(panel, part)| {
+            let width = panel.vectors * lanes;
+            for channel in 0..channels {
+                for column in 0..panel.width {
+                    let g = |y: usize, x: usize| f64::from(tap(panel.column + column, channel, y * 3 + x));
+                    let lines: [[f64; MOST]; 3] = std::array::from_fn(|x| tile.filter([g(0, x), g(1, x), g(2, x)]));
+                    for y in 0..side {
+                        let line = tile.filter([lines[0][y], lines[1][y], lines[2][y]]);
+                        for (x, value) in line.into_iter().enumerate().take(side) {
+                            part[((y * side + x) * channels + channel) * width + column] = value as f32;
+                        }
+                    }
+                }
+            }
+        });
+        Self { isa, tile, channels, outputs, panels, data }
+    }
+
+    /// The number of output channels.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Convolves `input` `[N, H, W, C]` with zeros around it into `out`; `padding` is `[top, left]`, and the output's
+    /// size says how much there is on the other sides.
+    pub fn run(&self, input: Map, padding: [usize; 2], mut out: MapMut, finish: &Finish) -> Result<()> {
+        let ([n, h, w, c], [rows, oh, ow, o]) = (input.shape(), out.shape());
+        if n != rows || c != self.channels || o != self.outputs {
+            bail!("an input of shape {:?} does not go with a result of shape {:?}", input.shape(), out.shape());
+        }
+        let m = self.tile.outputs();
+        let grid = [oh.div_ceil(m), ow.div_ceil(m)];
+        let job = Job {
+            weights: self,
+            input: input.pointer(),
+            input_size: [h, w],
+            input_pixel: input.pixel(),
+            padding,
+            finish: finish.prepare(&mut out)?,
+            out_pixel: out.pixel(),
+            out: out.pointer(),
+            out_size: [oh, ow],
+            grid,
+            tiles: n * grid[0] * grid[1],
+        };
+        match self.tile {
+            Tile::Two => job.run::<Two>(),
+            Tile::Four => job.run::<Four>(),
+            Tile::Six => job.run::<Six>(),
+        }
+        Ok(())
+    }
+}
+
+/// Elements of a block's transformed input that stay in a core's second-level cache.
+const BLOCK: usize = 96 * 1024;
+/// The fewest tiles of a block: fewer would read the weights too often.
+const FEWEST: usize = 32;
+/// Enough tasks that the last ones to finish do not matter.
+const TASKS: usize = 8;
+
+struct Job<'a> {
+    weights: &'a Winograd,
+    input: Source,
+    input_size: [usize; 2],
+    input_pixel: usize,
+    padding: [usize; 2],
+    finish: RawFinish,
+    out: Target,
+    out_pixel: usize,
+    out_size: [usize; 2],
+    /// Tiles down and across one image.
+    grid: [usize; 2],
+    tiles: usize,
+}
+
+impl Job<'_> {
+    fn run<T: Transform>(&self) {
+        let frequencies = T::INPUTS * T::INPUTS;
+        let channels = self.weights.channels;
+        let lanes = self.weights.isa.lanes();
+        let block = (BLOCK / (frequencies * channels.max(1))).max(FEWEST).next_multiple_of(MOST_ROWS).min(self.tiles.max(1));
+        let blocks = self.tiles.div_ceil(block);
+        let panels = &self.weights.panels;
+        let widest = panels.iter().map(|panel| panel.vectors * lanes).max().unwrap_or(0);
+        // Frequencies lie a little apart from a power of two, which would put all of them into the same cache sets.
+        let plane = |tiles: usize, width: usize| tiles * width + 16;
+        let isa = self.weights.isa;
+        if blocks >= TASKS || panels.len() == 1 {
+            (0..blocks).into_par_iter().for_each(|index| {
+                let first = index * block;
+                let count = block.min(self.tiles - first);
+                let (input_plane, product_plane) = (plane(count, channels), plane(count, widest));
+                with_scratch(frequencies * (input_plane + product_plane), |scratch| {
+                    let (transformed, products) = scratch.split_at_mut(frequencies * input_plane);
+                    let (transformed, products) = (Target(transformed.as_mut_ptr()), Target(products.as_mut_ptr()));
+                    isa.run(Forth::<T> {
+                        job: self,
+                        first,
+                        count,
+                        to: transformed,
+                        plane: input_plane,
+                        transform: std::marker::PhantomData,
+                    });
+                    for panel in panels {
+                        isa.run(Back::<T> {
+                            job: self,
+                            first,
+                            count,
+                            panel,
+                            from: Source(transformed.0),
+                            plane: input_plane,
+                            products,
+                            product_plane,
+                            transform: std::marker::PhantomData,
+                        });
+                    }
+                });
+            });
+        } else {
+            // Few tiles with many channels: all are transformed first, then blocks and panels are shared out.
+            let input_plane = plane(self.tiles, channels);
+            with_scratch(frequencies * input_plane, |scratch| {
+                let transformed = Target(scratch.as_mut_ptr());
+                let step = self.tiles.div_ceil(TASKS).max(1);
+                (0..self.tiles.div_ceil(step)).into_par_iter().for_each(|index| {
+                    let first = index * step;
+                    isa.run(Forth::<T> {
+                        job: self,
+                        first,
+                        count: step.min(self.tiles - first),
+                        to: Target(transformed.at(first * channels)),
+                        plane: input_plane,
+                        transform: std::marker::PhantomData,
+                    });
+                });
+                (0..blocks * panels.len()).into_par_iter().for_each(|index| {
+                    // Panel by panel: the weights, which are the larger part, are then read once.
+                    let (panel, first) = (&panels[index / blocks], index % blocks * block);
+                    let count = block.min(self.tiles - first);
+                    let product_plane = plane(count, panel.vectors * lanes);
+                    with_scratch(frequencies * product_plane, |products| {
+                        isa.run(Back::<T> {
+                            job: self,
+                            first,
+                            count,
+                            panel,
+                            from: Source(transformed.at(first * channels).cast_const()),
+                            plane: input_plane,
+                            products: Target(products.as_mut_ptr()),
+                            product_plane,
+                            transform: std::marker::PhantomData,
+                        });
+                    });
+                });
+            });
+        }
+    }
+
+    /// The image, and the first output row and column of a tile.
+    #[inline(always)]
+    fn corner(&self, tile: usize, m: usize) -> [usize; 3] {
+        let [down, across] = self.grid;
+        [tile / (down * across), tile / across % down * m, tile % across * m]
+    }
+}
+
+/// Transforms the inputs of some tiles.
+struct Forth<'a, T> {
+    job: &'a Job<'a>,
+    first: usize,
+    count: usize,
+    to: Target,
+    plane: usize,
+    transform: std::marker::PhantomData<T>,
+}
+
+impl<T: Transform> Kernel for Forth<'_, T> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Job { input, input_size: [h, w], input_pixel, padding: [top, left], .. } = *self.job;
+        let channels = self.job.weights.channels;
+        for tile in 0..self.count {
+            let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
+            // Rows `from .. to` of the tile lie inside the map; the first of them is the map's row `y + from - top`.
+            let inside = |start: usize, padding: usize, size: usize| {
+                let from = padding.saturating_sub(start).min(T::INPUTS);
+                (from, (size + padding).saturating_sub(start).clamp(from, T::INPUTS))
+            };
+            let ((y0, y1), (x0, x1)) = (inside(y, top, h), inside(x, left, w));
+            let origin =
+                ((image * h + y).wrapping_sub(top).wrapping_mul(w).wrapping_add(x).wrapping_sub(left)).wrapping_mul(input_pixel);
+            let whole = y0 == 0 && x0 == 0 && y1 == T::INPUTS && x1 == T::INPUTS;
+            let mut channel = 0;
+            while channel < channels {
+                let count = (channels - channel).min(S::LANES);
+                // SAFETY: only pixels inside the map are read; the planes hold all channels of all tiles.
+                unsafe {
+                    let mut lines = [[S::splat(0.0); MOST]; MOST];
+                    for i in 0..T::INPUTS {
+                        let mut column = [S::splat(0.0); MOST];
+                        if whole && count == S::LANES {
+                            for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
+                                *value = S::load(input.at(origin.wrapping_add((j * w + i) * input_pixel + channel)));
+                            }
+                        } else if i >= x0 && i < x1 {
+                            for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
+                                if j >= y0 && j < y1 {
+                                    let at = origin.wrapping_add((j * w + i) * input_pixel + channel);
+                                    *value = S::load_up_to(input.at(at), count);
+                                }
+                            }
+                        }
+                        lines[i] = T::input::<S>(column);
+                    }
+                    for j in 0..T::INPUTS {
+                        let mut row = [S::splat(0.0); MOST];
+                        for i in 0..T::INPUTS {
+                            row[i] = lines[i][j];
+                        }
+                        let row = T::input::<S>(row);
+                        for (i, value) in row.into_iter().enumerate().take(T::INPUTS) {
+                            let to = self.to.at((j * T::INPUTS + i) * self.plane + tile * channels + channel);
+                            S::store_up_to(to, value, count);
+                        }
+                    }
+                }
+                channel += S::LANES;
+            }
+        }
+    }
+}
+
+/// Multiplies some tiles with one panel of the weights and transforms the products back.
+struct Back<'a, T> {
+    job: &'a Job<'a>,
+    first: usize,
+    count: usize,
+    panel: &'a Panel,
+    from: Source,
+    plane: usize,
+    products: Target,
+    product_plane: usize,
+    transform: std::marker::PhantomData<T>,
+}
+
+impl<T: Transform> Kernel for Back<'_, T> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.job.weights.channels;
+        let width = self.panel.vectors * S::LANES;
+        // A panel of its own: in the products, its first column is column 0 and the padding is kept.
+        let packed_panel = Panel { offset: 0, column: 0, width, vectors: self.panel.vectors };
+        let finish = RawFinish::NONE;
+        for frequency in 0..T::INPUTS * T::INPUTS {
+            let offset = self.panel.offset + frequency * channels * width;
+            let packed = self.job.weights.data[offset..].as_ptr();
+            let mut tile = 0;
+            while tile < self.count {
+                let rows = (self.count - tile).min(S::ROWS);
+                let mut starts = [std::ptr::null(); MOST_ROWS];
+                let mut pixels = [0; MOST_ROWS];
+                for r in 0..rows {
+                    starts[r] = self.from.at(frequency * self.plane + (tile + r) * channels);
+                    pixels[r] = tile + r;
+                }
+                let rows_of_product = Rows {
+                    starts: &starts[..rows],
+                    rows,
+                    segments: 1,
+                    length: channels,
+                    pixels,
+                    out: Target(self.products.at(frequency * self.product_plane)),
+                    out_pixel: width,
+                    finish: &finish,
+                };
+                // SAFETY: the planes hold `count` tiles of all channels and of the panel's width.
+                unsafe { rows_of_product.multiply::<S>(&packed_panel, packed) };
+                tile += rows;
+            }
+        }
+        // SAFETY: as above; only pixels inside the output are written, and each belongs to one tile.
+        unsafe { self.transform_back::<S>(width) }
+    }
+}
+
+impl<T: Transform> Back<'_, T> {
+    #[inline(always)]
+    unsafe fn transform_back<S: Simd>(&self, width: usize) {
+        let Job { out, out_pixel, out_size: [oh, ow], finish, .. } = *self.job;
+        for tile in 0..self.count {
+            let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
+            let (rows, columns) = ((oh - y).min(T::OUTPUTS), (ow - x).min(T::OUTPUTS));
+            for v in 0..self.panel.vectors {
+                let lane = v * S::LANES;
+                let count = (self.panel.width - lane).min(S::LANES);
+                let channel = self.panel.column + lane;
+                // SAFETY: the caller's.
+                unsafe {
+                    let mut lines = [[S::splat(0.0); MOST]; MOST];
+                    for i in 0..T::INPUTS {
+                        let mut column = [S::splat(0.0); MOST];
+                        for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
+                            let plane = (j * T::INPUTS + i) * self.product_plane;
+                            *value = S::load(self.products.at(plane + tile * width + lane));
+                        }
+                        lines[i] = T::output::<S>(column);
+                    }
+                    for j in 0..rows {
+                        let mut row = [S::splat(0.0); MOST];
+                        for i in 0..T::INPUTS {
+                            row[i] = lines[i][j];
+                        }
+                        let row = T::output::<S>(row);
+                        for (i, value) in row.into_iter().enumerate().take(columns) {
+                            let pixel = (image * oh + y + j) * ow + x + i;
+                            let value = finish.apply::<S>(value, pixel, channel, count);
+                            S::store_up_to(out.at(pixel * out_pixel + channel), value, count);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
