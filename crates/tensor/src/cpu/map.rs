@@ -85,11 +85,6 @@ impl<'a> Map<'a> {
         self.shape
     }
 
-    /// `N * H * W`.
-    pub(super) fn pixels(&self) -> usize {
-        self.shape[..3].iter().product()
-    }
-
     pub(super) fn pixel(&self) -> usize {
         self.pixel
     }

@@ -35,11 +35,8 @@ impl Windows {
             let skipped = before.saturating_sub(start).div_ceil(dilation.max(1)) * dilation;
             let first = (start + skipped).saturating_sub(before);
             let end = (start + reach).saturating_sub(before).min(size);
-            let divisor = if pool.count_padding {
-                (start + kernel).min(padded) - start
-            } else {
-                end.saturating_sub(first)
-            };
+            let divisor =
+                if pool.count_padding { (start + kernel).min(padded) - start } else { end.saturating_sub(first) };
             (first.min(end), end, divisor.max(1))
         };
         Ok(Self { ranges: (0..count).map(range).collect(), step: dilation.max(1) })
@@ -147,13 +144,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(
-        input: Map,
-        result: [usize; 4],
-        out: Target,
-        out_pixel: usize,
-        windows: [&'a Windows; 2],
-    ) -> Result<Self> {
+    fn new(input: Map, result: [usize; 4], out: Target, out_pixel: usize, windows: [&'a Windows; 2]) -> Result<Self> {
         let job =
             Self { input: input.pointer(), input_pixel: input.pixel(), shape: input.shape(), out, out_pixel, windows };
         job.check(result)?;
@@ -184,7 +175,8 @@ impl<'a> Job<'a> {
         let width = c.div_ceil(parts).next_multiple_of(isa.lanes());
         let parts = c.div_ceil(width.max(1));
         let (to, to_pixel) = (out.pointer(), out.pixel());
-        let clear = self.windows.iter().any(|windows| windows.overlap()) || operation == Operation::Mean || gate.accumulate;
+        let clear =
+            self.windows.iter().any(|windows| windows.overlap()) || operation == Operation::Mean || gate.accumulate;
         (0..n * parts).into_par_iter().for_each(|index| {
             let first = index % parts * width;
             isa.run(Scatter {

@@ -11,7 +11,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The rows of the matrix product's register tile.
     const ROWS: usize;
 
-
     unsafe fn splat(value: f32) -> Self::Vector;
     unsafe fn load(from: *const f32) -> Self::Vector;
     unsafe fn store(to: *mut f32, value: Self::Vector);
@@ -84,7 +83,6 @@ impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
     const ROWS: usize = 4;
-
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; 4] {
@@ -176,7 +174,6 @@ mod neon {
         type Vector = float32x4_t;
         const LANES: usize = 4;
         const ROWS: usize = 8;
-    
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> float32x4_t {

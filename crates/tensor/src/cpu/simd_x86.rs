@@ -39,7 +39,6 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ROWS: usize = 8;
 
-
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
         unsafe { _mm512_set1_ps(value) }
@@ -112,7 +111,6 @@ impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
     const ROWS: usize = 4;
-
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m256 {

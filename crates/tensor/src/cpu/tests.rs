@@ -87,13 +87,27 @@ fn each_product(
     }
 }
 
-fn convolved(input: &[f32], shape: [usize; 4], weight: &[f32], ws: [usize; 4], conv: &Conv, os: [usize; 4]) -> Vec<f64> {
+fn convolved(
+    input: &[f32],
+    shape: [usize; 4],
+    weight: &[f32],
+    ws: [usize; 4],
+    conv: &Conv,
+    os: [usize; 4],
+) -> Vec<f64> {
     let mut out = vec![0.0; os.iter().product()];
     each_product(shape, os, ws, conv, |o, i, k| out[o] += f64::from(input[i]) * f64::from(weight[k]));
     out
 }
 
-fn pulled_back(gradient: &[f32], os: [usize; 4], weight: &[f32], ws: [usize; 4], conv: &Conv, s: [usize; 4]) -> Vec<f64> {
+fn pulled_back(
+    gradient: &[f32],
+    os: [usize; 4],
+    weight: &[f32],
+    ws: [usize; 4],
+    conv: &Conv,
+    s: [usize; 4],
+) -> Vec<f64> {
     let mut out = vec![0.0; s.iter().product()];
     each_product(s, os, ws, conv, |o, i, k| out[i] += f64::from(gradient[o]) * f64::from(weight[k]));
     out
@@ -396,12 +410,18 @@ fn not_a_number_goes_through() {
         let input = [1.0, f32::NAN, 2.0, 3.0];
         let windows = Windows::adaptive(2, 1);
         let mut out = [0.0];
-        max_pool(isa, Map::new(&input, [1, 2, 2, 1]).unwrap(), [&windows, &windows], MapMut::new(&mut out, [1, 1, 1, 1]).unwrap())
-            .unwrap();
+        max_pool(
+            isa,
+            Map::new(&input, [1, 2, 2, 1]).unwrap(),
+            [&windows, &windows],
+            MapMut::new(&mut out, [1, 1, 1, 1]).unwrap(),
+        )
+        .unwrap();
         assert!(out[0].is_nan());
         let mut out = [0.0; 4];
         let relu = Finish { low: 0.0, ..Finish::default() };
-        copy(isa, Map::new(&input, [1, 2, 2, 1]).unwrap(), None, MapMut::new(&mut out, [1, 2, 2, 1]).unwrap(), &relu).unwrap();
+        copy(isa, Map::new(&input, [1, 2, 2, 1]).unwrap(), None, MapMut::new(&mut out, [1, 2, 2, 1]).unwrap(), &relu)
+            .unwrap();
         assert!(out[1].is_nan() && out[2] == 2.0);
     }
 }

@@ -39,7 +39,8 @@ impl Transposed {
         let mut phases = Vec::new();
         for phase_y in 0..conv.stride[0] {
             for phase_x in 0..conv.stride[1] {
-                let reaches = |k: usize, axis: usize, phase: usize| k * conv.dilation[axis] % conv.stride[axis] == phase;
+                let reaches =
+                    |k: usize, axis: usize, phase: usize| k * conv.dilation[axis] % conv.stride[axis] == phase;
                 let mut taps = Vec::new();
                 for ky in (0..kh).filter(|&ky| reaches(ky, 0, phase_y)) {
                     taps.extend((0..kw).filter(|&kx| reaches(kx, 1, phase_x)).map(|kx| [ky, kx]));

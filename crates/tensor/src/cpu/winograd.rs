@@ -171,7 +171,8 @@ impl Job<'_> {
         let frequencies = T::INPUTS * T::INPUTS;
         let channels = self.weights.channels;
         let lanes = self.weights.isa.lanes();
-        let block = (BLOCK / (frequencies * channels.max(1))).max(FEWEST).next_multiple_of(MOST_ROWS).min(self.tiles.max(1));
+        let block =
+            (BLOCK / (frequencies * channels.max(1))).max(FEWEST).next_multiple_of(MOST_ROWS).min(self.tiles.max(1));
         let blocks = self.tiles.div_ceil(block);
         let panels = &self.weights.panels;
         let widest = panels.iter().map(|panel| panel.vectors * lanes).max().unwrap_or(0);
@@ -280,8 +281,8 @@ impl<T: Transform> Kernel for Forth<'_, T> {
                 (from, (size + padding).saturating_sub(start).clamp(from, T::INPUTS))
             };
             let ((y0, y1), (x0, x1)) = (inside(y, top, h), inside(x, left, w));
-            let origin =
-                ((image * h + y).wrapping_sub(top).wrapping_mul(w).wrapping_add(x).wrapping_sub(left)).wrapping_mul(input_pixel);
+            let origin = ((image * h + y).wrapping_sub(top).wrapping_mul(w).wrapping_add(x).wrapping_sub(left))
+                .wrapping_mul(input_pixel);
             let whole = y0 == 0 && x0 == 0 && y1 == T::INPUTS && x1 == T::INPUTS;
             let mut channel = 0;
             while channel < channels {

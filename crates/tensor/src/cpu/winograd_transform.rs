@@ -75,24 +75,14 @@ impl Transform for Four {
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
         let (even, odd) = (a + c, b);
         let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
-        [
-            a / 4.0,
-            -(even + odd) / 6.0,
-            -(even - odd) / 6.0,
-            (even2 + odd2) / 24.0,
-            (even2 - odd2) / 24.0,
-            c,
-            0.0,
-            0.0,
-        ]
+        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c, 0.0, 0.0]
     }
 
     #[inline(always)]
     unsafe fn input<S: Simd>(d: [S::Vector; MOST]) -> [S::Vector; MOST] {
         // SAFETY: the caller's.
         unsafe {
-            let (minus_four, four, minus_five, two) =
-                (S::splat(-4.0), S::splat(4.0), S::splat(-5.0), S::splat(2.0));
+            let (minus_four, four, minus_five, two) = (S::splat(-4.0), S::splat(4.0), S::splat(-5.0), S::splat(2.0));
             let even = S::mul_add(minus_four, d[2], d[4]);
             let odd = S::mul_add(minus_four, d[1], d[3]);
             let even2 = S::sub(d[4], d[2]);
@@ -150,17 +140,10 @@ impl Transform for Six {
             let even = S::mul_add(S::splat(-4.25), d[4], S::add(d[2], d[6]));
             let odd = S::mul_add(S::splat(-4.25), d[3], S::add(d[1], d[5]));
             let even2 = S::mul_add(S::splat(0.25), d[2], S::mul_add(S::splat(-1.25), d[4], d[6]));
-            let odd2 = S::mul_add(
-                S::splat(0.5),
-                d[1],
-                S::mul_add(S::splat(-2.5), d[3], S::mul(S::splat(2.0), d[5])),
-            );
+            let odd2 = S::mul_add(S::splat(0.5), d[1], S::mul_add(S::splat(-2.5), d[3], S::mul(S::splat(2.0), d[5])));
             let even_half = S::mul_add(S::splat(4.0), d[2], S::mul_add(S::splat(-5.0), d[4], d[6]));
-            let odd_half = S::mul_add(
-                S::splat(2.0),
-                d[1],
-                S::mul_add(S::splat(-2.5), d[3], S::mul(S::splat(0.5), d[5])),
-            );
+            let odd_half =
+                S::mul_add(S::splat(2.0), d[1], S::mul_add(S::splat(-2.5), d[3], S::mul(S::splat(0.5), d[5])));
             [
                 S::mul_add(S::splat(5.25), S::sub(d[4], d[2]), S::sub(d[0], d[6])),
                 S::add(even, odd),
