@@ -45,6 +45,11 @@ impl GraphBuilder {
         Self { input_shape: input_shape.to_vec(), nodes: vec![input] }
     }
 
+    /// A graph of these nodes, the first of which is the input.
+    pub(crate) fn from_nodes(nodes: Vec<Node>, input_shape: Vec<usize>) -> Self {
+        Self { input_shape, nodes }
+    }
+
     /// The network's input.
     #[allow(clippy::unused_self)] // The input is always the first node; callers need not know.
     pub fn input(&self) -> NodeId {

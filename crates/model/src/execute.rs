@@ -130,7 +130,7 @@ fn run(graph: &Graph, given: (NodeId, Tensor), wanted: &[NodeId], probe: &mut dy
 }
 
 /// One node's value.
-fn apply(node: &Node, operands: &[&Tensor], batch: usize, rule: BackwardRule) -> Result<Tensor> {
+pub(crate) fn apply(node: &Node, operands: &[&Tensor], batch: usize, rule: BackwardRule) -> Result<Tensor> {
     let shapes: Vec<&[usize]> = operands.iter().map(|operand| operand.dims()).collect();
     // Says in words what does not fit, with the node's name, before a kernel does.
     let shape = shape::infer(node, &shapes, batch)?;

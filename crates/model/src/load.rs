@@ -1,7 +1,7 @@
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, architecture};
+use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, load_onnx};
 use faithful_core::{Error, LayerId, Network, Preprocessing, Result};
 use std::fs::File;
 use std::io::Cursor;
@@ -114,7 +114,12 @@ impl Model {
         Ok(Self { name: name.into(), graph, labels, preprocessing, target, file })
     }
 
-    fn from_onnx(path: &Path, _loading: &Loading) -> Result<Self> {
-        Err(Error::Unsupported(vec![format!("{}: ONNX files", path.display())]))
+    fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
+        let side = SideFile::beside(path)?;
+        let options = OnnxOptions { free_size: side.input_size(), ..OnnxOptions::default() };
+        let graph = load_onnx(path, &options)?.to_device(&loading.device)?;
+        let target = graph.target_layer();
+        let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
+        Self::complete(&name, graph, side, target, Some(path.into()))
     }
 }

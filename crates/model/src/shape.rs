@@ -199,7 +199,7 @@ pub(crate) fn infer(node: &Node, operands: &[&[usize]], batch: usize) -> Result<
 }
 
 /// No activation is larger than this (64 GiB of `f32`): a file that says so is damaged.
-const LARGEST: usize = 1 << 34;
+pub(crate) const LARGEST: usize = 1 << 34;
 
 fn describe(node: &Node) -> String {
     format!("layer `{}` ({})", node.name, node.op.kind())

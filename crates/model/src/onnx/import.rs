@@ -1,0 +1,356 @@
+//! Builds the graph's nodes while the file's are read one after the other.
+
+use super::call::Call;
+use super::external::External;
+use super::layout;
+use super::operators;
+use super::order::label;
+use super::proto;
+use super::value::{Integers, Size, Value};
+use crate::{Dim, Node, NodeId, Op, execute, shape};
+use candle_core::{DType, Device, Tensor, TensorId};
+use faithful_core::{BackwardRule, Error, Result};
+use std::collections::{HashMap, HashSet};
+
+/// Two sizes of the batch for which shapes are inferred; a size that is linear in the batch follows from them.
+const BATCHES: [usize; 2] = [2, 3];
+
+/// No constant that is computed while loading has more elements: a file that asks for it is damaged.
+const LARGEST_CONSTANT: usize = 1 << 24;
+
+/// What names stand for.
+pub(super) type Scope = HashMap<String, Value>;
+
+/// A graph in the making.
+pub(super) struct Importer<'a> {
+    pub(super) nodes: Vec<Node>,
+    shapes: Vec<[Vec<usize>; 2]>,
+    names: HashSet<String>,
+    constants: HashMap<TensorId, NodeId>,
+    /// The size that the file gives the batch, where it gives one.
+    pub(super) fixed_batch: Option<i64>,
+    opset: i64,
+    functions: HashMap<(&'a str, &'a str), &'a proto::Function>,
+    pub(super) external: External,
+    pub(super) unsupported: Vec<String>,
+}
+
+impl<'a> Importer<'a> {
+    pub(super) fn new(model: &'a proto::Model, external: External) -> Self {
+        let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        let functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
+        Self {
+            nodes: Vec::new(),
+            shapes: Vec::new(),
+            names: HashSet::new(),
+            constants: HashMap::new(),
+            fixed_batch: None,
+            opset: opset.map_or(1, |set| set.version),
+            functions,
+            external,
+            unsupported: Vec::new(),
+        }
+    }
+
+    /// Appends the network's input, whose shape without the batch is `input_shape`.
+    pub(super) fn input(&mut self, name: &str, input_shape: &[usize]) -> Result<NodeId> {
+        for batch in BATCHES {
+            let whole: Vec<usize> = std::iter::once(batch).chain(input_shape.iter().copied()).collect();
+            if shape::elements(&whole).is_none_or(|count| count == 0 || count > shape::LARGEST) {
+                return Err(Error::shape(format!("input `{name}`"), "a size that fits into memory", &whole));
+            }
+        }
+        let name = self.unique(name);
+        self.nodes.push(Node { name, op: Op::Input, inputs: Vec::new() });
+        self.shapes.push(BATCHES.map(|batch| std::iter::once(batch).chain(input_shape.iter().copied()).collect()));
+        Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// Reads `node`, whose operands `scope` knows, and adds its outputs there.
+    pub(super) fn read(&mut self, node: &proto::Node, scope: &mut Scope, depth: usize) -> Result<()> {
+        let mut operands = Vec::with_capacity(node.input.len());
+        for name in &node.input {
+            operands.push(match scope.get(name) {
+                _ if name.is_empty() => Value::Absent,
+                Some(value) => value.clone(),
+                None => {
+                    let reason = format!("nothing in the file makes its operand `{name}`");
+                    return Err(Error::format(format!("node `{}`", label(node)), reason));
+                }
+            });
+        }
+        let unknown = operands.iter().any(|operand| matches!(operand, Value::Unknown));
+        let call = Call { node, name: label(node).to_owned(), operands, opset: self.opset };
+        let outputs = if unknown { Ok(Vec::new()) } else { self.outputs(&call, scope, depth) };
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            // All that is missing is collected, so that the user learns it at once.
+            Err(Error::Unsupported(mut missing)) => {
+                self.unsupported.append(&mut missing);
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let mut outputs = outputs.into_iter();
+        for name in &node.output {
+            let value = outputs.next().unwrap_or(Value::Unknown);
+            if !name.is_empty() {
+                scope.insert(name.clone(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&mut self, call: &Call, scope: &mut Scope, depth: usize) -> Result<Vec<Value>> {
+        let node = call.node;
+        if depth > 16 {
+            return Err(call.damaged("functions or branches are nested too deeply"));
+        }
+        if let Some(function) = self.functions.get(&(node.domain.as_str(), node.op_type.as_str())).copied() {
+            return self.inline(call, function, depth);
+        }
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return Err(call.unsupported(format!("it is of the operator set `{}`", node.domain)));
+        }
+        if node.op_type == "If" {
+            return self.branch(call, scope, depth);
+        }
+        match operators::find(&node.op_type) {
+            Some(operator) => operator(self, call),
+            None => Err(Error::Unsupported(vec![format!("{} (node `{}`)", node.op_type, label(node))])),
+        }
+    }
+
+    /// The outputs of a function that the model brings along.
+    fn inline(&mut self, call: &Call, function: &proto::Function, depth: usize) -> Result<Vec<Value>> {
+        let mut scope: Scope =
+            function.input.iter().enumerate().map(|(i, name)| (name.clone(), call.operand(i))).collect();
+        for node in &function.node {
+            let mut node = node.clone();
+            node.name = format!("{}/{}", call.name, label(&node));
+            node.attribute = node.attribute.iter().filter_map(|own| resolve(own, call.node, function)).collect();
+            self.read(&node, &mut scope, depth + 1)?;
+        }
+        Ok(function.output.iter().map(|name| scope.get(name).cloned().unwrap_or(Value::Unknown)).collect())
+    }
+
+    /// The outputs of the branch that a constant condition takes.
+    fn branch(&mut self, call: &Call, scope: &mut Scope, depth: usize) -> Result<Vec<Value>> {
+        let condition = call.optional_fixed(0)?.and_then(|values| values.first().copied());
+        let condition = condition.ok_or_else(|| call.damaged("it has no condition"))?;
+        let graph = call.graph(if condition == 0 { "else_branch" } else { "then_branch" });
+        let graph = graph.ok_or_else(|| call.damaged("a branch is missing"))?;
+        for tensor in &graph.initializer {
+            scope.insert(tensor.name.clone(), super::tensor::read(tensor, &self.external)?);
+        }
+        for node in &graph.node {
+            self.read(node, scope, depth + 1)?;
+        }
+        Ok(graph.output.iter().map(|output| scope.get(&output.name).cloned().unwrap_or(Value::Unknown)).collect())
+    }
+
+    /// The value of `op`: computed now where no operand depends on the input, a new node called `name` otherwise.
+    pub(super) fn emit(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value> {
+        let all_integers = operands.iter().all(|operand| matches!(operand, Value::Integers(_)));
+        if all_integers && !operands.is_empty() && moves_only(&op) {
+            return self.move_integers(name, op, operands);
+        }
+        if !mentions_batch(&op) {
+            let constants: Option<Vec<Tensor>> = operands.iter().map(|operand| constant(operand).ok()).collect();
+            if let Some(constants) = constants {
+                return Ok(Value::Constant(evaluate(name, op, &constants)?));
+            }
+        }
+        let inputs = operands.iter().map(|operand| self.node_of(name, operand)).collect::<Result<Vec<_>>>()?;
+        layout::push(self, name, op, inputs).map(Value::Node)
+    }
+
+    /// Appends a node as it is.
+    pub(super) fn push(&mut self, name: &str, op: Op, inputs: Vec<NodeId>) -> Result<NodeId> {
+        let node = Node { name: self.unique(name), op, inputs };
+        let infer = |size: usize| {
+            let operands: Vec<&[usize]> = node.inputs.iter().map(|id| self.shapes[id.0][size].as_slice()).collect();
+            shape::infer(&node, &operands, BATCHES[size])
+        };
+        let shapes = [infer(0)?, infer(1)?];
+        self.names.insert(node.name.clone());
+        self.shapes.push(shapes);
+        self.nodes.push(node);
+        Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// The node that holds `value`; constants become one for `user`.
+    pub(super) fn node_of(&mut self, user: &str, value: &Value) -> Result<NodeId> {
+        if let Value::Node(node) = value {
+            return Ok(*node);
+        }
+        let tensor = constant(value).map_err(|reason| Error::format(format!("node `{user}`"), reason))?;
+        if let Some(&node) = self.constants.get(&tensor.id()) {
+            return Ok(node);
+        }
+        let id = tensor.id();
+        let node = self.push(&format!("{user}/constant"), Op::Constant(tensor), Vec::new())?;
+        self.constants.insert(id, node);
+        Ok(node)
+    }
+
+    /// Constant numbers as floats.
+    #[allow(clippy::unused_self)] // Reads like the other ways to make a value.
+    pub(super) fn floats(&self, value: &Value) -> Result<Value> {
+        constant(value).map(Value::Constant).map_err(|reason| Error::Unsupported(vec![reason]))
+    }
+
+    /// The sizes of `value`'s axes.
+    pub(super) fn sizes(&self, value: &Value) -> Result<Vec<Size>> {
+        match value {
+            Value::Node(node) => Ok(self.node_sizes(*node)),
+            Value::Constant(tensor) => Ok(tensor.dims().iter().map(|&size| Size::from(size as i64)).collect()),
+            Value::Integers(integers) => Ok(integers.shape.iter().map(|&size| Size::from(size as i64)).collect()),
+            Value::Absent | Value::Unknown => Err(Error::format("ONNX", "an operand without a value has no shape")),
+        }
+    }
+
+    /// The sizes of a node's axes.
+    pub(super) fn node_sizes(&self, node: NodeId) -> Vec<Size> {
+        let [two, three] = &self.shapes[node.0];
+        linear(two, three)
+    }
+
+    /// The sizes of `input`'s axes after `reshape`.
+    pub(super) fn reshaped(&self, input: NodeId, reshape: &Op) -> Option<Vec<Size>> {
+        let node = Node { name: String::new(), op: reshape.clone(), inputs: vec![input] };
+        let infer = |size: usize| shape::infer(&node, &[self.shapes[input.0][size].as_slice()], BATCHES[size]).ok();
+        Some(linear(&infer(0)?, &infer(1)?))
+    }
+
+    /// The number of `value`'s axes.
+    pub(super) fn rank(&self, value: &Value) -> Result<usize> {
+        Ok(self.sizes(value)?.len())
+    }
+
+    fn unique(&mut self, name: &str) -> String {
+        let name = if name.is_empty() { "unnamed" } else { name };
+        let mut candidate = name.to_owned();
+        let mut number = 1;
+        while !self.names.insert(candidate.clone()) {
+            candidate = format!("{name}_{number}");
+            number += 1;
+        }
+        candidate
+    }
+
+    /// Moves integers about as the operation would move any tensor: it is run on their places.
+    fn move_integers(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value> {
+        let mut pool = Vec::new();
+        let mut places = Vec::new();
+        for operand in operands {
+            if let Value::Integers(integers) = operand {
+                let from = pool.len();
+                pool.extend_from_slice(&integers.values);
+                let numbers: Vec<f64> = (from..pool.len()).map(|place| place as f64).collect();
+                places.push((integers.shape.clone(), numbers));
+            }
+        }
+        let node = Node { name: name.to_owned(), op, inputs: Vec::new() };
+        let shapes: Vec<&[usize]> = places.iter().map(|(shape, _)| shape.as_slice()).collect();
+        let goal = shape::infer(&node, &shapes, 1)?;
+        if small(name, &goal)? == 0 {
+            return Ok(Value::Integers(Integers { shape: goal, values: Vec::new() }));
+        }
+        // Empty parts add nothing, and not every kernel takes them.
+        places.retain(|(shape, _)| !shape.contains(&0));
+        let tensors: Vec<Tensor> = places
+            .into_iter()
+            .map(|(shape, numbers)| Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?))
+            .collect::<Result<_>>()?;
+        let operands: Vec<&Tensor> = tensors.iter().collect();
+        let moved = execute::apply(&node, &operands, 1, BackwardRule::Plain)?;
+        let moved: Vec<f64> = moved.flatten_all()?.to_vec1()?;
+        let values = moved.into_iter().map(|place| pool[place as usize]).collect();
+        Ok(Value::Integers(Integers { shape: goal, values }))
+    }
+}
+
+/// The sizes that are these for the two [`BATCHES`].
+fn linear(two: &[usize], three: &[usize]) -> Vec<Size> {
+    let size = |(&two, &three): (&usize, &usize)| {
+        let batches = three as i64 - two as i64;
+        Size { constant: two as i64 - batches * BATCHES[0] as i64, batches }
+    };
+    two.iter().zip(three).map(size).collect()
+}
+
+/// A function's attribute as the caller or the function's default gives it.
+fn resolve(own: &proto::Attribute, caller: &proto::Node, function: &proto::Function) -> Option<proto::Attribute> {
+    if own.ref_attr_name.is_empty() {
+        return Some(own.clone());
+    }
+    let given = caller.attribute.iter().chain(&function.attribute_proto).find(|a| a.name == own.ref_attr_name)?;
+    Some(proto::Attribute { name: own.name.clone(), ..given.clone() })
+}
+
+/// A constant as floats.
+fn constant(value: &Value) -> std::result::Result<Tensor, String> {
+    match value {
+        Value::Constant(tensor) => Ok(tensor.clone()),
+        Value::Integers(integers) => {
+            let fixed = integers.fixed().ok_or("a number that depends on the size of the batch is used as a tensor")?;
+            let floats: Vec<f32> = fixed.into_iter().map(|value| value as f32).collect();
+            Tensor::from_vec(floats, integers.shape.as_slice(), &Device::Cpu).map_err(|error| error.to_string())
+        }
+        Value::Node(_) => Err("it depends on the input".into()),
+        Value::Absent | Value::Unknown => Err("an operand is missing".into()),
+    }
+}
+
+/// Runs an operation whose operands are constant.
+fn evaluate(name: &str, op: Op, operands: &[Tensor]) -> Result<Tensor> {
+    if let Op::Constant(tensor) = op {
+        return Ok(tensor);
+    }
+    let node = Node { name: name.to_owned(), op, inputs: Vec::new() };
+    let shapes: Vec<&[usize]> = operands.iter().map(|operand| operand.dims()).collect();
+    let goal = shape::infer(&node, &shapes, 1)?;
+    // Weights that only change their layout may be large; nothing may become larger than it was.
+    let largest = operands.iter().map(Tensor::elem_count).max().unwrap_or(0);
+    if goal.iter().product::<usize>() > largest {
+        small(name, &goal)?;
+    }
+    if goal.contains(&0) {
+        return Ok(Tensor::zeros(goal, DType::F32, &Device::Cpu)?);
+    }
+    let operands: Vec<&Tensor> = operands.iter().collect();
+    Ok(execute::apply(&node, &operands, 1, BackwardRule::Plain)?.contiguous()?)
+}
+
+/// The number of elements of a constant that is about to be computed.
+pub(super) fn small(name: &str, shape: &[usize]) -> Result<usize> {
+    match shape::elements(shape) {
+        Some(count) if count <= LARGEST_CONSTANT => Ok(count),
+        _ => Err(Error::shape(format!("constant `{name}`"), format!("at most {LARGEST_CONSTANT} elements"), shape)),
+    }
+}
+
+/// Whether an operation only moves elements about.
+fn moves_only(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Reshape(_)
+            | Op::Flatten { .. }
+            | Op::Transpose(_)
+            | Op::Squeeze(_)
+            | Op::Unsqueeze(_)
+            | Op::Expand(_)
+            | Op::Gather { .. }
+            | Op::Identity
+    ) && !mentions_batch(op)
+}
+
+fn mentions_batch(op: &Op) -> bool {
+    match op {
+        Op::Reshape(dims) | Op::Expand(dims) => dims.iter().any(|dim| matches!(dim, Dim::Batch | Dim::Times(_))),
+        _ => false,
+    }
+}

@@ -1,0 +1,61 @@
+use crate::Op;
+use crate::onnx::call::Call;
+use crate::onnx::import::Importer;
+use crate::onnx::value::{Integers, Size, Value};
+use faithful_core::Result;
+use faithful_tensor::Reduction;
+
+pub(super) fn reduce(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let x = call.required(0)?;
+    let rank = importer.rank(&x)?;
+    let keep = call.integer("keepdims", 1) != 0;
+    let given = call.fixed_or_attribute(1, "axes")?.filter(|axes| !axes.is_empty());
+    if given.is_none() && call.integer("noop_with_empty_axes", 0) != 0 {
+        return Ok(vec![importer.emit(&call.name, Op::Identity, &[x])?]);
+    }
+    let axes = match given {
+        Some(axes) => call.axes(&axes, rank)?,
+        None => (0..rank).collect(),
+    };
+    if let Value::Integers(whole) = &x {
+        return whole_numbers(call, whole, &axes, keep).map(|value| vec![Value::Integers(value)]);
+    }
+    let reduction = match call.node.op_type.as_str() {
+        "ReduceMean" => Reduction::Mean,
+        "ReduceSum" => Reduction::Sum,
+        "ReduceMax" => Reduction::Max,
+        "ReduceMin" => Reduction::Min,
+        "ReduceL1" => Reduction::L1,
+        "ReduceL2" => Reduction::L2,
+        "ReduceSumSquare" => Reduction::SumSquare,
+        "ReduceLogSumExp" => Reduction::LogSumExp,
+        _ => return Err(call.unsupported("on values that depend on the input")),
+    };
+    if importer.sizes(&x)?.iter().enumerate().any(|(axis, size)| size.batches != 0 && axes.contains(&axis)) {
+        return Err(call.unsupported("over the batch"));
+    }
+    Ok(vec![importer.emit(&call.name, Op::Reduce { axes, keep, reduction }, &[x])?])
+}
+
+/// The product, sum or extreme of a list of sizes.
+fn whole_numbers(call: &Call, x: &Integers, axes: &[usize], keep: bool) -> Result<Integers> {
+    if x.shape.len() > 1 || axes.len() != x.shape.len() {
+        return Err(call.unsupported("on a table of integers"));
+    }
+    let join = |a: Size, b: Size| match call.node.op_type.as_str() {
+        "ReduceProd" => a.multiply(b),
+        "ReduceSum" => a.add(b),
+        "ReduceMax" => Some(if a.order(b).is_lt() { b } else { a }),
+        "ReduceMin" => Some(if a.order(b).is_gt() { b } else { a }),
+        _ => None,
+    };
+    let empty = match call.node.op_type.as_str() {
+        "ReduceProd" => Some(Size::from(1)),
+        "ReduceSum" => Some(Size::from(0)),
+        _ => None,
+    };
+    let first = x.values.first().copied().or(empty);
+    let all = first.and_then(|first| x.values.iter().skip(1).try_fold(first, |total, &size| join(total, size)));
+    let all = all.ok_or_else(|| call.unsupported("this arithmetic on the size of the batch"))?;
+    Ok(Integers { shape: if keep { vec![1; x.shape.len()] } else { Vec::new() }, values: vec![all] })
+}
