@@ -1,8 +1,11 @@
 //! What the tests of all operations share: numbers, and gradients held against finite differences.
 
+mod candle;
 mod composed;
 mod convolution;
 mod elementwise;
+mod golden;
+mod laws;
 mod linear;
 mod pooling;
 mod recurrent;
