@@ -164,10 +164,9 @@ impl Pointwise for Activation {
         let c = |value: f64| T::from_f64(value);
         match self {
             Self::Relu if x <= zero => zero,
-            Self::Relu => x,
             Self::Clip { low, .. } if x < c(low) => c(low),
             Self::Clip { high, .. } if x > c(high) => c(high),
-            Self::Clip { .. } => x,
+            Self::Relu | Self::Clip { .. } => x,
             Self::LeakyRelu { slope } if x <= zero => c(slope) * x,
             Self::Elu { alpha } if x <= zero => c(alpha) * x.exp_m1(),
             Self::LeakyRelu { .. } | Self::Elu { .. } => x,

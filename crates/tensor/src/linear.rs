@@ -75,13 +75,15 @@ fn rows_times<T: Real>(rows: &Tensor, matrix: &Tensor, transposed: bool) -> Resu
     Ok(Value::new(multiply_rows(rows.slice::<T>()?, [m, n, k], matrix), (m, n)))
 }
 
+/// How many rows of a weight's gradient one task computes.
+const ROWS: usize = 64;
+
 /// The transposed `a` `(k, m)` times `b` `(k, n)`: the sum over rows of their outer products.
 fn sum_of_products<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((k, m), (_, n)) = (a.dims2()?, b.dims2()?);
     let (a, b) = (Elements::of(a)?, Elements::of(b)?);
     let (a, b) = (a.slice::<T>()?, b.slice::<T>()?);
     let mut sum = vec![T::zero(); m * n];
-    const ROWS: usize = 64;
     if !sum.is_empty() && k > 0 {
         sum.par_chunks_mut(ROWS * n).enumerate().for_each(|(chunk, sum)| {
             let a = Matrix::new(&a[chunk * ROWS..], 1, m);

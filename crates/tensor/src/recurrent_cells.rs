@@ -229,7 +229,7 @@ fn gru_step_back<T: Real>(
         sums[first + size] = *to_state * (state[at] - new) * u * (one - u);
         sums[first + 2 * size] = to_new[at];
         state_sums[first + size] = sums[first + size];
-        *to_state = *to_state * u;
+        *to_state *= u;
     }
     let to_reset = match layer.cell {
         // Through the new gate's matrix to `r h`.
@@ -241,15 +241,12 @@ fn gru_step_back<T: Real>(
     for (at, to_state) in to_state.iter_mut().enumerate() {
         let first = at / size * 3 * size + at % size;
         let r = step.gates[first];
-        let with = match layer.cell {
-            Cell::GruResetBefore => {
-                *to_state += to_reset[at] * r;
-                state[at]
-            }
-            _ => {
-                state_sums[first + 2 * size] = to_reset[at] * r;
-                step.inner[at]
-            }
+        let with = if layer.cell == Cell::GruResetBefore {
+            *to_state += to_reset[at] * r;
+            state[at]
+        } else {
+            state_sums[first + 2 * size] = to_reset[at] * r;
+            step.inner[at]
         };
         sums[first] = to_reset[at] * with * r * (one - r);
         state_sums[first] = sums[first];

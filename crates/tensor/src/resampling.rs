@@ -64,10 +64,10 @@ pub fn resize2d(x: &Tensor, size: [usize; 2], rules: &Resize) -> Result<Tensor> 
     if h == 0 || w == 0 || size.contains(&0) {
         bail!("resize2d: cannot resize {h}x{w} pixels to {}x{}", size[0], size[1]);
     }
-    separable::apply("resize2d", x, resize_map(h, size[0], rules), resize_map(w, size[1], rules))
+    separable::apply("resize2d", x, resize_map(h, size[0], *rules), resize_map(w, size[1], *rules))
 }
 
-pub(crate) fn resize_map(inputs: usize, outputs: usize, rules: &Resize) -> LinearMap {
+pub(crate) fn resize_map(inputs: usize, outputs: usize, rules: Resize) -> LinearMap {
     let scale = inputs as f64 / outputs as f64;
     let taps = (0..outputs).map(|output| {
         let at = match rules.coordinates {
@@ -151,7 +151,7 @@ pub fn gaussian_blur2d(x: &Tensor, kernel: [usize; 2], sigma: [f64; 2]) -> Resul
 
 fn blur_map(size: usize, kernel: usize, sigma: f64) -> Result<LinearMap> {
     let reach = kernel / 2;
-    if kernel % 2 == 0 || !(sigma > 0. && sigma.is_finite()) {
+    if kernel.is_multiple_of(2) || !(sigma > 0. && sigma.is_finite()) {
         bail!("gaussian_blur2d: the kernel must be odd and sigma positive, got {kernel} taps with sigma {sigma}");
     }
     // The doc example blurs 6 pixels with 11 taps: a reach of 5 still finds a pixel to reflect to.

@@ -93,7 +93,7 @@ fn on_cpu<T: Real>(x: &Tensor, rows: &LinearMap, columns: &LinearMap) -> Result<
 /// A [`LinearMap`]'s taps in one piece of memory, in the elements' own type.
 struct Taps<T> {
     ends: Vec<usize>,
-    taps: Vec<(usize, T)>,
+    all: Vec<(usize, T)>,
     identity: bool,
 }
 
@@ -105,10 +105,10 @@ impl<T: Real> Taps<T> {
             taps.extend(from.iter().map(|&(input, weight)| (input, T::from_f64(weight))));
             ends.push(taps.len());
         }
-        Self { ends, taps, identity: map.is_identity() }
+        Self { ends, all: taps, identity: map.is_identity() }
     }
 
     fn iter(&self) -> impl Iterator<Item = &[(usize, T)]> {
-        self.ends.windows(2).map(|ends| &self.taps[ends[0]..ends[1]])
+        self.ends.windows(2).map(|ends| &self.all[ends[0]..ends[1]])
     }
 }

@@ -61,7 +61,10 @@ pub fn slice(x: &Tensor, axis: usize, start: usize, end: Option<usize>, step: is
     if step == 1 {
         let end = end.unwrap_or(size).min(size);
         let start = start.min(end);
-        return x.narrow(axis, start, end - start);
+        // Narrowed tensors without elements make candle panic where they are read.
+        let is_empty = x.elem_count() == 0 || start == end;
+        let places = start..end;
+        return if is_empty { gather(x, axis, &Vec::from_iter(places)) } else { x.narrow(axis, start, end - start) };
     }
     let places: Vec<usize> = if step > 0 {
         (start..end.unwrap_or(size).min(size)).step_by(stride).collect()
@@ -100,7 +103,7 @@ pub fn pad(x: &Tensor, pads: &[[isize; 2]], mode: PadMode) -> Result<Tensor> {
             bail!("pad: {pads:?} crops more than there is of {:?} (axis {axis})", x.dims())
         };
         if crop != [0, 0] {
-            y = y.narrow(axis, crop[0], left)?;
+            y = slice(&y, axis, crop[0], Some(crop[0] + left), 1)?;
         }
         let (before, after) = (before.max(0) as usize, after.max(0) as usize);
         if before == 0 && after == 0 {

@@ -57,7 +57,7 @@ fn pooling_and_resizing() {
             same(&[x.clone()], |t| crate::avg_pool2d(&t[0], &pool), |t| composed::separable(&t[0], &rows, &columns));
         }
         for rules in super::shaping::resizes() {
-            let map = |size, to| crate::resampling::resize_map(size, to, &rules);
+            let map = |size, to| crate::resampling::resize_map(size, to, rules);
             let (rows, columns) = (map(x.dims()[2], 5), map(x.dims()[3], 9));
             same(&[x.clone()], |t| resize2d(&t[0], [5, 9], &rules), |t| composed::separable(&t[0], &rows, &columns));
         }

@@ -8,8 +8,10 @@ use crate::{
 use candle_core::{Result, Tensor};
 use proptest::prelude::*;
 
+type Function<'a> = dyn Fn(&[Tensor]) -> Result<Tensor> + 'a;
+
 /// `<f(x), g> = <x, f'(g)>` for a linear `f`: its gradient is its adjoint.
-fn adjoint(x: &Tensor, f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> std::result::Result<(), TestCaseError> {
+fn adjoint(x: &Tensor, f: &Function) -> std::result::Result<(), TestCaseError> {
     let inputs = [x.clone()];
     let (Ok(y), dot) =
         (f(&inputs), |a: &Tensor, b: &Tensor| -> f64 { values(a).iter().zip(values(b)).map(|(a, b)| a * b).sum() })
@@ -73,7 +75,7 @@ proptest! {
         adjoint(&x, &|t| avg_pool2d(&t[0], &Pool { dilation: [1, 1], ..pool }))?;
         adjoint(&x, &|t| adaptive_avg_pool2d(&t[0], size))?;
         adjoint(&x, &|t| resize2d(&t[0], size, &Resize::default()))?;
-        let maxima: [&dyn Fn(&[Tensor]) -> Result<Tensor>; 2] =
+        let maxima: [&Function; 2] =
             [&|t| max_pool2d(&t[0], &pool), &|t| adaptive_max_pool2d(&t[0], size)];
         for f in maxima {
             let Ok(y) = f(std::slice::from_ref(&x)) else { continue };

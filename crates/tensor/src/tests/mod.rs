@@ -1,5 +1,8 @@
 //! What the tests of all operations share: numbers, and gradients held against finite differences.
 
+// `[x.clone()]` beside `[x.clone(), y.clone()]` reads as what it is: the list of a function's inputs.
+#![allow(clippy::cloned_ref_to_slice_refs)]
+
 mod candle;
 mod composed;
 mod convolution;
