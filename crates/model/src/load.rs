@@ -123,3 +123,56 @@ impl Model {
         Self::complete(&name, graph, side, target, Some(path.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::random_file;
+
+    fn loading(home: &Path) -> Loading {
+        Loading { home: Some(home.into()), ..Loading::default() }
+    }
+
+    #[test]
+    fn weights_with_a_json_beside_them_have_labels_and_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("birds.safetensors");
+        std::fs::write(&path, random_file("squeezenet1_1", 2)).unwrap();
+        let source: ModelSource = format!("squeezenet1_1:{}", path.display()).parse().unwrap();
+        let plain = Model::load(&source, &loading(folder.path())).unwrap();
+        assert_eq!((plain.name.as_str(), plain.labels.name(1)), ("squeezenet1_1", "class 1".into()));
+        assert_eq!(plain.photo_preprocessing().unwrap(), &Preprocessing::default());
+        assert_eq!(plain.graph.layers()[plain.target.unwrap().0].name, "features.12");
+
+        let side = path.with_extension("json");
+        std::fs::write(&side, r#"{"labels": ["heron", "egret"], "input_size": [96, 128]}"#).unwrap();
+        let labelled = Model::load(&source, &loading(folder.path())).unwrap();
+        assert_eq!((labelled.labels.find("egret").unwrap(), labelled.graph.nominal_input()), (1, &[3, 96, 128][..]));
+        assert_eq!(labelled.preprocessing.unwrap().crop, Some([96, 128]));
+
+        std::fs::write(&side, r#"{"labels": ["heron"]}"#).unwrap();
+        let error = Model::load(&source, &loading(folder.path())).unwrap_err().to_string();
+        assert!(error.ends_with("birds.json: labels: 1 are given, but the network has 2 outputs"), "{error}");
+
+        std::fs::write(&side, r#"{"input_size": 8}"#).unwrap();
+        let error = Model::load(&source, &loading(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("`features."), "{error}");
+    }
+
+    #[test]
+    fn a_fetched_model_is_loaded_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("models/squeezenet1_1.safetensors");
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, random_file("squeezenet1_1", 2)).unwrap();
+        let source = ModelSource::Named("squeezenet1_1".into());
+        let model = Model::load(&source, &loading(folder.path())).unwrap();
+        assert_eq!((model.file, model.labels.count()), (Some(file.clone()), 2));
+
+        std::fs::write(&file, &random_file("squeezenet1_1", 2)[..100_000]).unwrap();
+        let error = Model::load(&source, &loading(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("it is cut off") && error.contains("squeezenet1_1.safetensors"), "{error}");
+        let source: ModelSource = "vgg16:nowhere.safetensors".parse().unwrap();
+        assert!(matches!(Model::load(&source, &loading(folder.path())).unwrap_err(), Error::Io { .. }));
+    }
+}

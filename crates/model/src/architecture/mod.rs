@@ -161,3 +161,5 @@ fn check<R: Read + Seek>(architecture: &str, parameters: &[Parameter], checkpoin
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::random_file;

@@ -9,15 +9,24 @@ use std::io::Cursor;
 type Encoding = fn(f32) -> Vec<u8>;
 type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
 
+/// A safetensors file with random weights.
+pub(crate) fn random_file(name: &str, classes: usize) -> Vec<u8> {
+    file(&entries(architecture(name).unwrap(), classes))
+}
+
 /// `SqueezeNet` 1.1 with three classes as a list that tests can spoil.
 fn squeezenet() -> (&'static Architecture, Vec<Entry>) {
     let architecture = architecture("squeezenet1_1").unwrap();
-    let entries = (architecture.plan)(3).parameters().into_iter().map(|Parameter { name, shape }| {
+    (architecture, entries(architecture, 3))
+}
+
+fn entries(architecture: &Architecture, classes: usize) -> Vec<Entry> {
+    let entries = (architecture.plan)(classes).parameters().into_iter().map(|Parameter { name, shape }| {
         let tensor = random::random_tensor(&name, &shape, 1).unwrap();
         let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         (name, Dtype::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     });
-    (architecture, entries.collect())
+    entries.collect()
 }
 
 fn file(entries: &[Entry]) -> Vec<u8> {

@@ -1,0 +1,69 @@
+use crate::Model;
+use faithful_core::{LayerId, Network};
+
+/// A layer as it is shown to people who look for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerRow {
+    /// Its place in the network.
+    pub layer: LayerId,
+    /// The name in the source model.
+    pub name: String,
+    /// The operation.
+    pub kind: String,
+    /// The output for one input of the usual size, without the batch.
+    pub shape: Vec<usize>,
+    /// How many of the input's pixels one pixel of the output stands for, `[height, width]`: the inflate region, input
+    /// size over map size (Eq. 62). `None` where the output is no map of more than one pixel.
+    pub stride: Option<[f64; 2]>,
+    /// Whether class activation maps are drawn from here unless another layer is asked for.
+    pub target: bool,
+}
+
+impl Model {
+    /// Every layer in execution order.
+    pub fn layer_table(&self) -> Vec<LayerRow> {
+        let input = self.graph.nominal_input();
+        let rows = self.graph.layers().iter().enumerate().map(|(index, info)| LayerRow {
+            layer: LayerId(index),
+            name: info.name.clone(),
+            kind: info.kind.clone(),
+            shape: info.shape.clone(),
+            stride: stride(input, &info.shape),
+            target: self.target == Some(LayerId(index)),
+        });
+        rows.collect()
+    }
+}
+
+fn stride(input: &[usize], shape: &[usize]) -> Option<[f64; 2]> {
+    let (&[_, height, width], &[_, rows, columns]) = (input, shape) else { return None };
+    (rows * columns > 1).then(|| [height as f64 / rows as f64, width as f64 / columns as f64])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Labels, Model, architecture};
+    use candle_core::Device;
+    use faithful_core::Network;
+
+    #[test]
+    fn strides_and_target_are_shown() {
+        let architecture = architecture("resnet18").unwrap();
+        let graph = architecture.random(5, 0, &Device::Cpu).unwrap();
+        let model = Model {
+            name: "resnet18".into(),
+            target: Some(graph.layer(architecture.target).unwrap()),
+            graph,
+            labels: Labels::numbered(5),
+            preprocessing: None,
+            file: None,
+        };
+        let rows = model.layer_table();
+        let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+        assert_eq!((row("conv1").kind.as_str(), row("conv1").stride), ("conv2d", Some([2.0, 2.0])));
+        assert_eq!((row("layer4").shape.as_slice(), row("layer4").stride), (&[512, 7, 7][..], Some([32.0, 32.0])));
+        assert_eq!((row("avgpool").stride, row("fc").stride), (None, None));
+        let targets: Vec<&str> = rows.iter().filter(|row| row.target).map(|row| row.name.as_str()).collect();
+        assert_eq!(targets, ["layer4"]);
+    }
+}
