@@ -12,9 +12,8 @@ pub struct LayerRow {
     pub kind: String,
     /// The output for one input of the usual size, without the batch.
     pub shape: Vec<usize>,
-    /// How many of the input's pixels one pixel of the output stands for, `[height, width]`: the inflate region, input
-    /// size over map size (Eq. 62). `None` where the output is no map of more than one pixel.
-    pub stride: Option<[f64; 2]>,
+    /// How much of the input one cell of the output stands for per spatial axis: [`Graph::inflate_region`](crate::Graph).
+    pub stride: Option<Vec<f64>>,
     /// Whether class activation maps are drawn from here unless another layer is asked for.
     pub target: bool,
 }
@@ -22,22 +21,16 @@ pub struct LayerRow {
 impl Model {
     /// Every layer in execution order.
     pub fn layer_table(&self) -> Vec<LayerRow> {
-        let input = self.graph.nominal_input();
         let rows = self.graph.layers().iter().enumerate().map(|(index, info)| LayerRow {
             layer: LayerId(index),
             name: info.name.clone(),
             kind: info.kind.clone(),
             shape: info.shape.clone(),
-            stride: stride(input, &info.shape),
+            stride: self.graph.inflate_region(LayerId(index)),
             target: self.target == Some(LayerId(index)),
         });
         rows.collect()
     }
-}
-
-fn stride(input: &[usize], shape: &[usize]) -> Option<[f64; 2]> {
-    let (&[_, height, width], &[_, rows, columns]) = (input, shape) else { return None };
-    (rows * columns > 1).then(|| [height as f64 / rows as f64, width as f64 / columns as f64])
 }
 
 #[cfg(test)]
@@ -60,9 +53,12 @@ mod tests {
         };
         let rows = model.layer_table();
         let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
-        assert_eq!((row("conv1").kind.as_str(), row("conv1").stride), ("conv2d", Some([2.0, 2.0])));
-        assert_eq!((row("layer4").shape.as_slice(), row("layer4").stride), (&[512, 7, 7][..], Some([32.0, 32.0])));
-        assert_eq!((row("avgpool").stride, row("fc").stride), (None, None));
+        assert_eq!((row("conv1").kind.as_str(), row("conv1").stride.clone()), ("conv2d", Some(vec![2.0; 2])));
+        assert_eq!(
+            (row("layer4").shape.as_slice(), row("layer4").stride.clone()),
+            (&[512, 7, 7][..], Some(vec![32.0; 2]))
+        );
+        assert_eq!(row("fc").stride, None);
         let targets: Vec<&str> = rows.iter().filter(|row| row.target).map(|row| row.name.as_str()).collect();
         assert_eq!(targets, ["layer4"]);
     }

@@ -117,7 +117,20 @@ impl Model {
     fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
         let side = SideFile::beside(path)?;
         let options = OnnxOptions { free_size: side.input_size(), ..OnnxOptions::default() };
-        let graph = load_onnx(path, &options)?.to_device(&loading.device)?;
+        let graph = load_onnx(path, &options).map_err(|error| match error {
+            Error::Format { what, reason } => Error::format(format!("{}: {what}", path.display()), reason),
+            other => other,
+        })?;
+        if let (Some(wanted), &[_, height, width]) = (side.input_size(), graph.nominal_input())
+            && wanted != [height, width]
+        {
+            let reason = format!(
+                "input_size is {wanted:?}, but the model's file fixes {:?}; export it with free axes, or correct the size",
+                [height, width]
+            );
+            return Err(Error::format(path.with_extension("json").display().to_string(), reason));
+        }
+        let graph = graph.to_device(&loading.device)?;
         let target = graph.target_layer();
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
         Self::complete(&name, graph, side, target, Some(path.into()))
