@@ -1,3 +1,5 @@
+use faithful_core::{Error, Result};
+
 /// An RGB picture in memory: rows from the top, three bytes per pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -25,5 +27,14 @@ impl Picture {
     pub(crate) fn set(&mut self, row: usize, column: usize, colour: [u8; 3]) {
         let start = (row * self.width + column) * 3;
         self.pixels[start..start + 3].copy_from_slice(&colour);
+    }
+
+    /// Fields are public: what computes with a picture asks first whether they fit together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (height, width, bytes) = (self.height, self.width, self.pixels.len());
+        if bytes == 0 || bytes != height.saturating_mul(width).saturating_mul(3) {
+            return Err(Error::shape("picture", "height * width * 3 bytes, above 0", &[height, width, bytes]));
+        }
+        Ok(())
     }
 }
