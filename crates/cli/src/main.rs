@@ -1,2 +1,52 @@
-//! placeholder
-fn main() {}
+//! `faithful`: explain what a convolutional network looked at. The command line over the library crates.
+
+mod arguments;
+mod baseline;
+mod class;
+mod command;
+mod failure;
+mod files;
+mod inputs;
+mod method;
+mod model;
+mod output;
+mod photo;
+mod size;
+mod table;
+
+use anyhow::Context;
+use arguments::{Arguments, Command, ModelCommand};
+use clap::Parser;
+use failure::Outcome;
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.output.json, arguments.output.quiet);
+    match run(&arguments, &output) {
+        Ok(outcome) => outcome.into(),
+        Err(error) if failure::reader_left(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&format!("{error:#}"));
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
+    if let Some(threads) = arguments.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
+        pool.build_global().context("cannot start the threads")?;
+    }
+    match &arguments.command {
+        Command::Predict(arguments) => command::predict::run(arguments, output),
+        Command::Explain(arguments) => command::explain::run(arguments, output),
+        Command::Model(ModelCommand::List) => command::model::list(output),
+        Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
+        Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
+        Command::Methods => command::lists::methods(output),
+        Command::Gradients => command::lists::gradients(output),
+        Command::Baselines => command::lists::baselines(output),
+    }
+}

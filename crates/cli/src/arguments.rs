@@ -1,0 +1,243 @@
+//! What can be said on the command line. One struct per command; shared options are flattened into them.
+
+use crate::size::ByteSize;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  faithful explain photo.jpg                          a heat map with the built-in model
+  faithful explain photos/ --model resnet50.onnx      every photo of a folder, with your own network
+  faithful explain photo.jpg --model resnet50.onnx --class 'tabby' --method layer-cam --gradient expected
+  faithful predict photo.jpg --model resnet50.onnx --json
+  faithful model layers resnet50.onnx                 which layers there are; the default target is marked
+
+Exit codes: 0 all went well, 1 something failed (the rest was still done), 2 the command makes no sense.";
+
+/// Explains what a convolutional network looked at.
+#[derive(Debug, Parser)]
+#[command(name = "faithful", version, about, after_help = EXAMPLES, max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    /// Threads to compute with; by default one per processor core
+    #[arg(long, global = true, value_name = "N", help_heading = "General")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Print one JSON object per line instead of a table
+    #[arg(long, global = true, help_heading = "General")]
+    pub(crate) json: bool,
+    /// No progress bar and no notes; errors are still printed
+    #[arg(long, short, global = true, help_heading = "General")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say which classes a network sees in photos
+    Predict(PredictArguments),
+    /// Draw what a network looked at: a heat map on each photo, and the raw map
+    Explain(ExplainArguments),
+    /// List models, and show what is known of one
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// List the methods that `explain --method` knows
+    Methods,
+    /// List the gradients that `explain --gradient` puts under a class activation map
+    Gradients,
+    /// List the baselines that `explain --baselines` knows
+    Baselines,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// List the models that can be used by name, and the architectures that weights can be loaded into
+    List,
+    /// Show a model's input, preprocessing, classes and size
+    Info(ModelArguments<Positional>),
+    /// List a model's layers with their shapes and strides; the default target layer is marked
+    Layers(ModelArguments<Positional>),
+}
+
+/// Photos, how they are read and by how much at a time.
+#[derive(Debug, Args)]
+pub(crate) struct PhotoArguments {
+    /// Photos, or folders of photos (JPEG, PNG, WebP, BMP, GIF, TIFF; subfolders are not searched)
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Refuse photos with more pixels than this, in millions
+    #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]
+    pub(crate) max_megapixels: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArguments {
+    #[command(flatten)]
+    pub(crate) photos: PhotoArguments,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Flag>,
+    /// How many classes to print
+    #[arg(long, value_name = "K", default_value = "5")]
+    pub(crate) top: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) photos: PhotoArguments,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Flag>,
+    /// How to explain; `faithful methods` lists them
+    #[arg(long, value_name = "NAME", default_value = "expected-grad-cam", help_heading = "Explanation")]
+    pub(crate) method: String,
+    /// Another gradient under a class activation map; `faithful gradients` lists them
+    #[arg(long, value_name = "NAME", help_heading = "Explanation")]
+    pub(crate) gradient: Option<String>,
+    /// Which class to explain: an index, a label, or `topN` for the N most probable; several by commas
+    #[arg(long, value_name = "CLASS", default_value = "top1", help_heading = "Explanation")]
+    pub(crate) class: Vec<String>,
+    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
+    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    pub(crate) score: String,
+    /// The layer whose map is drawn; by default the last convolutional one; several by commas are fused
+    #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
+    pub(crate) layer: Vec<String>,
+    /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`
+    #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation")]
+    pub(crate) definition: String,
+    /// How many points the gradient is averaged over, for methods that draw; 50 for class activation maps
+    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    pub(crate) draws: Option<NonZeroUsize>,
+    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
+    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
+    pub(crate) stop: String,
+    /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
+    #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
+    pub(crate) baselines: Option<String>,
+    /// The seed of everything random: the same seed gives the same map
+    #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
+    pub(crate) seed: u64,
+    /// Where pictures and maps are written
+    #[arg(long, short, value_name = "DIR", default_value = "faithful-out", help_heading = "Pictures")]
+    pub(crate) out: PathBuf,
+    /// The colours of the map; by default viridis, or diverging where the map has a sign
+    #[arg(long, value_name = "NAME", help_heading = "Pictures")]
+    pub(crate) colormap: Option<String>,
+    /// How much of the map covers the photo, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0.55", help_heading = "Pictures")]
+    pub(crate) opacity: f32,
+    /// Clamp the colours to this percentile of the values, so that one bright pixel does not outshine the rest
+    #[arg(long, value_name = "PERCENT", default_value = "100", help_heading = "Pictures")]
+    pub(crate) percentile: f64,
+    /// Add a strip with the colours and the values they stand for
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) legend: bool,
+    /// Write a JSON line per draw beside each map, to see it converge
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) trace: bool,
+    /// Memory for activations and gradients, as `2GiB`: decides how many draws go through the network at a time
+    #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
+    /// How many draws go through the network at a time; changes speed and memory, not the result
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) batch: Option<NonZeroUsize>,
+}
+
+/// Which model, and how photos become its input where the model's own JSON does not say it.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments<Name: Args> {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Shorter side in pixels that photos are resized to
+    #[arg(long, value_name = "PIXELS", help_heading = "Model")]
+    pub(crate) resize: Option<usize>,
+    /// Centre that is cut out after resizing, as `224` or `HEIGHTxWIDTH`; `none` keeps the whole photo
+    #[arg(long, value_name = "SIZE", help_heading = "Model")]
+    pub(crate) crop: Option<Crop>,
+    /// Mean per channel that is subtracted, in 0 to 1
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std", help_heading = "Model")]
+    pub(crate) mean: Vec<f32>,
+    /// Standard deviation per channel that is divided by
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean", help_heading = "Model")]
+    pub(crate) std: Vec<f32>,
+    /// How photos are resized
+    #[arg(long, value_enum, value_name = "FILTER", help_heading = "Model")]
+    pub(crate) interpolation: Option<Interpolation>,
+    /// A file with one class name per line
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) labels: Option<PathBuf>,
+}
+
+/// The model's name as an option, by default the built-in model.
+#[derive(Debug, Args)]
+pub(crate) struct Flag {
+    /// A built-in model, an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
+    #[arg(long, short, env = "FAITHFUL_MODEL", hide_env_values = true, value_name = "MODEL", help_heading = "Model")]
+    pub(crate) model: Option<String>,
+}
+
+/// The model's name as the command's subject.
+#[derive(Debug, Args)]
+pub(crate) struct Positional {
+    /// A built-in model, an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
+    #[arg(value_name = "MODEL", env = "FAITHFUL_MODEL", hide_env_values = true)]
+    pub(crate) model: Option<String>,
+}
+
+/// `224`, `224x298` or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crop {
+    Whole,
+    Centre([usize; 2]),
+}
+
+impl std::str::FromStr for Crop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::Whole);
+        }
+        let side = |side: &str| side.parse::<usize>().ok().filter(|side| *side > 0);
+        let sides = match text.split_once('x') {
+            Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+            None => side(text).map(|side| [side; 2]),
+        };
+        sides.map(Self::Centre).ok_or_else(|| "expected pixels as `224` or `224x298`, or `none`".to_owned())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Interpolation {
+    Nearest,
+    Bilinear,
+    Bicubic,
+    Lanczos,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn crops_are_read() {
+        assert_eq!("224".parse(), Ok(Crop::Centre([224, 224])));
+        assert_eq!("224x298".parse(), Ok(Crop::Centre([224, 298])));
+        assert_eq!("none".parse(), Ok(Crop::Whole));
+        for wrong in ["", "0", "x", "224x", "-3", "2x3x4"] {
+            assert!(wrong.parse::<Crop>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Which outputs of a network are meant, and how probable they are.
+
+use faithful_core::{Error, Result, Target};
+use faithful_model::Labels;
+
+/// What `--class` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// One output.
+    Index(usize),
+    /// The most probable ones of each photo.
+    Top(usize),
+}
+
+/// Reads `7`, `heron`, `top5`, and lists of them. A label may have commas itself, so the whole is tried first.
+pub(crate) fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    for text in texts {
+        match parse_class(text, labels) {
+            Ok(class) => wanted.push(class),
+            Err(error) if !text.contains(',') => return Err(error),
+            Err(_) => {
+                for part in text.split(',') {
+                    wanted.push(parse_class(part, labels)?);
+                }
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+fn parse_class(text: &str, labels: &Labels) -> Result<Wanted> {
+    let text = text.trim();
+    let count = text.strip_prefix("top").and_then(|count| count.parse::<usize>().ok());
+    match (labels.find(text), count) {
+        (Ok(index), _) => Ok(Wanted::Index(index)),
+        (Err(_), Some(0)) => Err(Error::parameter("class", "top0 is no class; top1 is the most probable")),
+        (Err(_), Some(count)) => Ok(Wanted::Top(count.min(labels.count()))),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// The outputs that are meant for a photo whose outputs have been ranked; each once.
+pub(crate) fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    for class in wanted {
+        let meant = match class {
+            Wanted::Index(index) => std::slice::from_ref(index),
+            Wanted::Top(count) => &ranked[..*count.min(&ranked.len())],
+        };
+        chosen.extend(meant.iter().filter(|index| !chosen.contains(*index)).copied().collect::<Vec<_>>());
+    }
+    chosen
+}
+
+/// The outputs from the highest to the lowest; the first of equals first.
+pub(crate) fn rank(outputs: &[f64]) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..outputs.len()).collect();
+    ranked.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));
+    ranked
+}
+
+/// The softmax of a network's outputs.
+pub(crate) fn probabilities(outputs: &[f64]) -> Vec<f64> {
+    let highest = outputs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = outputs.iter().map(|output| (output - highest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// Which number of a class is explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Logit,
+    Probability,
+    LogProbability,
+    MarginAgainst(usize),
+}
+
+/// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
+pub(crate) fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
+    match text {
+        "logit" => Ok(Number::Logit),
+        "probability" => Ok(Number::Probability),
+        "log-probability" => Ok(Number::LogProbability),
+        _ => match text.strip_prefix("margin:") {
+            Some(class) => Ok(Number::MarginAgainst(labels.find(class)?)),
+            None => Err(Error::parameter(
+                "score",
+                format!("`{text}` is not `logit`, `probability`, `log-probability` or `margin:CLASS`"),
+            )),
+        },
+    }
+}
+
+impl Number {
+    /// This number of class `class`.
+    pub(crate) fn of(self, class: usize) -> Target {
+        match self {
+            Self::Logit => Target::Output(class),
+            Self::Probability => Target::Probability(class),
+            Self::LogProbability => Target::LogProbability(class),
+            Self::MarginAgainst(against) => Target::Margin { class, against },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Labels {
+        let names = ["tench, Tinca tinca", "heron", "top hat", "crane"].map(String::from).to_vec();
+        Labels::new(4, names, Vec::new()).unwrap()
+    }
+
+    fn parsed(texts: &[&str]) -> Result<Vec<Wanted>> {
+        parse_classes(&texts.iter().map(ToString::to_string).collect::<Vec<_>>(), &labels())
+    }
+
+    #[test]
+    fn classes_are_read_by_number_label_and_rank() {
+        use Wanted::{Index, Top};
+        assert_eq!(parsed(&["3"]).unwrap(), [Index(3)]);
+        assert_eq!(parsed(&["top1"]).unwrap(), [Top(1)]);
+        assert_eq!(parsed(&["top100"]).unwrap(), [Top(4)]);
+        assert_eq!(parsed(&["tench, Tinca tinca"]).unwrap(), [Index(0)]);
+        assert_eq!(parsed(&["1,heron,top2", "Crane"]).unwrap(), [Index(1), Index(1), Top(2), Index(3)]);
+        assert_eq!(parsed(&["top hat"]).unwrap(), [Index(2)]);
+        assert!(parsed(&["top0"]).is_err());
+        assert!(parsed(&["heorn"]).unwrap_err().to_string().contains("`heron`"));
+        assert!(parsed(&["1,9"]).unwrap_err().to_string().contains("0..4"));
+    }
+
+    #[test]
+    fn a_class_that_is_meant_twice_is_explained_once() {
+        let wanted = [Wanted::Index(2), Wanted::Top(3), Wanted::Index(0)];
+        assert_eq!(choose(&wanted, &[2, 1, 3, 0]), [2, 1, 3, 0]);
+        assert_eq!(choose(&[Wanted::Top(9)], &[1, 0]), [1, 0]);
+    }
+
+    #[test]
+    fn probabilities_sum_to_one_also_for_large_outputs() {
+        let all = probabilities(&[1000.0, 999.0, -1000.0]);
+        assert!((all.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!((all[0] - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-12);
+        assert_eq!(rank(&[0.5, 2.0, 0.5, -1.0]), [1, 0, 2, 3]);
+    }
+
+    #[test]
+    fn scores_are_read() {
+        assert_eq!(parse_score("margin:crane", &labels()).unwrap().of(1), Target::Margin { class: 1, against: 3 });
+        assert_eq!(parse_score("logit", &labels()).unwrap().of(2), Target::Output(2));
+        assert!(parse_score("probabilty", &labels()).is_err());
+        assert!(parse_score("margin:ibis", &labels()).is_err());
+    }
+}

@@ -1,0 +1,302 @@
+//! `faithful explain`.
+
+use super::run;
+use crate::arguments::ExplainArguments;
+use crate::class::{self, Number, Wanted};
+use crate::failure::Outcome;
+use crate::files::Folder;
+use crate::inputs::{Input, Inputs};
+use crate::method::{Explainer, Found, Settings, parse_stop};
+use crate::model::{self, Prediction};
+use crate::output::Output;
+use crate::photo::{self, Photo};
+use crate::table::{Column, Table};
+use crate::{baseline, size};
+use anyhow::Result;
+use candle_core::DType;
+use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stop, Stream, Target};
+use faithful_data::Decoding;
+use faithful_model::Model;
+use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
+use serde::Serialize;
+use serde_json::json;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Everything that is the same for all photos of a run, checked before the first is read.
+struct Plan<'a> {
+    arguments: &'a ExplainArguments,
+    model: &'a Model,
+    explainer: Explainer,
+    layers: Vec<LayerId>,
+    wanted: Vec<Wanted>,
+    number: Number,
+    settings: Settings,
+    baselines: String,
+    decoding: Decoding,
+    scale: Scale,
+    style: Style,
+    folder: Folder,
+}
+
+/// A result for programs; every line of a run has the same fields.
+#[derive(Serialize)]
+struct Line<'a> {
+    image: String,
+    method: &'a str,
+    gradient: Option<&'a str>,
+    definition: &'a str,
+    class: usize,
+    label: String,
+    probability: f64,
+    score: f64,
+    score_kind: &'a str,
+    layer: Option<String>,
+    baselines: Option<&'a str>,
+    draws: Option<usize>,
+    seed: Option<u64>,
+    convergence: Option<Settled>,
+    completeness: Option<Sides>,
+    seconds: f64,
+    note: Option<String>,
+    files: Files,
+}
+
+#[derive(Serialize)]
+struct Settled {
+    rule: &'static str,
+    value: Option<f64>,
+    satisfied: bool,
+    difference: Option<f64>,
+    delta: Option<f64>,
+    standard_error: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Sides {
+    attributed: f64,
+    expected: f64,
+}
+
+#[derive(Serialize)]
+struct Files {
+    overlay: String,
+    map: String,
+    trace: Option<String>,
+}
+
+pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outcome> {
+    // What needs no model is refused first, then what needs no photo.
+    let explainer = Explainer::new(&arguments.method, arguments.gradient.as_deref(), &arguments.definition)?;
+    let stop = parse_stop(&arguments.stop)?;
+    let decoding = photo::decoding(arguments.photos.max_megapixels)?;
+    let scale = Scale { signed: explainer.info().signed, percentile: arguments.percentile };
+    let style = style(arguments)?;
+    let folder = Folder::prepare(&arguments.out)?;
+    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let preprocessing = model.photo_preprocessing()?;
+    let layers = layers(&model, &explainer, &arguments.layer)?;
+    let labels = &model.labels;
+    let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
+    let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
+    let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
+    let baselines = arguments.baselines.clone().unwrap_or_else(|| default_baselines.to_owned());
+    let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
+    let plan = Plan {
+        arguments,
+        model: &model,
+        explainer,
+        layers,
+        wanted,
+        number,
+        settings: Settings { draws: arguments.draws, stop, sampler, cache: Arc::default() },
+        baselines,
+        decoding,
+        scale,
+        style,
+        folder,
+    };
+    let inputs = run::photos(&arguments.photos.images);
+    let table = table(&inputs);
+    let mut headings = Some(table.headings());
+    run::for_each_photo(&inputs, output, "explaining", |input| {
+        let lines = plan.explain(input)?;
+        for line in &lines {
+            output.object(line)?;
+            if let Some(headings) = headings.take() {
+                output.line(&headings)?;
+            }
+            output.line(&table.row(&cells(line)))?;
+            if let Some(note) = &line.note {
+                output.note(&format!("{}: {note}", line.image));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn style(arguments: &ExplainArguments) -> Result<Style> {
+    let colormap = arguments.colormap.as_deref().map(Colormap::from_name).transpose()?;
+    if !(0.0..=1.0).contains(&arguments.opacity) {
+        return Err(Error::parameter("opacity", format!("{} is not from 0 to 1", arguments.opacity)).into());
+    }
+    if !(arguments.percentile > 50.0 && arguments.percentile <= 100.0) {
+        let reason = format!("{} is not above 50 and at most 100", arguments.percentile);
+        return Err(Error::parameter("percentile", reason).into());
+    }
+    Ok(Style { colormap, opacity: arguments.opacity, legend: arguments.legend })
+}
+
+/// The layers that were named, or the model's own target.
+fn layers(model: &Model, explainer: &Explainer, names: &[String]) -> Result<Vec<LayerId>> {
+    if !explainer.needs_layers() && !names.is_empty() {
+        let reason = format!("`{}` explains at the input and has no target layer", explainer.info().name);
+        return Err(Error::parameter("layer", reason).into());
+    }
+    if !names.is_empty() {
+        return names.iter().map(|name| model::layer(model, name)).collect();
+    }
+    if !explainer.needs_layers() {
+        return Ok(Vec::new());
+    }
+    let target = model.target.ok_or_else(|| {
+        let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
+        Error::parameter("layer", reason)
+    })?;
+    Ok(vec![target])
+}
+
+impl Plan<'_> {
+    fn explain(&self, input: &Input) -> Result<Vec<Line<'_>>> {
+        let photo = photo::read(&input.path, self.model.photo_preprocessing()?, &self.decoding)?;
+        let start = Instant::now();
+        let batch = self.batch(photo.tensor.dims());
+        let objective = Objective::new(&self.model.graph, &Target::Output(0)).with_batch(batch);
+        let prediction = model::predict(&objective, &photo.tensor)?;
+        let classes = class::choose(&self.wanted, &prediction.ranked);
+        let scores: Vec<Target> = classes.iter().map(|&class| self.number.of(class)).collect();
+        let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
+        // The file's name, not its path: a photo has the same draws wherever it lies.
+        let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy();
+        let stream = Stream::new(self.arguments.seed, name.as_bytes());
+        let tensor = &photo.tensor;
+        let found = self.explainer.explain(&objective, tensor, &self.layers, &scores, &self.settings, stream)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let several = classes.len() > 1;
+        let pairs = classes.iter().zip(found);
+        pairs.map(|(&class, found)| self.write(input, &photo, &prediction, class, several, found, seconds)).collect()
+    }
+
+    fn batch(&self, input: &[usize]) -> NonZeroUsize {
+        match (self.arguments.batch, self.arguments.memory) {
+            (Some(batch), _) => batch,
+            (None, Some(memory)) => size::rows_within(memory, size::bytes_per_row(&self.model.graph, input)),
+            (None, None) => const { NonZeroUsize::new(8).unwrap() },
+        }
+    }
+
+    fn write(
+        &self,
+        input: &Input,
+        photo: &Photo,
+        prediction: &Prediction,
+        class: usize,
+        several: bool,
+        found: Found,
+        seconds: f64,
+    ) -> Result<Line<'_>> {
+        let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
+        let scaled = rescale(&map, &self.scale)?;
+        let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
+        let label = self.explainer.label();
+        let name =
+            if several { format!("{}.{label}.class{class}", input.stem) } else { format!("{}.{label}", input.stem) };
+        let trace = match &found.convergence {
+            Some(convergence) if self.arguments.trace => {
+                Some(self.folder.write(&format!("{name}.jsonl"), trace(convergence).as_bytes())?)
+            }
+            _ => None,
+        };
+        let files = Files {
+            map: self.folder.write(&format!("{name}.npy"), &encode_npy(&map))?.display().to_string(),
+            overlay: self.folder.write(&format!("{name}.png"), &encode_png(&picture)?)?.display().to_string(),
+            trace: trace.map(|path| path.display().to_string()),
+        };
+        let draws = self.explainer.draws();
+        let notes: Vec<String> = if found.notes.is_empty() { scaled.note.into_iter().collect() } else { found.notes };
+        let names: Vec<&str> = self.layers.iter().map(|l| self.model.graph.layers()[l.0].name.as_str()).collect();
+        Ok(Line {
+            image: input.path.display().to_string(),
+            method: self.explainer.info().name,
+            gradient: self.arguments.gradient.as_deref(),
+            definition: &self.arguments.definition,
+            class,
+            label: self.model.labels.name(class),
+            probability: prediction.probabilities[class],
+            score: found.score,
+            score_kind: &self.arguments.score,
+            layer: (!names.is_empty()).then(|| names.join(",")),
+            baselines: self.explainer.compares().then_some(&self.baselines),
+            draws: found.convergence.as_ref().filter(|_| draws).map(|convergence| convergence.draws),
+            seed: draws.then_some(self.arguments.seed),
+            convergence: found.convergence.as_ref().filter(|_| draws).map(settled),
+            completeness: found.completeness.map(|(attributed, expected)| Sides { attributed, expected }),
+            seconds,
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            files,
+        })
+    }
+}
+
+fn settled(convergence: &Convergence) -> Settled {
+    Settled {
+        rule: match convergence.rule {
+            Stop::Draws => "draws",
+            Stop::Difference(_) => "difference",
+            Stop::Delta(_) => "delta",
+        },
+        value: convergence.value,
+        satisfied: convergence.satisfied,
+        difference: convergence.difference,
+        delta: convergence.delta,
+        standard_error: convergence.standard_error,
+    }
+}
+
+/// A JSON line per draw.
+fn trace(convergence: &Convergence) -> String {
+    let lines = convergence.trace.iter().map(|step| {
+        let line = json!({
+            "draws": step.draws, "gradient_sum": step.gradient_sum, "difference": step.difference, "delta": step.delta,
+        });
+        format!("{line}\n")
+    });
+    lines.collect()
+}
+
+fn table(inputs: &Inputs) -> Table {
+    Table::new(&[
+        Column::left("image").width(run::name_width(inputs)),
+        Column::right("class"),
+        Column::left("label").width(24),
+        Column::right("probability"),
+        Column::right("score").width(8),
+        Column::right("draws"),
+        Column::right("seconds"),
+        Column::left("picture"),
+    ])
+}
+
+fn cells(line: &Line<'_>) -> [String; 8] {
+    [
+        line.image.clone(),
+        line.class.to_string(),
+        line.label.clone(),
+        format!("{:.2}%", line.probability * 100.0),
+        format!("{:.3}", line.score),
+        line.draws.map_or_else(|| "-".to_owned(), |draws| draws.to_string()),
+        format!("{:.2}", line.seconds),
+        line.files.overlay.clone(),
+    ]
+}

@@ -1,0 +1,61 @@
+//! `faithful methods`, `gradients` and `baselines`: what there is to choose from.
+
+use crate::baseline;
+use crate::failure::Outcome;
+use crate::method;
+use crate::output::Output;
+use crate::table::{Column, lines};
+use anyhow::Result;
+use faithful_core::{Family, Resolution};
+use serde_json::json;
+
+pub(crate) fn methods(output: &Output) -> Result<Outcome> {
+    let mut rows = Vec::new();
+    for info in method::all() {
+        let family = match info.family {
+            Family::Cam => "class activation map",
+            Family::Perturbation => "perturbation",
+            Family::Gradient => "gradient",
+        };
+        let resolution = match info.resolution {
+            Resolution::Layer => "layer",
+            Resolution::Input => "input",
+        };
+        output.object(&json!({
+            "name": info.name, "summary": info.summary, "source": info.source, "family": family,
+            "resolution": resolution, "signed": info.signed, "draws": info.draws,
+            "class_agnostic": info.class_agnostic,
+        }))?;
+        rows.push([info.name, info.summary, info.source].map(str::to_owned).to_vec());
+    }
+    table(output, &["method", "what it does", "source"], &rows)
+}
+
+pub(crate) fn gradients(output: &Output) -> Result<Outcome> {
+    let mut rows = Vec::new();
+    for estimator in faithful_cam::ESTIMATORS {
+        output.object(&json!({
+            "name": estimator.name, "summary": estimator.summary, "source": estimator.source,
+            "draws": !estimator.single,
+        }))?;
+        rows.push([estimator.name, estimator.summary, estimator.source].map(str::to_owned).to_vec());
+    }
+    table(output, &["gradient", "what it is", "source"], &rows)
+}
+
+pub(crate) fn baselines(output: &Output) -> Result<Outcome> {
+    let mut rows = vec![vec!["FOLDER".to_owned(), "the photos in that folder, in shuffled order".to_owned()]];
+    for kind in &baseline::KINDS {
+        output.object(&json!({ "name": kind.name, "summary": kind.summary }))?;
+        rows.push([kind.name, kind.summary].map(str::to_owned).to_vec());
+    }
+    table(output, &["baselines", "what photos are compared with"], &rows)
+}
+
+fn table(output: &Output, headings: &[&'static str], rows: &[Vec<String>]) -> Result<Outcome> {
+    let columns: Vec<Column> = headings.iter().map(|heading| Column::left(heading)).collect();
+    for line in lines(&columns, rows) {
+        output.line(&line)?;
+    }
+    Ok(Outcome::Complete)
+}

@@ -1,0 +1,7 @@
+//! One module per command.
+
+pub(crate) mod explain;
+pub(crate) mod lists;
+pub(crate) mod model;
+pub(crate) mod predict;
+mod run;

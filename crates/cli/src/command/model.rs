@@ -1,0 +1,110 @@
+//! `faithful model list`, `info` and `layers`.
+
+use crate::arguments::{ModelArguments, Positional};
+use crate::failure::Outcome;
+use crate::model;
+use crate::output::Output;
+use crate::table::{Column, lines};
+use anyhow::Result;
+use faithful_core::{LayerId, Network};
+use faithful_model::{Place, faithful_home, known_models};
+use serde_json::json;
+
+pub(crate) fn list(output: &Output) -> Result<Outcome> {
+    let mut rows = Vec::new();
+    for known in known_models(faithful_home().as_deref()) {
+        let (place, file, words) = match known.place {
+            Place::Shipped => ("built-in", None, "built in".to_owned()),
+            Place::Pulled(file) => ("file", Some(file.display().to_string()), file.display().to_string()),
+            Place::Absent => ("absent", None, format!("give weights: --model {}:FILE.safetensors", known.name)),
+        };
+        output.object(&json!({ "name": known.name, "place": place, "file": file }))?;
+        rows.push(vec![known.name, words]);
+    }
+    for line in lines(&[Column::left("model"), Column::left("where it is")], &rows) {
+        output.line(&line)?;
+    }
+    output.line("Any other network: --model FILE.onnx")?;
+    Ok(Outcome::Complete)
+}
+
+pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
+    let model = model::load(arguments.name.model.as_deref(), arguments)?;
+    let target = model.target.map(|target| &model.graph.layers()[target.0]);
+    let photo = model.preprocessing.as_ref();
+    let labels: Vec<String> = (0..model.labels.count()).map(|index| model.labels.name(index)).collect();
+    let file = model.file.as_ref().map(|file| file.display().to_string());
+    output.object(&json!({
+        "name": model.name,
+        "file": file,
+        "input": model.graph.nominal_input(),
+        "outputs": labels.len(),
+        "layers": model.graph.layers().len(),
+        "target": target.map(|target| &target.name),
+        "target_shape": target.map(|target| &target.shape),
+        "preprocessing": photo.map(|photo| json!({
+            "resize": photo.resize, "crop": photo.crop, "mean": photo.mean, "std": photo.std,
+            "interpolation": format!("{:?}", photo.interpolation).to_lowercase(),
+        })),
+        "labels": labels,
+    }))?;
+    let words = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut rows = vec![
+        ("model", model.name.clone()),
+        ("file", file.unwrap_or_else(|| "built in".to_owned())),
+        ("input", shape(model.graph.nominal_input())),
+        ("layers", model.graph.layers().len().to_string()),
+        ("target layer", target.map_or("none with places".into(), |t| format!("{} ({})", t.name, shape(&t.shape)))),
+    ];
+    if let Some(photo) = photo {
+        let resize = photo.resize.map_or("photos keep their size".into(), |side| format!("shorter side to {side}"));
+        let crop = photo.crop.map_or("whole photo".into(), |[h, w]| format!("centre {h} x {w}"));
+        rows.push(("photos", format!("{resize}, {crop}")));
+        rows.push(("mean, std", format!("{}; {}", words(&photo.mean), words(&photo.std))));
+    }
+    let few: Vec<&str> = labels.iter().take(3).map(String::as_str).collect();
+    let more = if labels.len() > few.len() { ", …" } else { "" };
+    rows.push(("outputs", format!("{}: {}{more}", labels.len(), few.join(", "))));
+    for (name, value) in rows {
+        output.line(&format!("{name:<13} {value}"))?;
+    }
+    Ok(Outcome::Complete)
+}
+
+pub(crate) fn layers(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
+    let model = model::load(arguments.name.model.as_deref(), arguments)?;
+    let mut rows = Vec::new();
+    for (index, layer) in model.graph.layers().iter().enumerate() {
+        let is_target = model.target.is_some_and(|target| target.0 == index);
+        let stride = model.graph.inflate_region(LayerId(index));
+        output.object(&json!({
+            "index": index, "name": layer.name, "kind": layer.kind, "shape": layer.shape,
+            "stride": stride, "target": is_target,
+        }))?;
+        let stride = stride.map_or(String::new(), |stride| spaced(&stride));
+        let mark = if is_target { "default target" } else { "" };
+        rows.push(vec![layer.name.clone(), layer.kind.clone(), shape(&layer.shape), stride, mark.to_owned()]);
+    }
+    let columns =
+        [Column::left("layer"), Column::left("kind"), Column::left("shape"), Column::right("stride"), Column::left("")];
+    for line in lines(&columns, &rows) {
+        output.line(&line)?;
+    }
+    Ok(Outcome::Complete)
+}
+
+/// `32`, or `32 x 16` where the axes differ.
+fn spaced(stride: &[f64]) -> String {
+    match stride {
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => number(*first),
+        all => all.iter().map(|one| number(*one)).collect::<Vec<_>>().join(" x "),
+    }
+}
+
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") }
+}
+
+fn shape(sides: &[usize]) -> String {
+    sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+}

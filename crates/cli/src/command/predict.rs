@@ -1,0 +1,70 @@
+//! `faithful predict`.
+
+use super::run;
+use crate::arguments::PredictArguments;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::table::{Column, Table};
+use crate::{model, photo};
+use anyhow::Result;
+use faithful_core::{Objective, Target};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Line {
+    image: String,
+    top: Vec<Class>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    class: usize,
+    label: String,
+    logit: f64,
+    probability: f64,
+}
+
+pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outcome> {
+    let decoding = photo::decoding(arguments.photos.max_megapixels)?;
+    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let preprocessing = model.photo_preprocessing()?;
+    let objective = Objective::new(&model.graph, &Target::Output(0));
+    let inputs = run::photos(&arguments.photos.images);
+    let table = Table::new(&[
+        Column::left("image").width(run::name_width(&inputs)),
+        Column::right("class"),
+        Column::right("probability"),
+        Column::right("logit").width(8),
+        Column::left("label"),
+    ]);
+    let mut headings = Some(table.headings());
+    run::for_each_photo(&inputs, output, "predicting", |input| {
+        let photo = photo::read(&input.path, preprocessing, &decoding)?;
+        let prediction = model::predict(&objective, &photo.tensor)?;
+        let top: Vec<Class> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
+            .iter()
+            .map(|&class| Class {
+                class,
+                label: model.labels.name(class),
+                logit: prediction.logits[class],
+                probability: prediction.probabilities[class],
+            })
+            .collect();
+        let line = Line { image: input.path.display().to_string(), top };
+        output.object(&line)?;
+        if let Some(headings) = headings.take() {
+            output.line(&headings)?;
+        }
+        for (place, class) in line.top.iter().enumerate() {
+            let cells = [
+                if place == 0 { line.image.clone() } else { String::new() },
+                class.class.to_string(),
+                format!("{:.2}%", class.probability * 100.0),
+                format!("{:.3}", class.logit),
+                class.label.clone(),
+            ];
+            output.line(&table.row(&cells))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,71 @@
+//! How a run ends: the exit code and the one line that says why.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// A run that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done.
+    Complete,
+    /// Some photos failed; each was reported when it did.
+    Partial,
+}
+
+impl Outcome {
+    pub(crate) fn of_failures(failures: usize) -> Self {
+        if failures == 0 { Self::Complete } else { Self::Partial }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Complete => Self::SUCCESS,
+            Outcome::Partial => Self::FAILURE,
+        }
+    }
+}
+
+/// What the user asked for does not make sense: exit code 2, as for options that clap refuses.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl Usage {
+    /// An error with a way out behind it.
+    pub(crate) fn with_hint(error: &dyn fmt::Display, hint: &str) -> anyhow::Error {
+        Self(format!("{error}; {hint}")).into()
+    }
+}
+
+impl From<String> for Usage {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The exit code of a run that ended early.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    use faithful_core::Error as Core;
+    let is_usage = error.chain().any(|cause| {
+        let core = cause.downcast_ref::<Core>();
+        let named = matches!(core, Some(Core::UnknownLayer { .. } | Core::UnknownName { .. } | Core::Parameter { .. }));
+        named || cause.is::<Usage>()
+    });
+    ExitCode::from(if is_usage { 2 } else { 1 })
+}
+
+/// Whether whoever read our results has left (`faithful … | head`): the end of the work, and no failure.
+pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

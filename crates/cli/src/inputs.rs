@@ -1,0 +1,141 @@
+//! From what was named on the command line to photos, each with a name of its own for what is written.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A photo to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Input {
+    /// Where it is, as the user named it.
+    pub(crate) path: PathBuf,
+    /// What the names of its results begin with; unlike any other's of the run, also where case is ignored.
+    pub(crate) stem: String,
+}
+
+/// What was found, and what could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    pub(crate) photos: Vec<Input>,
+    /// A path and why there is no photo.
+    pub(crate) failures: Vec<(PathBuf, String)>,
+}
+
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Expands folders to the photos in them, in the order of their names. A photo that is named twice counts once.
+pub(crate) fn collect(paths: &[PathBuf]) -> Inputs {
+    let mut found = Vec::new();
+    let mut failures = Vec::new();
+    for path in paths {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => match photos_in(path) {
+                Ok(photos) if photos.is_empty() => {
+                    let reason = "the folder has no photos (subfolders are not searched)";
+                    failures.push((path.clone(), reason.to_owned()));
+                }
+                Ok(photos) => found.extend(photos),
+                Err(error) => failures.push((path.clone(), error.to_string())),
+            },
+            Ok(_) => found.push(path.clone()),
+            Err(error) => failures.push((path.clone(), error.to_string())),
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    let stems = stems(&found);
+    let photos = found.into_iter().zip(stems).map(|(path, stem)| Input { path, stem }).collect();
+    Inputs { photos, failures }
+}
+
+/// The photos of a folder by their extension. Pictures that lie beside a raw map of their name are left out: an
+/// earlier run has drawn them.
+pub(crate) fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut photos = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let is_photo = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if is_photo && !hidden && path.is_file() && !path.with_extension("npy").exists() {
+            photos.push(path);
+        }
+    }
+    photos.sort();
+    Ok(photos)
+}
+
+/// A name per path: its stem; where several share it, with the extension; then with the folder; then with a number.
+fn stems(paths: &[PathBuf]) -> Vec<String> {
+    let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let stem = |path: &Path| part(path.file_stem()).unwrap_or_else(|| "photo".into());
+    let name = |path: &Path| part(path.file_name()).unwrap_or_else(|| "photo".into());
+    let folder = |path: &Path| part(path.parent().and_then(Path::file_name)).unwrap_or_else(|| "folder".into());
+    let candidates: [&dyn Fn(&Path) -> String; 3] = [&stem, &name, &|path| format!("{}-{}", folder(path), name(path))];
+    let mut chosen: Vec<Option<String>> = vec![None; paths.len()];
+    let mut taken: HashSet<String> = HashSet::new();
+    for candidate in candidates {
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, path) in paths.iter().enumerate().filter(|(index, _)| chosen[*index].is_none()) {
+            groups.entry(candidate(path).to_lowercase()).or_default().push(index);
+        }
+        for (key, members) in groups {
+            if let &[only] = members.as_slice()
+                && taken.insert(key)
+            {
+                chosen[only] = Some(candidate(&paths[only]));
+            }
+        }
+    }
+    let mut names = Vec::new();
+    for (path, chosen) in paths.iter().zip(chosen) {
+        names.push(chosen.unwrap_or_else(|| {
+            let free = (2..).map(|number| format!("{}-{number}", name(path)));
+            let mut free = free.filter(|name| taken.insert(name.to_lowercase()));
+            free.next().unwrap_or_default()
+        }));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(paths: &[&str]) -> Vec<String> {
+        stems(&paths.iter().map(PathBuf::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_are_short_where_they_can_be() {
+        assert_eq!(named(&["a/heron.jpg", "b/otter.png"]), ["heron", "otter"]);
+    }
+
+    #[test]
+    fn names_never_meet() {
+        assert_eq!(named(&["a/heron.jpg", "a/heron.png", "a/otter.png"]), ["heron.jpg", "heron.png", "otter"]);
+        assert_eq!(named(&["a/heron.jpg", "b/heron.jpg"]), ["a-heron.jpg", "b-heron.jpg"]);
+        assert_eq!(named(&["Heron.jpg", "heron.JPG"]), ["Heron.jpg-2", "heron.JPG-3"]);
+        assert_eq!(named(&["x/a/heron.jpg", "y/a/heron.jpg"]), ["heron.jpg-2", "heron.jpg-3"]);
+        // A photo whose stem is another's name with extension.
+        let names = named(&["heron.jpg", "heron.png", "z/heron.jpg.png"]);
+        let distinct: HashSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), 3, "{names:?}");
+    }
+
+    #[test]
+    fn folders_give_their_photos_once_and_not_earlier_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = |name: &str| folder.path().join(name);
+        for name in ["b.PNG", "a.jpg", "notes.txt", ".hidden.png", "a.grad-cam.png", "a.grad-cam.npy"] {
+            fs::write(here(name), b"x").unwrap();
+        }
+        fs::create_dir(here("deeper.png")).unwrap();
+        let inputs = collect(&[folder.path().to_path_buf(), here("a.jpg"), here("absent.jpg")]);
+        let names: Vec<_> = inputs.photos.iter().map(|input| input.stem.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(inputs.failures.len(), 1);
+        let inputs = collect(&[here("deeper.png")]);
+        assert!(inputs.failures[0].1.contains("no photos"), "{:?}", inputs.failures);
+    }
+}

@@ -1,0 +1,85 @@
+//! Where words go: results to stdout, everything else to stderr.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+/// The terminal, or what stands in for it.
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    bar: Mutex<ProgressBar>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// A line of the results for people; nothing where results are JSON.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+        if self.json { Ok(()) } else { self.print(text) }
+    }
+
+    /// A line of the results for programs; nothing where results are a table.
+    pub(crate) fn object(&self, object: &impl Serialize) -> io::Result<()> {
+        if self.json { self.print(&serde_json::to_string(object)?) } else { Ok(()) }
+    }
+
+    /// Something that went well but should be known.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.complain("note", text);
+        }
+    }
+
+    /// Something that failed.
+    pub(crate) fn error(&self, text: &str) {
+        self.complain("error", text);
+    }
+
+    /// Shows a progress bar of `length` steps, if stderr is a terminal.
+    pub(crate) fn start(&self, length: usize, word: &str) {
+        if self.quiet || length < 2 {
+            return;
+        }
+        // Draws nothing where stderr is no terminal, and no colour anywhere.
+        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+        let template = "{msg} {wide_bar} {pos}/{len} {elapsed} (about {eta} left)";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(word.to_owned());
+        bar.tick();
+        *self.bar() = bar;
+    }
+
+    /// One step is done.
+    pub(crate) fn advance(&self) {
+        self.bar().inc(1);
+    }
+
+    /// The progress bar goes away.
+    pub(crate) fn finish(&self) {
+        self.bar().finish_and_clear();
+    }
+
+    fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn print(&self, text: &str) -> io::Result<()> {
+        self.bar().suspend(|| {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{text}")?;
+            stdout.flush()
+        })
+    }
+
+    fn complain(&self, kind: &str, text: &str) {
+        // One line, whatever a library put into its message. A closed stderr is no reason to stop.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.bar().suspend(|| {
+            let _ = writeln!(io::stderr().lock(), "faithful: {kind}: {text}");
+        });
+    }
+}

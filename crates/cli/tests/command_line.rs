@@ -1,0 +1,9 @@
+//! The program as its users run it: through the binary, with files, exit codes and what it prints.
+
+mod command_line {
+    pub(crate) mod bad_input;
+    pub(crate) mod explain;
+    pub(crate) mod lists;
+    pub(crate) mod predict;
+    pub(crate) mod support;
+}
