@@ -14,6 +14,7 @@ mod layer_table;
 mod load;
 mod network;
 mod onnx;
+mod plan;
 mod shape;
 mod shipped;
 mod side_file;
