@@ -1,8 +1,8 @@
 //! A [`Graph`] is a network. Only the delegation stands here, so that a faster executor has one place to step in.
 
-use crate::{Graph, NodeId, bias, execute, plan};
+use crate::{Graph, NodeId, bias, execute};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle};
+use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, Result};
 
 impl Network for Graph {
     fn layers(&self) -> &[LayerInfo] {
@@ -27,45 +27,15 @@ impl Network for Graph {
     }
 
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
-        let Some(fast) = plan::of(self) else { return execute::evaluate(self, input, layers) };
-        execute::check_input(self, input)?;
-        let mut wanted = execute::wanted(self, layers)?;
-        wanted.push(self.output);
-        let mut values = fast.run(self.input, input, &wanted)?;
-        let output = values.pop().expect("the output was asked for last");
-        Ok((output, values))
+        execute::evaluate(self, input, layers)
     }
 
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
-        let Some(fast) = plan::of(self) else { return execute::activations(self, input, layers) };
-        execute::check_input(self, input)?;
-        fast.run(self.input, input, &execute::wanted(self, layers)?)
+        execute::activations(self, input, layers)
     }
 
     fn resume(&self, layer: LayerId, activation: &Tensor) -> Option<Result<Tensor>> {
-        let node = NodeId::from(layer);
-        match plan::of(self) {
-            Some(fast) if node.0 < self.nodes.len() && execute::is_cut(self, node) => {
-                let values = fast.run(node, activation, &[self.output]);
-                Some(values.map(|mut values| values.remove(0)))
-            }
-            _ => execute::resume(self, node, activation),
-        }
-    }
-
-    fn pull_back(
-        &self,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        if let Some(fast) = plan::of(self) {
-            execute::check_input(self, input)?;
-            if let Some(nodes) = fast.taps(taps) {
-                return fast.pull_back(input, nodes, cotangents);
-            }
-        }
-        pull_back_by_candle(self, input, taps, cotangents)
+        execute::resume(self, NodeId::from(layer), activation)
     }
 
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {

@@ -120,8 +120,8 @@ pub(crate) fn find_pulled(home: Option<&Path>, name: &str) -> Result<PathBuf> {
             None => "this system names no cache folder; set FAITHFUL_HOME".into(),
         };
         let reason = format!(
-            "the weights of `{name}` are not on this machine ({searched}): `faithful model pull {name}` fetches them, and \
-             `--model {name}:FILE.safetensors` uses a file that you have"
+            "the weights of `{name}` are not on this machine ({searched}); name a file that has them: \
+             `--model {name}:FILE.safetensors`"
         );
         return Err(Error::parameter("model", reason));
     }
@@ -174,7 +174,7 @@ mod tests {
         std::fs::write(file.with_extension("json"), "{}").unwrap();
         assert_eq!(find_pulled(home, "resnet18").unwrap(), file);
         let error = find_pulled(home, "resnet50").unwrap_err().to_string();
-        assert!(error.contains("faithful model pull resnet50") && error.contains("models"), "{error}");
+        assert!(error.contains("resnet50:FILE.safetensors") && error.contains("models"), "{error}");
         let error = find_pulled(None, "resnet50").unwrap_err().to_string();
         assert!(error.contains("FAITHFUL_HOME"), "{error}");
         let error = find_pulled(home, "resnt18").unwrap_err().to_string();
