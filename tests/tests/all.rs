@@ -1,4 +1,3 @@
 //! One binary for all tests across crates: linking candle once keeps the suite quick.
 
-mod architectures;
 mod smoke;

@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Say which classes a network sees in photos
     Predict(PredictArguments),
     /// Draw what a network looked at: a heat map on each photo, and the raw map
-    Explain(ExplainArguments),
+    Explain(Box<ExplainArguments>),
     /// List models, and show what is known of one
     #[command(subcommand)]
     Model(ModelCommand),

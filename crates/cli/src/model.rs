@@ -1,8 +1,9 @@
 //! `--model` and the options that go with it.
 
-use crate::arguments::{Crop, Interpolation, ModelArguments};
+use crate::arguments::{Crop, Flag, Interpolation, ModelArguments};
 use crate::class;
 use crate::failure::Usage;
+use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Resampling};
@@ -30,6 +31,17 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
     }
     if let Some(path) = &arguments.labels {
         model.labels = read_labels(path, model.labels.count())?;
+    }
+    Ok(model)
+}
+
+/// Loads the model that was asked for as a classifier of photos: its outputs are logits.
+pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Model> {
+    let mut model = load(arguments.name.model.as_deref(), arguments)?;
+    model.photo_preprocessing()?;
+    if let Some(graph) = model.graph.without_final_softmax()? {
+        output.note("the network ends in a softmax; what comes before it is taken for its logits");
+        model.graph = graph;
     }
     Ok(model)
 }

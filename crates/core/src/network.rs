@@ -171,9 +171,8 @@ pub trait Network: Send + Sync {
     }
 }
 
-/// Runs `network.forward` with every tap a variable, and candle's backward once per cotangent: what
-/// [`Network::pull_back`] does unless it is overridden, for those who override it for some inputs only.
-pub fn pull_back_by_candle<N: Network + ?Sized>(
+/// Runs `network.forward` with every tap a variable, and candle's backward once per cotangent.
+fn pull_back_by_candle<N: Network + ?Sized>(
     network: &N,
     input: &Tensor,
     taps: &[Tap],
@@ -183,11 +182,11 @@ pub fn pull_back_by_candle<N: Network + ?Sized>(
         if taps.contains(&Tap::Input) { Var::from_tensor(&input.detach())?.into_inner() } else { input.detach() };
     let mut probe = Track { taps, tracked: vec![None; taps.len()] };
     let output = network.forward(&input, &mut probe)?;
-    let tracked: Vec<Tracked> = taps
+    let tracked: Vec<Tensor> = taps
         .iter()
         .zip(probe.tracked)
         .map(|(tap, seen)| match tap {
-            Tap::Input => Ok(Tracked { value: input.clone(), variable: input.clone() }),
+            Tap::Input => Ok(input.clone()),
             Tap::Layer(layer) => seen.ok_or_else(|| unvisited(network, *layer)),
         })
         .collect::<Result<_>>()?;
@@ -196,13 +195,11 @@ pub fn pull_back_by_candle<N: Network + ?Sized>(
         let store = (&output * cotangent)?.sum_all()?.backward()?;
         let one: Vec<Tensor> = tracked
             .iter()
-            .map(|Tracked { variable, .. }| {
-                Ok(store.get(variable).map_or_else(|| variable.zeros_like(), |g| Ok(g.clone()))?.detach())
-            })
+            .map(|value| Ok(store.get(value).map_or_else(|| value.zeros_like(), |g| Ok(g.clone()))?.detach()))
             .collect::<Result<_>>()?;
         gradients.push(one);
     }
-    let values = tracked.iter().map(|tracked| tracked.value.detach()).collect();
+    let values = tracked.iter().map(Tensor::detach).collect();
     Ok(PullBack { output: output.detach(), values, gradients })
 }
 
@@ -238,16 +235,9 @@ impl Probe for Keep<'_> {
     }
 }
 
-/// A tap's value, and the variable whose gradient is the tap's: candle keeps no gradients of anything else.
-#[derive(Clone)]
-struct Tracked {
-    value: Tensor,
-    variable: Tensor,
-}
-
 struct Track<'a> {
     taps: &'a [Tap],
-    tracked: Vec<Option<Tracked>>,
+    tracked: Vec<Option<Tensor>>,
 }
 
 impl Probe for Track<'_> {
@@ -257,15 +247,13 @@ impl Probe for Track<'_> {
             if *tap == Tap::Layer(layer) {
                 // The lowest tap becomes a variable of its own. Above another tap, adding a zero variable keeps the
                 // path to it and still collects the gradient at this place.
-                let variable;
-                if current.track_op() {
-                    variable = Var::zeros(current.shape(), current.dtype(), current.device())?.into_inner();
-                    current = (&current + &variable)?;
+                let tapped = if current.track_op() {
+                    (&current + Var::zeros(current.shape(), current.dtype(), current.device())?.as_tensor())?
                 } else {
-                    variable = Var::from_tensor(&current)?.into_inner();
-                    current = variable.clone();
-                }
-                *tracked = Some(Tracked { value: current.clone(), variable });
+                    Var::from_tensor(&current)?.into_inner()
+                };
+                *tracked = Some(tapped.clone());
+                current = tapped;
             }
         }
         Ok(current)

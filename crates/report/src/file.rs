@@ -76,6 +76,6 @@ mod tests {
     fn a_full_disk_is_an_error() {
         // Writing to /dev/full fails as a full disk does; the helper under test is the part that writes.
         let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        assert_eq!(fill(file, &[0; 100_000]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fill(file, &vec![0; 100_000]).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

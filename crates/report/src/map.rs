@@ -24,9 +24,8 @@ impl Map {
 
     /// The map in a tensor `(h, w)` or `(1, h, w)` of any floating type on any device.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
-        let (height, width) = match *tensor.dims() {
-            [h, w] | [1, h, w] => (h, w),
-            _ => return Err(Error::shape("map", "(h, w)", tensor.dims())),
+        let ([height, width] | [1, height, width]) = *tensor.dims() else {
+            return Err(Error::shape("map", "(h, w)", tensor.dims()));
         };
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         Self::new(height, width, values)

@@ -93,7 +93,9 @@ impl Axis {
                 let mut weights: Vec<f32> =
                     (first..=end).map(|cell| (1.0 - (cell as f64 - centre).abs() / reach).max(0.0) as f32).collect();
                 let sum: f32 = weights.iter().sum();
-                weights.iter_mut().for_each(|weight| *weight /= sum);
+                for weight in &mut weights {
+                    *weight /= sum;
+                }
                 Taps { first, weights }
             })
             .collect();

@@ -40,6 +40,15 @@ struct Plan<'a> {
     folder: Folder,
 }
 
+/// What was found about one class of a photo.
+struct Explained {
+    class: usize,
+    /// Whether other classes of the photo are explained too.
+    several: bool,
+    found: Found,
+    seconds: f64,
+}
+
 /// A result for programs; every line of a run has the same fields.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -94,13 +103,16 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let scale = Scale { signed: explainer.info().signed, percentile: arguments.percentile };
     let style = style(arguments)?;
     let folder = Folder::prepare(&arguments.out)?;
-    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;
     let layers = layers(&model, &explainer, &arguments.layer)?;
     let labels = &model.labels;
     let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
     let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
     let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
+    if explainer.compares() && arguments.baselines.is_none() && model.file.is_some() {
+        output.note("photos are compared with the mean colour; a folder of typical ones (--baselines) serves better");
+    }
     let baselines = arguments.baselines.clone().unwrap_or_else(|| default_baselines.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
     let plan = Plan {
@@ -185,7 +197,9 @@ impl Plan<'_> {
         let seconds = start.elapsed().as_secs_f64();
         let several = classes.len() > 1;
         let pairs = classes.iter().zip(found);
-        pairs.map(|(&class, found)| self.write(input, &photo, &prediction, class, several, found, seconds)).collect()
+        pairs
+            .map(|(&class, found)| self.write(input, &photo, &prediction, Explained { class, several, found, seconds }))
+            .collect()
     }
 
     fn batch(&self, input: &[usize]) -> NonZeroUsize {
@@ -196,16 +210,8 @@ impl Plan<'_> {
         }
     }
 
-    fn write(
-        &self,
-        input: &Input,
-        photo: &Photo,
-        prediction: &Prediction,
-        class: usize,
-        several: bool,
-        found: Found,
-        seconds: f64,
-    ) -> Result<Line<'_>> {
+    fn write(&self, input: &Input, photo: &Photo, prediction: &Prediction, explained: Explained) -> Result<Line<'_>> {
+        let Explained { class, several, found, seconds } = explained;
         let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
         let scaled = rescale(&map, &self.scale)?;
         let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;

@@ -13,11 +13,11 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Line {
     image: String,
-    top: Vec<Class>,
+    top: Vec<Entry>,
 }
 
 #[derive(Serialize)]
-struct Class {
+struct Entry {
     class: usize,
     label: String,
     logit: f64,
@@ -26,7 +26,7 @@ struct Class {
 
 pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outcome> {
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
-    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;
     let objective = Objective::new(&model.graph, &Target::Output(0));
     let inputs = run::photos(&arguments.photos.images);
@@ -41,9 +41,9 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     run::for_each_photo(&inputs, output, "predicting", |input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
         let prediction = model::predict(&objective, &photo.tensor)?;
-        let top: Vec<Class> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
+        let top: Vec<Entry> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
             .iter()
-            .map(|&class| Class {
+            .map(|&class| Entry {
                 class,
                 label: model.labels.name(class),
                 logit: prediction.logits[class],
