@@ -4,6 +4,7 @@ mod arguments;
 mod baseline;
 mod class;
 mod command;
+mod evaluation;
 mod failure;
 mod files;
 mod inputs;
@@ -45,6 +46,9 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Model(ModelCommand::List) => command::model::list(output),
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
+        Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
+        Command::Table(arguments) => command::table::run(arguments, output),
+        Command::Metrics => command::lists::metrics(output),
         Command::Methods => command::lists::methods(output),
         Command::Gradients => command::lists::gradients(output),
         Command::Baselines => command::lists::baselines(output),

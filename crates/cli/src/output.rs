@@ -27,6 +27,16 @@ impl Output {
         if self.json { self.print(&serde_json::to_string(object)?) } else { Ok(()) }
     }
 
+    /// Text that is the result in any form.
+    pub(crate) fn text(&self, text: &str) -> io::Result<()> {
+        self.print(text)
+    }
+
+    /// Whether results are for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Something that went well but should be known.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {

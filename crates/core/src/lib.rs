@@ -9,6 +9,7 @@
 mod adapter;
 mod convergence;
 mod error;
+mod file;
 mod method;
 mod network;
 mod objective;
@@ -19,6 +20,7 @@ mod score;
 pub use adapter::{AtLayer, UpToLayer};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use error::{Error, Result, suggest};
+pub use file::write_atomic;
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved};
 pub use objective::{Differentiated, LayerTrace, Objective};

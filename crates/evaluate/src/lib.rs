@@ -8,8 +8,8 @@
 //! Values do not depend on the batch size, the order, the shard or how often the run was interrupted: every image has
 //! random streams of its own, keyed by the run's seed and the image's name.
 
-mod atomic;
 mod columns;
+mod digest;
 mod manifest;
 mod row;
 mod run;
@@ -18,7 +18,7 @@ mod statistics;
 mod store;
 mod table;
 
-pub use atomic::write_whole;
+pub use digest::digest;
 pub use manifest::Manifest;
 pub use row::{Curve, Row};
 pub use run::{Event, Explained, Explainer, Plan, Sample, Source, Subject, Summary, run};

@@ -2,6 +2,7 @@ use crate::{Curve, Row, Shard, Store};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
 use faithful_metric::{Metric, Protocol, measure};
+use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -44,7 +45,8 @@ pub struct Subject<'a> {
 /// What an explainer answers.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// The raw map over the input's cells `(…)` or entries `(C, …)`.
+    /// The raw map over the input's cells `(…)` or entries `(C, …)`; a coarser map `(h, w)` of an image is enlarged
+    /// bilinearly.
     pub map: Tensor,
     /// The layer it is of, where it has one.
     pub layer: Option<String>,
@@ -236,7 +238,8 @@ fn measured(
     let seconds = start.elapsed().as_secs_f64();
     let target = Target::Probability(class);
     let objective = Objective::new(plan.network, &target).with_batch(plan.batch);
-    let measured = measure(&objective, input, &explained.map, object.as_deref(), plan.metrics, plan.protocol)?;
+    let map = fitted(&explained.map, input)?;
+    let measured = measure(&objective, input, &map, object.as_deref(), plan.metrics, plan.protocol)?;
     let row = |one: faithful_metric::Measured| Row {
         metric: one.name,
         value: Some(one.value),
@@ -246,6 +249,17 @@ fn measured(
         ..blank.clone()
     };
     Ok(measured.into_iter().map(row).collect())
+}
+
+/// The map at the input's size, where it is a coarser one of an image.
+fn fitted(map: &Tensor, input: &Tensor) -> Result<Tensor> {
+    match (map.dims(), input.dims()) {
+        (&[h, w], &[_, _, height, width]) if [h, w] != [height, width] => {
+            let enlarged = resize2d(&map.unsqueeze(0)?.unsqueeze(0)?, [height, width], &Resize::default())?;
+            Ok(enlarged.squeeze(0)?.squeeze(0)?)
+        }
+        _ => Ok(map.clone()),
+    }
 }
 
 #[cfg(test)]

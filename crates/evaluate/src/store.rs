@@ -1,7 +1,6 @@
-use crate::atomic::write_whole;
 use crate::columns::{decode, encode};
-use crate::{Manifest, Row, Shard};
-use faithful_core::{Error, Result};
+use crate::{Manifest, Row, Shard, digest};
+use faithful_core::{Error, Result, write_atomic};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -65,7 +64,7 @@ impl Store {
     fn prepare(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let parts = folder.join(PARTS);
         fs::create_dir_all(&parts).map_err(|source| Error::Io { path: parts.display().to_string(), source })?;
-        write_whole(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
+        write_atomic(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -73,7 +72,7 @@ impl Store {
     pub fn add(&self, rows: &[Row]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
         let name = format!("{:016x}.parquet", digest([first.image.as_str(), first.method.as_str()]));
-        write_whole(&self.folder.join(PARTS).join(name), &encode(rows)?)
+        write_atomic(&self.folder.join(PARTS).join(name), &encode(rows)?)
     }
 
     /// Every row that is finished, each key once.
@@ -108,7 +107,7 @@ impl Store {
         let mine = |row: &Row| images.iter().position(|name| *name == row.image).is_some_and(|i| shard.has(i));
         let rows: Vec<Row> = self.rows()?.rows.into_iter().filter(mine).collect();
         let name = format!("rows-{}-of-{}.parquet", shard.index + 1, shard.count);
-        write_whole(&self.folder.join(name), &encode(&rows)?)?;
+        write_atomic(&self.folder.join(name), &encode(&rows)?)?;
         for row in &rows {
             let part = format!("{:016x}.parquet", digest([row.image.as_str(), row.method.as_str()]));
             // It may be gone already: a part holds the rows of all metrics.
@@ -138,12 +137,6 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     files.sort();
     Ok(files)
-}
-
-/// FNV-1a over texts, each ended by a zero: stable across platforms and versions.
-pub(crate) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -221,7 +214,7 @@ mod tests {
         let part = list(&folder.path().join(PARTS)).unwrap().remove(0);
         let whole = fs::read(&part).unwrap();
         fs::write(&part, &whole[..whole.len() / 2]).unwrap();
-        fs::write(folder.path().join(PARTS).join("x.123.tmp"), b"half").unwrap();
+        fs::write(folder.path().join(PARTS).join(".x.parquet.1-0.part"), b"half").unwrap();
         let found = store.rows().unwrap();
         assert_eq!((found.rows.len(), found.damaged.len()), (0, 1));
     }

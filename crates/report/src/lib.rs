@@ -17,7 +17,6 @@
 //! ```
 
 mod colormap;
-mod file;
 mod legend;
 mod map;
 mod npy;
@@ -26,7 +25,7 @@ mod resample;
 mod scale;
 
 pub use colormap::Colormap;
-pub use file::write_atomic;
+pub use faithful_core::write_atomic;
 pub use image;
 pub use map::Map;
 pub use npy::{decode_npy, encode_npy};

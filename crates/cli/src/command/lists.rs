@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::table::{Column, lines};
 use anyhow::Result;
 use faithful_core::{Family, Resolution};
+use faithful_metric::{Direction, METRICS};
 use serde_json::json;
 
 pub(crate) fn methods(output: &Output) -> Result<Outcome> {
@@ -29,6 +30,20 @@ pub(crate) fn methods(output: &Output) -> Result<Outcome> {
         rows.push([info.name, info.summary, info.source].map(str::to_owned).to_vec());
     }
     table(output, &["method", "what it does", "source"], &rows)
+}
+
+pub(crate) fn metrics(output: &Output) -> Result<Outcome> {
+    let mut rows = Vec::new();
+    for info in METRICS {
+        let better = if info.direction == Direction::Higher { "higher" } else { "lower" };
+        let name = if info.masked { format!("{}[@P]", info.name) } else { info.name.to_owned() };
+        output.object(&json!({
+            "name": info.name, "summary": info.summary, "source": info.source, "better": better, "range": info.range,
+            "masked": info.masked, "needs_mask": info.needs_mask,
+        }))?;
+        rows.push(vec![name, better.into(), info.range.into(), info.summary.into(), info.source.into()]);
+    }
+    table(output, &["metric", "better", "range", "what it measures", "source"], &rows)
 }
 
 pub(crate) fn gradients(output: &Output) -> Result<Outcome> {

@@ -1,7 +1,9 @@
 //! One module per command.
 
+pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod lists;
 pub(crate) mod model;
 pub(crate) mod predict;
 mod run;
+pub(crate) mod table;

@@ -1,4 +1,4 @@
-use faithful_core::{Error, Result};
+use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

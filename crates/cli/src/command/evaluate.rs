@@ -1,0 +1,203 @@
+//! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
+
+use crate::arguments::EvaluateArguments;
+use crate::baseline;
+use crate::evaluation::{Images, Masks};
+use crate::failure::Outcome;
+use crate::method::{Explainer, Settings, parse_stop};
+use crate::model;
+use crate::output::Output;
+use crate::photo;
+use crate::size;
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use faithful_core::{Error, LayerId, Network, Objective, Score, Target};
+use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
+use faithful_metric::{Metric, Protocol, Steps};
+use faithful_model::Model;
+use serde_json::json;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// What is measured where the user names no metrics: the thesis's six, with equal-area masks beside the soft one.
+const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,increase@30,add@30";
+
+pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> Result<Outcome> {
+    let metrics = metrics(arguments)?;
+    let protocol = protocol(arguments)?;
+    let stop = parse_stop(&arguments.stop)?;
+    let decoding = photo::decoding(arguments.max_megapixels)?;
+    let shard = shard(arguments)?;
+    let methods: Vec<Explainer> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
+    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let preprocessing = model.photo_preprocessing()?;
+    let layer = layer(&model, arguments.layer.as_deref(), &methods)?;
+    let masks = arguments.masks.clone().map(Masks::new).transpose()?;
+    let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, masks)?;
+    let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
+    let baselines = arguments.baselines.as_deref().unwrap_or(default_baselines);
+    let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
+    let settings = Settings { draws: arguments.draws, stop, sampler, cache: Arc::default() };
+    let batch = match (arguments.batch, arguments.memory, model.graph.input_shape()) {
+        (Some(batch), _, _) => batch,
+        (None, Some(memory), Some(shape)) => size::rows_within(memory, size::bytes_per_row(&model.graph, shape)),
+        _ => const { NonZeroUsize::new(8).unwrap() },
+    };
+
+    let manifest = Manifest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: format!("{} {}", model.name, digest_of_weights(&model)?),
+        images: images.digest(),
+        image_count: images.names().len(),
+        methods: methods
+            .iter()
+            .map(|method| {
+                let draws = if method.draws() { arguments.draws.map(|draws| draws.to_string()) } else { None };
+                let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
+                let baselines = if method.compares() { format!(" baselines={baselines}") } else { String::new() };
+                format!("{}{draws}{baselines}", method.label())
+            })
+            .collect(),
+        metrics: metrics.iter().map(Metric::name).collect(),
+        protocol: format!("{} {protocol:?}", arguments.protocol),
+        layer: layer.map_or_else(|| "none".into(), |layer| model.graph.layers()[layer.0].name.clone()),
+        class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
+            + if arguments.only_correct { ", correct only" } else { "" },
+        seed: arguments.seed,
+    };
+    let store = if arguments.resume || shard.count > 1 {
+        Store::resume(&arguments.out, &manifest)
+    } else {
+        Store::create(&arguments.out, &manifest)
+    }?;
+
+    let explainers: Vec<Box<dyn faithful_evaluate::Explainer>> = methods
+        .into_iter()
+        .map(|method| {
+            let layers = if method.needs_layers() { layer.into_iter().collect() } else { Vec::new() };
+            let name = layer.map(|layer| model.graph.layers()[layer.0].name.clone());
+            let layer = name.filter(|_| method.needs_layers());
+            Box::new(Prepared { label: method.label(), method, layers, layer, settings: settings.clone() })
+                as Box<dyn faithful_evaluate::Explainer>
+        })
+        .collect();
+    let plan = Plan {
+        network: &model.graph,
+        explainers: &explainers,
+        metrics: &metrics,
+        protocol: &protocol,
+        seed: arguments.seed,
+        batch,
+        explain_label: arguments.explain_label,
+        only_correct: arguments.only_correct,
+    };
+    let mine = (0..images.names().len()).filter(|&image| shard.has(image)).count();
+    output.start(mine, "evaluating");
+    let summary = run(&plan, &images, &store, shard, &mut |event| match event {
+        Event::Image { .. } => output.advance(),
+        Event::Failed { image, method: "", reason } => output.error(&format!("{image}: {reason}")),
+        Event::Failed { image, method, reason } => output.error(&format!("{image}: {method}: {reason}")),
+        Event::Misclassified(_) | Event::Rows(_) => {}
+    });
+    output.finish();
+    let summary = summary.with_context(|| {
+        format!("the run stopped; what is finished is kept in `{}`, go on with --resume", arguments.out.display())
+    })?;
+    report(arguments, &store, summary, output)
+}
+
+fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output: &Output) -> Result<Outcome> {
+    let Summary { images, resumed, failed, misclassified } = summary;
+    output.object(&json!({
+        "run": arguments.out.display().to_string(), "images": images, "resumed": resumed, "failed": failed,
+        "misclassified": misclassified,
+    }))?;
+    if misclassified > 0 {
+        output.note(&format!("{misclassified} of {images} images are left out: the network takes them for others"));
+    }
+    match Table::new(&store.rows()?, &arguments.methods, None) {
+        Ok(table) => output.line(table.write(faithful_evaluate::Format::Text).trim_end())?,
+        Err(error) => output.note(&format!("no table yet: {error}")),
+    }
+    output.note(&format!("`faithful table {}` prints this table in other forms", arguments.out.display()));
+    Ok(Outcome::of_failures(failed))
+}
+
+/// A method with everything it needs, as the run sees it.
+struct Prepared {
+    label: String,
+    method: Explainer,
+    layers: Vec<LayerId>,
+    layer: Option<String>,
+    settings: Settings,
+}
+
+impl faithful_evaluate::Explainer for Prepared {
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    fn explain(&self, subject: &Subject) -> faithful_core::Result<Explained> {
+        let target = Target::Output(subject.class);
+        let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
+        let scores: [&dyn Score; 1] = [&target];
+        let stream = subject.stream.clone();
+        let input: &Tensor = subject.input;
+        let mut found = self.method.explain(&objective, input, &self.layers, &scores, &self.settings, stream)?;
+        Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
+    }
+}
+
+/// `layer-cam`, or `layer-cam.expected` with another gradient.
+fn named(name: &str) -> Result<Explainer> {
+    let (method, gradient) = name.split_once('.').map_or((name, None), |(method, gradient)| (method, Some(gradient)));
+    Ok(Explainer::new(method, gradient, "paper")?)
+}
+
+fn metrics(arguments: &EvaluateArguments) -> Result<Vec<Metric>> {
+    let names = if arguments.metrics.is_empty() {
+        METRICS.split(',').map(str::to_owned).collect()
+    } else {
+        arguments.metrics.clone()
+    };
+    Ok(names.iter().map(|name| Metric::parse(name)).collect::<faithful_core::Result<_>>()?)
+}
+
+fn protocol(arguments: &EvaluateArguments) -> Result<Protocol> {
+    let mut protocol = Protocol::named(&arguments.protocol)?;
+    if let Some(steps) = arguments.steps {
+        protocol.steps = Steps::Count(steps);
+    }
+    Ok(protocol)
+}
+
+fn shard(arguments: &EvaluateArguments) -> Result<Shard> {
+    match arguments.shard {
+        Some(shard) => Ok(shard),
+        None => Ok(Shard::from_environment(|name| std::env::var(name).ok())?.unwrap_or(Shard::WHOLE)),
+    }
+}
+
+fn layer(model: &Model, name: Option<&str>, methods: &[Explainer]) -> Result<Option<LayerId>> {
+    if let Some(name) = name {
+        return model::layer(model, name).map(Some);
+    }
+    if model.target.is_none() && methods.iter().any(Explainer::needs_layers) {
+        let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
+        return Err(Error::parameter("layer", reason).into());
+    }
+    Ok(model.target)
+}
+
+/// What tells one set of weights from another: the output for a fixed input.
+fn digest_of_weights(model: &Model) -> Result<String> {
+    let shape = model.graph.input_shape().context("the model does not say which input it takes")?;
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|i| ((i * 7919 % 1009) as f32 / 1009.0 - 0.5) * 4.0).collect();
+    let shape: Vec<usize> = std::iter::once(1).chain(shape.iter().copied()).collect();
+    let output = model.graph.evaluate(&Tensor::from_vec(values, shape, &model.graph.device())?, &[])?.0;
+    let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
+    // Rounded, so that another processor's last bits make no other model of it.
+    let rounded: Vec<String> = output.iter().map(|value| format!("{:.2}", value + 0.0)).collect();
+    Ok(format!("{:016x}", digest(rounded.iter().map(String::as_str))))
+}

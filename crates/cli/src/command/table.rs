@@ -1,0 +1,56 @@
+//! `faithful table`: a run's rows as a table.
+
+use crate::arguments::{TableArguments, TableFormat};
+use crate::failure::Outcome;
+use crate::output::Output;
+use anyhow::Result;
+use faithful_core::Error;
+use faithful_evaluate::{Format, Rows, Store, Table};
+
+pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome> {
+    let mut rows = Rows::default();
+    let mut first = None;
+    for folder in &arguments.runs {
+        let (store, manifest) = Store::open(folder)?;
+        // Runs of other methods on the same images make one table; another model, other images or another protocol do
+        // not.
+        let comparable = (manifest.model, manifest.images, manifest.protocol, manifest.class, manifest.seed);
+        match &first {
+            None => first = Some((folder, comparable)),
+            Some((earlier, known)) if *known != comparable => {
+                let reason = format!(
+                    "{} and {} are of different models, images, protocols or seeds and make no common table",
+                    earlier.display(),
+                    folder.display()
+                );
+                return Err(Error::parameter("run", reason).into());
+            }
+            Some(_) => {}
+        }
+        let found = store.rows()?;
+        rows.rows.extend(found.rows);
+        rows.damaged.extend(found.damaged);
+    }
+    for (file, reason) in &rows.damaged {
+        output.error(&format!(
+            "{}: its rows are missing: {reason}; `faithful evaluate --resume` makes them again",
+            file.display()
+        ));
+    }
+    let table = Table::new(&rows, &arguments.order, arguments.against.as_deref())?;
+    let format = if output.is_json() { Format::Json } else { arguments.format.into() };
+    output.text(table.write(format).trim_end())?;
+    Ok(Outcome::of_failures(rows.damaged.len()))
+}
+
+impl From<TableFormat> for Format {
+    fn from(format: TableFormat) -> Self {
+        match format {
+            TableFormat::Text => Self::Text,
+            TableFormat::Markdown => Self::Markdown,
+            TableFormat::Csv => Self::Csv,
+            TableFormat::Latex => Self::Latex,
+            TableFormat::Json => Self::Json,
+        }
+    }
+}

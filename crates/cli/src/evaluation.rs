@@ -1,0 +1,147 @@
+//! Where an evaluation's images come from: a folder of photos, or drawn scenes whose objects are known.
+
+use crate::inputs;
+use crate::photo;
+use anyhow::{Result, bail};
+use faithful_core::{Error, Stream};
+use faithful_data::{Decoding, Mask, SceneSpec, draw_scene};
+use faithful_evaluate::{Sample, Source, digest};
+use faithful_model::Model;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// How many scenes `--images scenes` draws where `--samples` does not say it.
+const SCENES: usize = 100;
+
+/// The images of a run.
+pub(crate) struct Images<'a> {
+    names: Vec<String>,
+    kind: Kind,
+    model: &'a Model,
+    decoding: Decoding,
+    masks: Option<Masks>,
+}
+
+enum Kind {
+    Photos(Vec<PathBuf>),
+    Scenes(Stream),
+}
+
+/// A folder with a mask per photo: the same name as a PNG, white where the object is.
+pub(crate) struct Masks(PathBuf);
+
+impl Masks {
+    pub(crate) fn new(folder: PathBuf) -> Result<Self> {
+        if folder.is_dir() { Ok(Self(folder)) } else { bail!("no folder `{}` with masks", folder.display()) }
+    }
+
+    fn of(&self, photo: &Path) -> faithful_core::Result<Option<Mask>> {
+        let path = self.0.join(photo.with_extension("png").file_name().unwrap_or_default());
+        if path.exists() { Mask::read(&path).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<'a> Images<'a> {
+    /// The photos of `folder` and of its folders, in the order of their names; or, for `scenes`, drawn scenes. Of more
+    /// than `samples`, that many are taken evenly.
+    pub(crate) fn find(
+        folder: &Path,
+        samples: Option<NonZeroUsize>,
+        model: &'a Model,
+        decoding: &Decoding,
+        masks: Option<Masks>,
+    ) -> Result<Self> {
+        if folder == Path::new("scenes") && !folder.exists() {
+            let count = samples.map_or(SCENES, NonZeroUsize::get);
+            let names = (0..count).map(|index| format!("scene {index:05}")).collect();
+            let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
+            return Ok(Self { names, kind, model, decoding: *decoding, masks });
+        }
+        let mut paths = Vec::new();
+        gather(folder, &mut paths)?;
+        if paths.is_empty() {
+            bail!("the folder `{}` has no photos", folder.display());
+        }
+        paths.sort();
+        if let Some(samples) = samples.map(NonZeroUsize::get).filter(|samples| *samples < paths.len()) {
+            paths = (0..samples).map(|place| paths[place * paths.len() / samples].clone()).collect();
+        }
+        let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/");
+        let names = paths.iter().map(name).collect();
+        Ok(Self { names, kind: Kind::Photos(paths), model, decoding: *decoding, masks })
+    }
+
+    /// What tells one list of images from another.
+    pub(crate) fn digest(&self) -> String {
+        format!("{:016x}", digest(self.names.iter().map(String::as_str)))
+    }
+
+    /// The class that a photo's folder or name gives it: `n02009912/x.jpg`, `n02009912_x.jpg`, `heron/x.jpg`.
+    fn label(&self, path: &Path) -> Option<usize> {
+        let stem = path.file_stem()?.to_str()?;
+        let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let first = stem.split(['_', '.', ' ']).next();
+        let candidates = [first, folder, stem.split_once('_').map(|(_, rest)| rest), Some(stem)];
+        candidates.into_iter().flatten().find_map(|text| {
+            let text = text.replace('_', " ");
+            // A number is part of a name here, not a class.
+            if text.parse::<usize>().is_ok() { None } else { self.model.labels.find(&text).ok() }
+        })
+    }
+}
+
+impl Source for Images<'_> {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn load(&self, index: usize) -> faithful_core::Result<Sample> {
+        let preprocessing = self.model.photo_preprocessing()?;
+        match &self.kind {
+            Kind::Photos(paths) => {
+                let path = &paths[index];
+                let photo = photo::read(path, preprocessing, &self.decoding)?;
+                let object = self.masks.as_ref().map(|masks| masks.of(path)).transpose()?.flatten();
+                let object = object.map(|mask| seen(&mask, &photo)).transpose()?;
+                Ok(Sample { input: photo.tensor, label: self.label(path), object })
+            }
+            Kind::Scenes(stream) => {
+                let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
+                let classes = scene.classes();
+                let mask = classes.first().map(|class| scene.mask_of(*class));
+                let photo = photo::prepare(scene.picture, preprocessing)?;
+                let object = mask.map(|mask| seen(&mask, &photo)).transpose()?;
+                Ok(Sample { input: photo.tensor, label: classes.first().copied(), object })
+            }
+        }
+    }
+}
+
+/// A mask of the photo as a mask of the network's input: each cell's centre is looked up in the photo.
+fn seen(mask: &Mask, photo: &photo::Photo) -> faithful_core::Result<Vec<bool>> {
+    let picture = [photo.picture.height() as usize, photo.picture.width() as usize];
+    if [mask.height, mask.width] != picture {
+        return Err(Error::shape("the mask", format!("the photo's size {picture:?}"), &[mask.height, mask.width]));
+    }
+    let (_, _, height, width) = photo.tensor.dims4()?;
+    let region = photo.region;
+    let cell = |row: usize, column: usize| {
+        let y = region.top + (row as f64 + 0.5) / height as f64 * region.height;
+        let x = region.left + (column as f64 + 0.5) / width as f64 * region.width;
+        let y = (y as usize).min(mask.height - 1);
+        let x = (x as usize).min(mask.width - 1);
+        mask.inside[y * mask.width + x]
+    };
+    Ok((0..height).flat_map(|row| (0..width).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect())
+}
+
+/// Photos below `folder`, however deep.
+fn gather(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    paths.extend(inputs::photos_in(folder).map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?);
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.path().is_dir() {
+            gather(&entry.path(), paths)?;
+        }
+    }
+    Ok(())
+}
