@@ -1,3 +1,4 @@
 //! One binary for all tests across crates: linking candle once keeps the suite quick.
 
+mod architectures;
 mod smoke;

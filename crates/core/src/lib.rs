@@ -22,7 +22,7 @@ pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use error::{Error, Result, suggest};
 pub use file::write_atomic;
 pub use method::{Family, MethodInfo, Resolution};
-pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved};
+pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved, pull_back_by_candle};
 pub use objective::{Differentiated, LayerTrace, Objective};
 pub use preprocessing::{Preprocessing, Resampling};
 pub use random::Stream;

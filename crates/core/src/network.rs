@@ -171,8 +171,9 @@ pub trait Network: Send + Sync {
     }
 }
 
-/// Runs `network.forward` with every tap a variable, and candle's backward once per cotangent.
-fn pull_back_by_candle<N: Network + ?Sized>(
+/// Runs `network.forward` with every tap a variable, and candle's backward once per cotangent: what
+/// [`Network::pull_back`] does unless it is overridden, for those who override it for some inputs only.
+pub fn pull_back_by_candle<N: Network + ?Sized>(
     network: &N,
     input: &Tensor,
     taps: &[Tap],
@@ -182,11 +183,11 @@ fn pull_back_by_candle<N: Network + ?Sized>(
         if taps.contains(&Tap::Input) { Var::from_tensor(&input.detach())?.into_inner() } else { input.detach() };
     let mut probe = Track { taps, tracked: vec![None; taps.len()] };
     let output = network.forward(&input, &mut probe)?;
-    let tracked: Vec<Tensor> = taps
+    let tracked: Vec<Tracked> = taps
         .iter()
         .zip(probe.tracked)
         .map(|(tap, seen)| match tap {
-            Tap::Input => Ok(input.clone()),
+            Tap::Input => Ok(Tracked { value: input.clone(), variable: input.clone() }),
             Tap::Layer(layer) => seen.ok_or_else(|| unvisited(network, *layer)),
         })
         .collect::<Result<_>>()?;
@@ -195,11 +196,13 @@ fn pull_back_by_candle<N: Network + ?Sized>(
         let store = (&output * cotangent)?.sum_all()?.backward()?;
         let one: Vec<Tensor> = tracked
             .iter()
-            .map(|value| Ok(store.get(value).map_or_else(|| value.zeros_like(), |g| Ok(g.clone()))?.detach()))
+            .map(|Tracked { variable, .. }| {
+                Ok(store.get(variable).map_or_else(|| variable.zeros_like(), |g| Ok(g.clone()))?.detach())
+            })
             .collect::<Result<_>>()?;
         gradients.push(one);
     }
-    let values = tracked.iter().map(Tensor::detach).collect();
+    let values = tracked.iter().map(|tracked| tracked.value.detach()).collect();
     Ok(PullBack { output: output.detach(), values, gradients })
 }
 
@@ -235,9 +238,16 @@ impl Probe for Keep<'_> {
     }
 }
 
+/// A tap's value, and the variable whose gradient is the tap's: candle keeps no gradients of anything else.
+#[derive(Clone)]
+struct Tracked {
+    value: Tensor,
+    variable: Tensor,
+}
+
 struct Track<'a> {
     taps: &'a [Tap],
-    tracked: Vec<Option<Tensor>>,
+    tracked: Vec<Option<Tracked>>,
 }
 
 impl Probe for Track<'_> {
@@ -247,13 +257,15 @@ impl Probe for Track<'_> {
             if *tap == Tap::Layer(layer) {
                 // The lowest tap becomes a variable of its own. Above another tap, adding a zero variable keeps the
                 // path to it and still collects the gradient at this place.
-                let tapped = if current.track_op() {
-                    (&current + Var::zeros(current.shape(), current.dtype(), current.device())?.as_tensor())?
+                let variable;
+                if current.track_op() {
+                    variable = Var::zeros(current.shape(), current.dtype(), current.device())?.into_inner();
+                    current = (&current + &variable)?;
                 } else {
-                    Var::from_tensor(&current)?.into_inner()
-                };
-                *tracked = Some(tapped.clone());
-                current = tapped;
+                    variable = Var::from_tensor(&current)?.into_inner();
+                    current = variable.clone();
+                }
+                *tracked = Some(Tracked { value: current.clone(), variable });
             }
         }
         Ok(current)

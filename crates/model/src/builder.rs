@@ -2,6 +2,7 @@ use crate::{Graph, Node, NodeId, Op, shape};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, Error, LayerInfo, Result};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Puts a [`Graph`] together, node by node in execution order.
 ///
@@ -90,6 +91,7 @@ impl GraphBuilder {
             dtype,
             device,
             rule: BackwardRule::Plain,
+            prepared: Some(Arc::default()),
         })
     }
 }

@@ -1,6 +1,7 @@
 use crate::{Graph, Op};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, Result};
+use std::sync::Arc;
 
 impl Graph {
     /// The same network with every weight replaced by what `change` makes of it, given its node's name.
@@ -8,6 +9,8 @@ impl Graph {
     /// Shapes must stay; type and place follow the new weights.
     pub fn map_weights(&self, mut change: impl FnMut(&str, &Tensor) -> Result<Tensor>) -> Result<Self> {
         let mut graph = self.clone();
+        // What was prepared is of the old weights.
+        graph.prepared = self.prepared.as_ref().map(|_| Arc::default());
         let mut first = None;
         for node in &mut graph.nodes {
             for weight in weights_mut(&mut node.op) {
@@ -31,6 +34,11 @@ impl Graph {
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let graph = self.map_weights(|_, weight| Ok(weight.to_device(device)?))?;
         Ok(Self { device: device.clone(), ..graph })
+    }
+
+    /// The same network run node by node on candle: the reference for the plans that run `f32` on the CPU otherwise.
+    pub fn on_candle(&self) -> Self {
+        Self { prepared: None, ..self.clone() }
     }
 
     /// The same network whose activations pass gradients back by `rule`.

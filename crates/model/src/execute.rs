@@ -44,7 +44,7 @@ pub(crate) fn is_cut(graph: &Graph, node: NodeId) -> bool {
     graph.batch_first[node.0] && needed[node.0] && (node == graph.input || !needed[graph.input.0])
 }
 
-fn check_input(graph: &Graph, input: &Tensor) -> Result<()> {
+pub(crate) fn check_input(graph: &Graph, input: &Tensor) -> Result<()> {
     let rank = graph.input_shape.len() + 1;
     if input.rank() == rank && input.dtype() == graph.dtype && input.device().same_device(&graph.device) {
         return Ok(());
@@ -62,7 +62,7 @@ fn list(dims: &[usize]) -> String {
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn wanted(graph: &Graph, layers: &[LayerId]) -> Result<Vec<NodeId>> {
+pub(crate) fn wanted(graph: &Graph, layers: &[LayerId]) -> Result<Vec<NodeId>> {
     layers
         .iter()
         .map(|&layer| match graph.nodes.get(layer.0).map(|node| &node.op) {

@@ -1,6 +1,8 @@
+use crate::plan::Prepared;
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, LayerId, LayerInfo, Result};
 use faithful_tensor::{Activation, Binary, Conv, Direction, PadMode, Pool, Recurrent, Reduction, Resize, Unary};
+use std::sync::Arc;
 
 /// A network as data: nodes in execution order, each with its weights; one input, one output.
 ///
@@ -22,6 +24,8 @@ pub struct Graph {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) rule: BackwardRule,
+    /// What was prepared for running fast, shared by clones with the same weights; `None` to run on candle only.
+    pub(crate) prepared: Option<Arc<Prepared>>,
 }
 
 impl Graph {

@@ -15,6 +15,7 @@ mod load;
 mod logits;
 mod network;
 mod onnx;
+mod plan;
 mod shape;
 mod shipped;
 mod side_file;

@@ -1,8 +1,8 @@
 //! A [`Graph`] is a network. Only the delegation stands here, so that a faster executor has one place to step in.
 
-use crate::{Graph, NodeId, bias, execute};
+use crate::{Graph, NodeId, bias, execute, plan};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, Result};
+use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle};
 
 impl Network for Graph {
     fn layers(&self) -> &[LayerInfo] {
@@ -27,15 +27,45 @@ impl Network for Graph {
     }
 
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
-        execute::evaluate(self, input, layers)
+        let Some(fast) = plan::of(self) else { return execute::evaluate(self, input, layers) };
+        execute::check_input(self, input)?;
+        let mut wanted = execute::wanted(self, layers)?;
+        wanted.push(self.output);
+        let mut values = fast.run(self.input, input, &wanted)?;
+        let output = values.pop().expect("the output was asked for last");
+        Ok((output, values))
     }
 
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
-        execute::activations(self, input, layers)
+        let Some(fast) = plan::of(self) else { return execute::activations(self, input, layers) };
+        execute::check_input(self, input)?;
+        fast.run(self.input, input, &execute::wanted(self, layers)?)
     }
 
     fn resume(&self, layer: LayerId, activation: &Tensor) -> Option<Result<Tensor>> {
-        execute::resume(self, NodeId::from(layer), activation)
+        let node = NodeId::from(layer);
+        match plan::of(self) {
+            Some(fast) if node.0 < self.nodes.len() && execute::is_cut(self, node) => {
+                let values = fast.run(node, activation, &[self.output]);
+                Some(values.map(|mut values| values.remove(0)))
+            }
+            _ => execute::resume(self, node, activation),
+        }
+    }
+
+    fn pull_back(
+        &self,
+        input: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        if let Some(fast) = plan::of(self) {
+            execute::check_input(self, input)?;
+            if let Some(nodes) = fast.taps(taps) {
+                return fast.pull_back(input, nodes, cotangents);
+            }
+        }
+        pull_back_by_candle(self, input, taps, cotangents)
     }
 
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {

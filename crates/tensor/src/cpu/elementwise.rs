@@ -21,11 +21,26 @@ pub fn copy(isa: Isa, input: Map, scale: Option<&[f32]>, mut out: MapMut, finish
         out: out.pointer(),
         channels: shape[3],
     };
-    let (isa, pixels) = (isa.checked(), out.pixels());
-    let step = (16 * 1024 / shape[3].max(1)).max(1);
-    (0..pixels.div_ceil(step)).into_par_iter().for_each(|index| {
-        isa.run(Strip { job: &job, from: index * step, to: ((index + 1) * step).min(pixels) });
-    });
+    job.run(isa, out.pixels());
+    Ok(())
+}
+
+/// Finishes what `out` holds, in place; to accumulate would double it.
+pub fn finish_in_place(isa: Isa, mut out: MapMut, finish: &Finish) -> Result<()> {
+    if finish.accumulate {
+        bail!("finishing in place reads the result already");
+    }
+    let shape = out.shape();
+    let job = Copy {
+        input: Source(out.pointer().0.cast_const()),
+        input_pixel: out.pixel(),
+        scale: None,
+        finish: finish.prepare(&mut out)?,
+        out_pixel: out.pixel(),
+        out: out.pointer(),
+        channels: shape[3],
+    };
+    job.run(isa, out.pixels());
     Ok(())
 }
 
@@ -66,6 +81,16 @@ struct Copy {
     out: Target,
     out_pixel: usize,
     channels: usize,
+}
+
+impl Copy {
+    fn run(&self, isa: Isa, pixels: usize) {
+        let isa = isa.checked();
+        let step = (16 * 1024 / self.channels.max(1)).max(1);
+        (0..pixels.div_ceil(step)).into_par_iter().for_each(|index| {
+            isa.run(Strip { job: self, from: index * step, to: ((index + 1) * step).min(pixels) });
+        });
+    }
 }
 
 struct Strip<'a> {

@@ -1,8 +1,6 @@
-use super::isa::Kernel;
 use super::map::{RawFinish, Target};
-use super::matrix::{MOST_ROWS, Matrix, Rows};
+use super::matrix::{MOST_ROWS, Matrix, Product, tile_rows};
 use super::scratch::with_starts;
-use super::simd::Simd;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -34,7 +32,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
     pub(super) unsafe fn run(&self) {
         debug_assert_eq!(self.segments * self.length, self.matrix.depth());
         let depth = self.matrix.depth().max(1);
-        let most = (CACHE / depth).clamp(MOST_ROWS, 256);
+        let most = (CACHE / depth).clamp(MOST_ROWS, MOST_TASK_ROWS);
         let even = self.rows.div_ceil(TASKS).next_multiple_of(MOST_ROWS);
         let chunk = most.min(even).next_multiple_of(MOST_ROWS).max(MOST_ROWS);
         let chunks = self.rows.div_ceil(chunk);
@@ -48,7 +46,8 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
             let rows = chunk_index * chunk..((chunk_index + 1) * chunk).min(self.rows);
             let panels = group_index * group..((group_index + 1) * group).min(panels);
             with_starts(rows.len() * self.segments.max(1), |starts| {
-                self.matrix.isa().run(Task { gather: self, rows, panels, starts });
+                // SAFETY: the caller's.
+                unsafe { Task { gather: self, rows, panels, starts }.run() };
             });
         };
         if chunks * groups <= 1 || self.rows * depth * self.matrix.columns() < 20_000 {
@@ -59,6 +58,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
     }
 }
 
+/// Rows of one task, times the panels of its group.
 struct Task<'a, F> {
     gather: &'a Gather<'a, F>,
     rows: Range<usize>,
@@ -66,37 +66,47 @@ struct Task<'a, F> {
     starts: &'a mut [*const f32],
 }
 
-impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Kernel for Task<'_, F> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+/// The most rows of a task, and what they split into at most: tiles of four, and two smaller ones.
+const MOST_TASK_ROWS: usize = 256;
+const MOST_TILES: usize = MOST_TASK_ROWS / 4 + 2;
+
+impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
+    /// # Safety
+    /// The contract of [`Gather::run`].
+    unsafe fn run(self) {
         let Gather { matrix, segments, length, place, out, out_pixel, finish, .. } = self.gather;
+        let isa = matrix.isa();
         // A phase of a transposed convolution may have no taps.
         let width = (*segments).max(1);
-        let mut pixels = [[0; MOST_ROWS]; 256 / 4];
-        for (block, pixels) in self.rows.clone().step_by(S::ROWS).zip(&mut pixels) {
-            let count = (self.rows.end - block).min(S::ROWS);
+        let mut tiles = [(0, 0, [0; MOST_ROWS]); MOST_TILES];
+        let mut used = 0;
+        let mut row = 0;
+        while row < self.rows.len() {
+            let count = tile_rows(isa, self.rows.len() - row);
+            let mut pixels = [0; MOST_ROWS];
             for (r, pixel) in pixels.iter_mut().enumerate().take(count) {
-                let table = (block - self.rows.start) * width;
-                *pixel = place(block + r, &mut self.starts[table + r..table + count * width], count);
+                let table = &mut self.starts[row * width + r..(row + count) * width];
+                *pixel = place(self.rows.start + row + r, table, count);
             }
+            tiles[used] = (row, count, pixels);
+            used += 1;
+            row += count;
         }
         for panel in &matrix.panels()[self.panels.clone()] {
             let packed = matrix.panel_data(panel);
-            for (block, pixels) in self.rows.clone().step_by(S::ROWS).zip(&pixels) {
-                let count = (self.rows.end - block).min(S::ROWS);
-                let table = (block - self.rows.start) * width;
-                let rows = Rows {
-                    starts: &self.starts[table..table + count * width],
-                    rows: count,
+            for (row, count, pixels) in &tiles[..used] {
+                isa.run(Product {
+                    starts: &self.starts[row * width..(row + count) * width],
+                    rows: *count,
                     segments: *segments,
                     length: *length,
-                    pixels: *pixels,
+                    pixels,
                     out: *out,
                     out_pixel: *out_pixel,
                     finish,
-                };
-                // SAFETY: the contract of `Gather::run`.
-                unsafe { rows.multiply::<S>(panel, packed) };
+                    panel,
+                    packed,
+                });
             }
         }
     }

@@ -2,20 +2,23 @@ use super::simd::Simd;
 use candle_core::{Result, bail};
 
 /// Memory for maps and packed weights, aligned to a cache line so that no vector straddles two.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Buffer {
-    lines: Vec<Line>,
+    /// A cache line longer than asked for; the first aligned element is at `start`.
+    data: Vec<f32>,
+    start: usize,
     length: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
+/// A cache line's elements.
+const LINE: usize = 16;
 
 impl Buffer {
-    /// Zeros.
+    /// Zeros. The system commits memory only as it is written.
     pub fn zeros(length: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); length.div_ceil(16)], length }
+        let data = vec![0.0; length + LINE];
+        let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Self { data, start, length }
     }
 
     /// Grows to at least `length` elements; what was there is no longer meaningful.
@@ -28,18 +31,25 @@ impl Buffer {
     }
 }
 
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        // The copy lies elsewhere and starts at another offset.
+        let mut copy = Self::zeros(self.length);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
 impl std::ops::Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `length` initialised f32 without gaps (`Line` is 64 bytes of them).
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        &self.data[self.start..self.start + self.length]
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        &mut self.data[self.start..self.start + self.length]
     }
 }
 

@@ -1,4 +1,5 @@
 use super::Isa;
+use super::isa::Kernel;
 use super::map::{Buffer, RawFinish, Target};
 use super::simd::Simd;
 
@@ -92,64 +93,72 @@ impl Matrix {
 /// The most rows of any register tile.
 pub(super) const MOST_ROWS: usize = 8;
 
-/// Up to [`Simd::ROWS`] rows of a product with one panel.
+/// How many of `left` rows the next register tile takes: the largest power of two that fits. Fewer sizes are less code,
+/// and the rest of a map is small.
+pub(super) fn tile_rows(isa: Isa, left: usize) -> usize {
+    let most = if isa == Isa::Avx512 || isa == Isa::Neon { MOST_ROWS } else { 4 };
+    if left >= most { most } else { 1 << left.max(1).ilog2() }
+}
+
+/// A register tile: some rows, as many as [`tile_rows`] says, times one panel.
 ///
 /// A row of the left factor may be scattered: `segments` pieces of `length` elements each, so that a convolution
-/// multiplies its windows where they lie in memory.
-pub(super) struct Rows<'a> {
+/// multiplies its windows where they lie in memory. To run it, starts must be valid for `length` elements, `packed` for
+/// all depths, and the output pixels be the task's own.
+///
+/// It is a kernel of its own, and not inlined into those that use it, to be compiled once per instruction set.
+pub(super) struct Product<'a> {
     /// Per segment, the starts of the rows' pieces, `rows` of them.
     pub(super) starts: &'a [*const f32],
     pub(super) rows: usize,
     pub(super) segments: usize,
     pub(super) length: usize,
     /// The output pixel of each row.
-    pub(super) pixels: [usize; MOST_ROWS],
+    pub(super) pixels: &'a [usize; MOST_ROWS],
     /// Where pixel 0 is, and how far apart pixels are.
     pub(super) out: Target,
     pub(super) out_pixel: usize,
     pub(super) finish: &'a RawFinish,
+    pub(super) panel: &'a Panel,
+    /// The panel's data.
+    pub(super) packed: *const f32,
 }
 
-impl Rows<'_> {
-    /// Multiplies with a panel whose packed data starts at `packed`, and stores at the panel's columns.
-    ///
-    /// # Safety
-    /// [`Simd`]'s; starts are valid for `length` elements, `packed` for all depths, outputs are this task's own.
+impl Kernel for Product<'_> {
     #[inline(always)]
-    pub(super) unsafe fn multiply<S: Simd>(&self, panel: &Panel, packed: *const f32) {
+    unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
         unsafe {
-            match panel.vectors {
-                1 => self.with_columns::<S, 1>(panel, packed),
-                2 => self.with_columns::<S, 2>(panel, packed),
-                _ => self.with_columns::<S, 3>(panel, packed),
+            match self.panel.vectors {
+                1 => self.with_columns::<S, 1>(),
+                2 => self.with_columns::<S, 2>(),
+                _ => self.with_columns::<S, 3>(),
             }
         }
     }
+}
 
+impl Product<'_> {
     #[inline(always)]
-    unsafe fn with_columns<S: Simd, const V: usize>(&self, panel: &Panel, packed: *const f32) {
+    unsafe fn with_columns<S: Simd, const V: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
-            // Instantiations beyond the instruction set's registers are never reached and compile to nothing.
             match self.rows {
-                1 => self.tile::<S, 1, V>(panel, packed),
-                2 => self.tile::<S, 2, V>(panel, packed),
-                3 => self.tile::<S, 3, V>(panel, packed),
-                4 => self.tile::<S, 4, V>(panel, packed),
-                5 if S::ROWS > 4 => self.tile::<S, 5, V>(panel, packed),
-                6 if S::ROWS > 4 => self.tile::<S, 6, V>(panel, packed),
-                7 if S::ROWS > 4 => self.tile::<S, 7, V>(panel, packed),
-                8 if S::ROWS > 4 => self.tile::<S, 8, V>(panel, packed),
-                _ => unreachable!("a register tile has at most {} rows", S::ROWS),
+                1 => self.tile::<S, 1, V>(),
+                2 => self.tile::<S, 2, V>(),
+                4 => self.tile::<S, 4, V>(),
+                // Beyond the instruction set's registers this is never reached and compiles to nothing.
+                8 if S::ROWS == 8 => self.tile::<S, 8, V>(),
+                _ => unreachable!("`tile_rows` gives no other number"),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self, panel: &Panel, mut packed: *const f32) {
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
+            let (panel, mut packed) = (self.panel, self.packed);
             let mut sums = [[S::splat(0.0); V]; R];
             for segment in 0..self.segments {
                 let starts: [*const f32; R] = *self.starts.as_ptr().add(segment * R).cast();

@@ -28,7 +28,7 @@ mod winograd_transform;
 
 pub use depthwise::Depthwise;
 pub use direct::Direct;
-pub use elementwise::{copy, map, zip_map};
+pub use elementwise::{copy, finish_in_place, map, zip_map};
 pub use isa::Isa;
 pub use layout::{from_planar, to_planar};
 pub use linear::{linear, linear_gradient};

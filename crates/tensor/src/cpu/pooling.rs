@@ -57,7 +57,7 @@ impl Windows {
     }
 
     /// Whether some position lies in more than one window.
-    fn overlap(&self) -> bool {
+    pub fn overlap(&self) -> bool {
         self.step > 1 || self.ranges.windows(2).any(|pair| pair[1].0 < pair[0].1)
     }
 }
@@ -66,7 +66,7 @@ impl Windows {
 #[derive(Clone, Copy, Debug)]
 pub struct PoolGate {
     /// The bounds of the activation in front of the pooling, and its rule: the gradient passes where the pooled value
-    /// lies strictly between.
+    /// lies strictly between. Where windows overlap, a rule that looks at the gradient's sign would see parts of it.
     pub activation: Option<(f32, f32, BackwardRule)>,
     /// Adds to what is there.
     pub accumulate: bool,

@@ -1,7 +1,7 @@
 use super::Isa;
 use super::isa::Kernel;
 use super::map::{Buffer, Finish, Map, MapMut, RawFinish, Source, Target};
-use super::matrix::{MOST_ROWS, Panel, Rows, panels};
+use super::matrix::{MOST_ROWS, Panel, Product, panels, tile_rows};
 use super::scratch::with_scratch;
 use super::simd::Simd;
 use super::winograd_transform::{Four, MOST, Six, Transform, Two};
@@ -196,7 +196,7 @@ impl Job<'_> {
                         transform: std::marker::PhantomData,
                     });
                     for panel in panels {
-                        isa.run(Back::<T> {
+                        let back = Back::<T> {
                             job: self,
                             first,
                             count,
@@ -206,7 +206,9 @@ impl Job<'_> {
                             products,
                             product_plane,
                             transform: std::marker::PhantomData,
-                        });
+                        };
+                        back.multiply(frequencies);
+                        isa.run(back);
                     }
                 });
             });
@@ -233,7 +235,7 @@ impl Job<'_> {
                     let count = block.min(self.tiles - first);
                     let product_plane = plane(count, panel.vectors * lanes);
                     with_scratch(frequencies * product_plane, |products| {
-                        isa.run(Back::<T> {
+                        let back = Back::<T> {
                             job: self,
                             first,
                             count,
@@ -243,7 +245,9 @@ impl Job<'_> {
                             products: Target(products.as_mut_ptr()),
                             product_plane,
                             transform: std::marker::PhantomData,
-                        });
+                        };
+                        back.multiply(frequencies);
+                        isa.run(back);
                     });
                 });
             });
@@ -324,7 +328,7 @@ impl<T: Transform> Kernel for Forth<'_, T> {
     }
 }
 
-/// Multiplies some tiles with one panel of the weights and transforms the products back.
+/// Some tiles times one panel of the weights; as a kernel, transforms the products back.
 struct Back<'a, T> {
     job: &'a Job<'a>,
     first: usize,
@@ -340,40 +344,46 @@ struct Back<'a, T> {
 impl<T: Transform> Kernel for Back<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let channels = self.job.weights.channels;
-        let width = self.panel.vectors * S::LANES;
+        // SAFETY: only pixels inside the output are written, and each belongs to one tile.
+        unsafe { self.transform_back::<S>(self.panel.vectors * S::LANES) }
+    }
+}
+
+impl<T> Back<'_, T> {
+    /// The products of all `frequencies`.
+    fn multiply(&self, frequencies: usize) {
+        let (isa, channels) = (self.job.weights.isa, self.job.weights.channels);
+        let width = self.panel.vectors * isa.lanes();
         // A panel of its own: in the products, its first column is column 0 and the padding is kept.
-        let packed_panel = Panel { offset: 0, column: 0, width, vectors: self.panel.vectors };
-        let finish = RawFinish::NONE;
-        for frequency in 0..T::INPUTS * T::INPUTS {
+        let panel = Panel { offset: 0, column: 0, width, vectors: self.panel.vectors };
+        for frequency in 0..frequencies {
             let offset = self.panel.offset + frequency * channels * width;
             let packed = self.job.weights.data[offset..].as_ptr();
             let mut tile = 0;
             while tile < self.count {
-                let rows = (self.count - tile).min(S::ROWS);
+                let rows = tile_rows(isa, self.count - tile);
                 let mut starts = [std::ptr::null(); MOST_ROWS];
                 let mut pixels = [0; MOST_ROWS];
                 for r in 0..rows {
                     starts[r] = self.from.at(frequency * self.plane + (tile + r) * channels);
                     pixels[r] = tile + r;
                 }
-                let rows_of_product = Rows {
+                // The planes hold `count` tiles of all channels and of the panel's width.
+                isa.run(Product {
                     starts: &starts[..rows],
                     rows,
                     segments: 1,
                     length: channels,
-                    pixels,
+                    pixels: &pixels,
                     out: Target(self.products.at(frequency * self.product_plane)),
                     out_pixel: width,
-                    finish: &finish,
-                };
-                // SAFETY: the planes hold `count` tiles of all channels and of the panel's width.
-                unsafe { rows_of_product.multiply::<S>(&packed_panel, packed) };
+                    finish: &RawFinish::NONE,
+                    panel: &panel,
+                    packed,
+                });
                 tile += rows;
             }
         }
-        // SAFETY: as above; only pixels inside the output are written, and each belongs to one tile.
-        unsafe { self.transform_back::<S>(width) }
     }
 }
 

@@ -1,0 +1,94 @@
+use candle_core::{DType, Result, Tensor};
+use faithful_tensor::Conv;
+use faithful_tensor::cpu::{Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd};
+
+/// A convolution's repacked weights, forth or back, batch normalisation folded in.
+#[derive(Debug)]
+pub(super) enum Kernel {
+    Winograd { weights: Winograd, padding: [usize; 2] },
+    Direct(Direct),
+    Depthwise(Depthwise),
+    WinogradBack { weights: Winograd, padding: [usize; 2] },
+    DepthwiseBack(Depthwise),
+    Transposed(Transposed),
+}
+
+/// A convolution as the graph has it.
+pub(super) struct Convolution<'a> {
+    pub(super) weight: &'a Tensor,
+    pub(super) conv: &'a Conv,
+    /// The batch normalisation behind it, if it is folded in.
+    pub(super) scale: Option<&'a Tensor>,
+}
+
+impl Convolution<'_> {
+    /// `[O, C / groups, kh, kw]`, and the weights times their output's scale.
+    fn scaled(&self) -> Result<([usize; 4], Vec<f32>)> {
+        let (o, c, kh, kw) = self.weight.dims4()?;
+        let mut weight = numbers(self.weight)?;
+        if let Some(scale) = self.scale {
+            let per_output = (c * kh * kw).max(1);
+            for (weight, scale) in weight.chunks_mut(per_output).zip(numbers(scale)?) {
+                weight.iter_mut().for_each(|weight| *weight *= scale);
+            }
+        }
+        Ok(([o, c, kh, kw], weight))
+    }
+
+    fn is_depthwise(&self, [o, c, ..]: [usize; 4]) -> bool {
+        c == 1 && self.conv.groups == o && o > 1
+    }
+
+    /// Whether Winograd's filtering applies and the channels are enough to pay for the transforms.
+    fn is_winograd(&self, [o, c, kh, kw]: [usize; 4], fewest: usize) -> bool {
+        let Conv { stride, dilation, groups, .. } = *self.conv;
+        [kh, kw] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1 && c.min(o) >= fewest
+    }
+
+    /// The kernel that computes the output.
+    pub(super) fn forth(&self, isa: Isa) -> Result<Kernel> {
+        let (shape, weight) = self.scaled()?;
+        if self.is_depthwise(shape) {
+            return Ok(Kernel::Depthwise(Depthwise::new(isa, &weight, shape, self.conv)?));
+        }
+        if self.is_winograd(shape, 16) {
+            let weights = Winograd::new(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
+            return Ok(Kernel::Winograd { weights, padding: [self.conv.padding[0], self.conv.padding[1]] });
+        }
+        Ok(Kernel::Direct(Direct::new(isa, &weight, shape, self.conv)?))
+    }
+
+    /// The kernel that pulls a gradient back to the input.
+    pub(super) fn back(&self, isa: Isa) -> Result<Kernel> {
+        let (shape, weight) = self.scaled()?;
+        if self.is_depthwise(shape) {
+            return Ok(Kernel::DepthwiseBack(Depthwise::new(isa, &weight, shape, self.conv)?));
+        }
+        let [top, left, ..] = self.conv.padding;
+        // With few channels in the result, as at a photo, the products are few but the transforms are not saved.
+        if self.is_winograd(shape, 1) && top <= 2 && left <= 2 {
+            let weights = Winograd::gradient(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
+            return Ok(Kernel::WinogradBack { weights, padding: [2 - top, 2 - left] });
+        }
+        Ok(Kernel::Transposed(Transposed::new(isa, &weight, shape, self.conv)?))
+    }
+}
+
+impl Kernel {
+    pub(super) fn run(&self, input: Map, out: MapMut, finish: &Finish) -> Result<()> {
+        match self {
+            Self::Winograd { weights, padding } | Self::WinogradBack { weights, padding } => {
+                weights.run(input, *padding, out, finish)
+            }
+            Self::Direct(weights) => weights.run(input, out, finish),
+            Self::Depthwise(weights) => weights.run(input, out, finish),
+            Self::DepthwiseBack(weights) => weights.gradient(input, out, finish),
+            Self::Transposed(weights) => weights.run(input, out, finish),
+        }
+    }
+}
+
+/// A tensor's elements in order, as `f32`.
+pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
+}

@@ -1,0 +1,247 @@
+//! A faster way to run a [`Graph`] in `f32` on the CPU: compiled once per input shape, then replayed.
+//!
+//! A plan keeps maps with their channels innermost across all layers and converts only what is asked for; it runs a
+//! convolution, the batch normalisation, the addition and the activation behind it as one kernel; it lays values out
+//! in one piece of memory by their lifetimes, which later runs use again; and it pulls gradients back to any set of
+//! layers by steps of its own, which start above the lowest of them and know that weights are frozen. Operations
+//! without a kernel run by the reference implementation in `execute`, between two copies.
+
+mod compile;
+mod kernel;
+mod memory;
+mod reverse;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use crate::{Graph, NodeId};
+use candle_core::{DType, Tensor};
+use compile::{Forward, Kernels, Request};
+use faithful_core::{Error, PullBack, Result, Tap};
+use faithful_tensor::cpu::{Buffer, Isa};
+use memory::{Lifetime, Memory, Placed, Slot};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use step::Step;
+
+/// Plans that a graph remembers: a few input shapes times a few sets of layers.
+const REMEMBERED: usize = 32;
+
+/// What a graph has prepared for running fast. It follows the graph's weights: a graph with others starts anew.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    kernels: Kernels,
+    plans: Mutex<HashMap<Request, Arc<Plan>>>,
+    /// Memory that finished runs left behind.
+    memory: Mutex<Vec<Buffer>>,
+}
+
+/// The steps for one request.
+#[derive(Debug)]
+struct Plan {
+    given: Slot,
+    steps: Vec<Step>,
+    /// The wanted values and their dimensions.
+    wanted: Vec<(Slot, Vec<usize>)>,
+    starts: Vec<usize>,
+    length: usize,
+    back: Option<Back>,
+}
+
+#[derive(Debug)]
+struct Back {
+    steps: Vec<Step>,
+    cotangent: Slot,
+    gradients: Vec<(Option<Slot>, Vec<usize>)>,
+    /// The buffers' starts when there is one cotangent: forward values make room as soon as they are used.
+    once: Vec<usize>,
+    /// When there are several, and forward values stay.
+    repeated: Vec<usize>,
+    length: usize,
+}
+
+/// A graph that plans can run.
+pub(crate) struct Fast<'a> {
+    graph: &'a Graph,
+    prepared: &'a Prepared,
+}
+
+/// The graph's fast way: for `f32` on the CPU, with weights that nobody trains.
+pub(crate) fn of(graph: &Graph) -> Option<Fast<'_>> {
+    let prepared = graph.prepared.as_deref()?;
+    let frozen = || graph.nodes.iter().all(|node| node.op.weights().iter().all(|weight| !weight.track_op()));
+    let applies = graph.dtype == DType::F32 && graph.device.is_cpu() && frozen();
+    applies.then_some(Fast { graph, prepared })
+}
+
+impl Fast<'_> {
+    /// The values of `wanted`, in their order, when the node `given` has the value `start`.
+    pub(crate) fn run(&self, given: NodeId, start: &Tensor, wanted: &[NodeId]) -> Result<Vec<Tensor>> {
+        let request = Request {
+            given: given.0,
+            dims: start.dims().to_vec(),
+            wanted: wanted.iter().map(|node| node.0).collect(),
+            taps: Vec::new(),
+        };
+        let plan = self.plan(&request)?;
+        self.with_memory(|buffer| forth(self.graph, &plan, start, buffer))
+    }
+
+    /// The nodes of taps; `None` where one does not depend on the input or does not exist.
+    pub(crate) fn taps(&self, taps: &[Tap]) -> Option<Vec<usize>> {
+        let mut depends = vec![false; self.graph.nodes.len()];
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            depends[index] = index == self.graph.input.0 || node.inputs.iter().any(|input| depends[input.0]);
+        }
+        let node = |tap: &Tap| match tap {
+            Tap::Input => self.graph.input.0,
+            Tap::Layer(layer) => layer.0,
+        };
+        taps.iter().map(node).map(|node| depends.get(node).copied().unwrap_or(false).then_some(node)).collect()
+    }
+
+    /// [`faithful_core::Network::pull_back`] to the nodes `taps`.
+    pub(crate) fn pull_back(
+        &self,
+        input: &Tensor,
+        taps: Vec<usize>,
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        let wanted = std::iter::once(self.graph.output.0).chain(taps.iter().copied()).collect();
+        let request = Request { given: self.graph.input.0, dims: input.dims().to_vec(), wanted, taps };
+        let plan = self.plan(&request)?;
+        self.with_memory(|buffer| forth_and_back(self.graph, &plan, input, cotangents, buffer))
+    }
+
+    /// Lends memory that an earlier run left behind.
+    fn with_memory<R>(&self, work: impl FnOnce(&mut Buffer) -> R) -> R {
+        let spare = || self.prepared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = spare().pop().unwrap_or_default();
+        let result = work(&mut buffer);
+        spare().push(buffer);
+        result
+    }
+
+    /// The plan for a request, remembered or new.
+    fn plan(&self, request: &Request) -> Result<Arc<Plan>> {
+        let plans = || self.prepared.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans().get(request) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(compile(self.graph, &self.prepared.kernels, request)?);
+        let mut plans = plans();
+        if plans.len() >= REMEMBERED {
+            plans.clear();
+        }
+        plans.insert(request.clone(), plan.clone());
+        Ok(plan)
+    }
+}
+
+fn forth(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Result<Vec<Tensor>> {
+    buffer.reserve(plan.back.as_ref().map_or(plan.length, |back| back.length.max(plan.length)));
+    let memory = Memory::new(buffer, &plan.starts);
+    // SAFETY: nothing else of the memory is in use yet.
+    step::write(start, unsafe { memory.write(&plan.given) }, &plan.given)?;
+    for step in &plan.steps {
+        step.run(&memory, Isa::best(), graph.rule)?;
+    }
+    plan.wanted.iter().map(|(slot, dims)| step::read(&memory, slot, dims)).collect()
+}
+
+fn forth_and_back(
+    graph: &Graph,
+    plan: &Plan,
+    input: &Tensor,
+    cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    buffer: &mut Buffer,
+) -> Result<PullBack> {
+    let mut values = forth(graph, plan, input, buffer)?;
+    let output = values.remove(0);
+    let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
+    let cotangents = cotangents(&output)?;
+    let starts = if cotangents.len() > 1 { &back.repeated } else { &back.once };
+    let memory = Memory::new(buffer, starts);
+    let mut gradients = Vec::with_capacity(cotangents.len());
+    for cotangent in &cotangents {
+        if cotangent.dims() != output.dims() {
+            return Err(Error::shape("cotangent", format!("{:?}, as the output", output.dims()), cotangent.dims()));
+        }
+        // SAFETY: the cotangent's buffer lives from the first step back on, apart from everything else.
+        step::write(cotangent, unsafe { memory.write(&back.cotangent) }, &back.cotangent)?;
+        for step in &back.steps {
+            step.run(&memory, Isa::best(), graph.rule)?;
+        }
+        let read = |(slot, dims): &(Option<Slot>, Vec<usize>)| match slot {
+            Some(slot) => step::read(&memory, slot, dims),
+            None => Ok(Tensor::zeros(dims.as_slice(), DType::F32, &candle_core::Device::Cpu)?),
+        };
+        gradients.push(back.gradients.iter().map(read).collect::<Result<Vec<_>>>()?);
+    }
+    Ok(PullBack { output, values, gradients })
+}
+
+fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> {
+    let mut forward = Forward::compile(graph, Isa::best(), kernels, request)?;
+    let mut wanted = Vec::new();
+    for &node in &request.wanted {
+        let Some(slot) = forward.slot(node) else {
+            let reason = "its value does not depend on the input";
+            return Err(Error::format(format!("node `{}`", graph.nodes[node].name), reason));
+        };
+        wanted.push((slot, forward.dims[node].clone()));
+    }
+    let given = forward.slot(request.given).unwrap_or_else(|| unreachable!("what is given has a place"));
+    let forward_buffers = forward.buffers.len();
+    let reverse = if request.taps.is_empty() { None } else { Some(reverse::compile(&mut forward, graph.output.0)?) };
+    let Forward { buffers, steps, dims, .. } = forward;
+
+    // Moments: 0 is when the given value comes, then the steps, the results, the cotangent, the steps back, the end.
+    let results = steps.len() + 1;
+    let mut lives: Vec<Lifetime> =
+        buffers.iter().map(|&length| Lifetime { length, first: usize::MAX, last: 0 }).collect();
+    let touch = |lives: &mut [Lifetime], slot: &Slot, moment: usize| {
+        let life = &mut lives[slot.buffer];
+        (life.first, life.last) = (life.first.min(moment), life.last.max(moment));
+    };
+    touch(&mut lives, &given, 0);
+    for (index, step) in steps.iter().enumerate() {
+        step.slots().iter().for_each(|slot| touch(&mut lives, slot, index + 1));
+    }
+    wanted.iter().for_each(|(slot, _)| touch(&mut lives, slot, results));
+    let mut end = results;
+    if let Some(reverse) = &reverse {
+        touch(&mut lives, &reverse.cotangent, results + 1);
+        for (index, step) in reverse.steps.iter().enumerate() {
+            step.slots().iter().for_each(|slot| touch(&mut lives, slot, results + 2 + index));
+        }
+        end = results + 2 + reverse.steps.len();
+        reverse.gradients.iter().flatten().for_each(|slot| touch(&mut lives, slot, end));
+    }
+    for life in &mut lives {
+        if life.first == usize::MAX {
+            *life = Lifetime { length: 0, first: 0, last: 0 };
+        }
+    }
+    let (forth, back) = lives.split_at(forward_buffers);
+    let starts = memory::place(forth, Vec::new());
+    let length = memory::extent(forth, &starts);
+    let back = reverse.map(|reverse| {
+        // What the way back reads stays for every cotangent, where there are several.
+        let stay = |life: Lifetime| Lifetime { last: if life.last > results { end } else { life.last }, ..life };
+        let with = |change: &dyn Fn(Lifetime) -> Lifetime| {
+            let placed =
+                forth.iter().zip(&starts).map(|(life, &start)| Placed { start, life: change(*life) }).collect();
+            let more = memory::place(back, placed);
+            let all: Vec<usize> = starts.iter().copied().chain(more).collect();
+            let length = memory::extent(&lives, &all);
+            (all, length)
+        };
+        let ((once, length_once), (repeated, length_repeated)) = (with(&|life| life), with(&stay));
+        let gradients =
+            reverse.gradients.iter().zip(&request.taps).map(|(slot, &tap)| (*slot, dims[tap].clone())).collect();
+        let length = length_once.max(length_repeated);
+        Back { steps: reverse.steps, cotangent: reverse.cotangent, gradients, once, repeated, length }
+    });
+    Ok(Plan { given, steps, wanted, starts, length, back })
+}

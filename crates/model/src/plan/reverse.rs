@@ -1,0 +1,290 @@
+//! From recorded forward steps to the steps that pull a gradient back.
+
+use super::compile::{Forward, Record, RecordKind};
+use super::memory::Slot;
+use super::step::{Bounds, Ending, Operand, Step, Work};
+use faithful_core::Result;
+use faithful_tensor::cpu::Windows;
+
+/// What is known so far of the gradient of a node's value.
+#[derive(Clone, Copy, Debug)]
+enum Gradient {
+    /// Nothing has come.
+    None,
+    /// It is another gradient, unchanged, which must not be written.
+    Borrowed(Slot),
+    /// It has a buffer of its own.
+    Own(Slot),
+}
+
+/// The backward half of a plan.
+pub(super) struct Reverse {
+    pub(super) steps: Vec<Step>,
+    /// Where the cotangent is put.
+    pub(super) cotangent: Slot,
+    /// The gradients at the request's taps; `None` where the output does not depend on one.
+    pub(super) gradients: Vec<Option<Slot>>,
+}
+
+struct Compiler<'a, 'b> {
+    forward: &'b mut Forward<'a>,
+    steps: Vec<Step>,
+    gradients: Vec<Gradient>,
+    /// Contributions that are still to come.
+    left: Vec<usize>,
+    /// Whether a tap lies at or before a node.
+    live: Vec<bool>,
+    tapped: Vec<bool>,
+    /// The activation that a node's step ends with.
+    bounds: Vec<Bounds>,
+}
+
+/// Plans the way back from `output`, of which `forward` has a value.
+pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
+    let count = forward.values.len();
+    let taps = forward.request.taps.clone();
+    let mut tapped = vec![false; count];
+    taps.iter().for_each(|&tap| tapped[forward.root[tap]] = true);
+    let output = forward.root[output];
+    let records = forward.records.clone();
+    let inputs = |forward: &Forward, record: &Record| -> Vec<usize> {
+        record.kind.inputs().into_iter().map(|input| forward.root[input]).collect()
+    };
+    let mut live = tapped.clone();
+    for record in &records {
+        live[record.node] |= inputs(forward, record).iter().any(|&input| live[input]);
+    }
+    let mut reaches = vec![false; count];
+    reaches[output] = true;
+    let mut left = vec![0; count];
+    for record in records.iter().rev() {
+        if reaches[record.node] && live[record.node] {
+            for input in inputs(forward, record) {
+                reaches[input] = true;
+                left[input] += usize::from(live[input]);
+            }
+        }
+    }
+    let mut bounds = vec![Bounds::NONE; count];
+    records.iter().for_each(|record| bounds[record.node] = record.bounds);
+    let slot = forward.slot(output).unwrap_or_else(|| unreachable!("the output is computed"));
+    let cotangent = fresh(forward, &slot);
+    let mut compiler =
+        Compiler { forward, steps: Vec::new(), gradients: vec![Gradient::None; count], left, live, tapped, bounds };
+    if compiler.live[output] {
+        compiler.gradients[output] = Gradient::Borrowed(cotangent);
+    }
+    for record in records.iter().rev() {
+        compiler.record(record)?;
+    }
+    let gradients = taps
+        .iter()
+        .map(|&tap| match compiler.gradients[compiler.forward.root[tap]] {
+            Gradient::None => None,
+            Gradient::Borrowed(slot) | Gradient::Own(slot) => Some(slot),
+        })
+        .collect();
+    Ok(Reverse { steps: compiler.steps, cotangent, gradients })
+}
+
+/// A dense slot like another.
+fn fresh(forward: &mut Forward, like: &Slot) -> Slot {
+    forward.buffers.push(like.shape.iter().product());
+    Slot { buffer: forward.buffers.len() - 1, offset: 0, shape: like.shape, pixel: like.shape[3] }
+}
+
+/// What a step can do besides pulling a gradient back.
+#[derive(Clone, Copy, PartialEq)]
+enum Abilities {
+    /// Everything that an [`Ending`] says.
+    Ending,
+    /// Adding to what is there.
+    Accumulate,
+    /// Nothing.
+    Store,
+}
+
+impl Compiler<'_, '_> {
+    fn fresh(&mut self, like: &Slot) -> Slot {
+        fresh(self.forward, like)
+    }
+
+    fn value(&self, node: usize) -> Slot {
+        self.forward.slot(node).unwrap_or_else(|| unreachable!("a node that takes part in a step has a value"))
+    }
+
+    fn push(&mut self, work: Work, out: Slot, ending: Ending) {
+        self.steps.push(Step { work, out, ending });
+    }
+
+    /// Pulls the gradient of a recorded step's result back to its operands.
+    fn record(&mut self, record: &Record) -> Result<()> {
+        let inputs: Vec<usize> = record.kind.inputs().iter().map(|&input| self.forward.root[input]).collect();
+        if !inputs.iter().any(|&input| self.live[input]) {
+            return Ok(());
+        }
+        let Some(gradient) = self.before_activation(record) else { return Ok(()) };
+        match &record.kind {
+            RecordKind::Convolution { folded, add, .. } => {
+                if add.is_some() {
+                    self.pass(inputs[1], gradient);
+                }
+                if self.live[inputs[0]] {
+                    let kernel = self.forward.kernels.get(self.forward.graph, self.forward.isa, *folded, true)?;
+                    let work = |_: bool| Work::Convolution { kernel: kernel.clone(), input: gradient };
+                    self.contribute(inputs[0], Abilities::Ending, work);
+                }
+            }
+            RecordKind::Linear { weight, .. } => {
+                let work = |accumulate| Work::LinearBack { weight: weight.clone(), input: gradient, accumulate };
+                self.contribute(inputs[0], Abilities::Accumulate, work);
+            }
+            RecordKind::MaxPool { windows, .. } => {
+                let (input, node) = (self.value(inputs[0]), inputs[0]);
+                // The activation in front is passed on the way, unless more is to come or its gradient is asked for.
+                let alone = self.left[node] == 1
+                    && matches!(self.gradients[node], Gradient::None)
+                    && !windows.iter().any(Windows::overlap);
+                let gate =
+                    (alone && !self.tapped[node] && self.bounds[node] != Bounds::NONE).then_some(self.bounds[node]);
+                let work =
+                    |accumulate| Work::MaxPoolBack { windows: windows.clone(), input, gradient, gate, accumulate };
+                if gate.is_some() {
+                    let out = self.fresh(&input);
+                    self.push(work(false), out, Ending::default());
+                    self.left[node] = 0;
+                    self.gradients[node] = Gradient::Own(out);
+                } else {
+                    self.contribute(node, Abilities::Accumulate, work);
+                }
+            }
+            RecordKind::AveragePool { windows, .. } => {
+                let work = |accumulate| Work::AveragePoolBack { windows: windows.clone(), gradient, accumulate };
+                self.contribute(inputs[0], Abilities::Accumulate, work);
+            }
+            RecordKind::Copy { scale: None, .. } => self.pass(inputs[0], gradient),
+            RecordKind::Copy { scale, .. } => {
+                let work = |_: bool| Work::Copy { scale: scale.clone(), input: gradient };
+                self.contribute(inputs[0], Abilities::Ending, work);
+            }
+            RecordKind::Add { .. } => {
+                for input in inputs {
+                    self.pass(input, gradient);
+                }
+            }
+            RecordKind::Concat { inputs: parts } => {
+                let mut first = 0;
+                for (input, part) in inputs.into_iter().zip(parts) {
+                    let channels = self.value(*part).shape[3];
+                    self.pass(input, gradient.channels(first, channels));
+                    first += channels;
+                }
+            }
+            RecordKind::ToPlanes { .. } => {
+                self.contribute(inputs[0], Abilities::Store, |_| Work::FromPlanes { input: gradient });
+            }
+            RecordKind::FromPlanes { .. } => {
+                self.contribute(inputs[0], Abilities::Store, |_| Work::ToPlanes { input: gradient });
+            }
+            RecordKind::Generic { node, operands, .. } => {
+                let dims = self.forward.dims[record.node].clone();
+                let batch = self.forward.batch;
+                for (wanted, &input) in inputs.iter().enumerate() {
+                    let work = |_: bool| Work::GenericBack {
+                        node: node.clone(),
+                        operands: operands.clone(),
+                        wanted,
+                        gradient: Operand::Value(gradient, dims.clone()),
+                        batch,
+                    };
+                    if self.live[input] {
+                        self.contribute(input, Abilities::Store, work);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient in front of the activation that a step ended with.
+    fn before_activation(&mut self, record: &Record) -> Option<Slot> {
+        let node = record.node;
+        let slot = match self.gradients[node] {
+            Gradient::None => return None,
+            Gradient::Borrowed(slot) | Gradient::Own(slot) => slot,
+        };
+        // Contributions pass the gate as the last of them comes in; a tap's gradient, and what no contribution
+        // wrote, has not passed it.
+        let gated = !self.tapped[node] && matches!(self.gradients[node], Gradient::Own(_));
+        if record.bounds == Bounds::NONE || gated {
+            return Some(slot);
+        }
+        let out = self.fresh(&slot);
+        let gate = Some((self.value(node), record.bounds));
+        self.push(Work::Copy { scale: None, input: slot }, out, Ending { gate, ..Ending::default() });
+        Some(out)
+    }
+
+    /// Counts a contribution to a node's gradient; gives the gate to pass where it is the last.
+    fn arrive(&mut self, node: usize) -> Option<(Slot, Bounds)> {
+        self.left[node] -= 1;
+        let last = self.left[node] == 0 && !self.tapped[node] && self.bounds[node] != Bounds::NONE;
+        last.then(|| (self.value(node), self.bounds[node]))
+    }
+
+    /// A contribution that is another gradient, unchanged.
+    fn pass(&mut self, node: usize, gradient: Slot) {
+        if !self.live[node] {
+            return;
+        }
+        let gate = self.arrive(node);
+        let work = Work::Copy { scale: None, input: gradient };
+        match self.gradients[node] {
+            Gradient::None if gate.is_none() => self.gradients[node] = Gradient::Borrowed(gradient),
+            Gradient::None => {
+                let out = self.fresh(&gradient);
+                self.push(work, out, Ending { gate, ..Ending::default() });
+                self.gradients[node] = Gradient::Own(out);
+            }
+            Gradient::Borrowed(before) => {
+                let out = self.fresh(&gradient);
+                self.push(work, out, Ending { add: Some(before), gate, ..Ending::default() });
+                self.gradients[node] = Gradient::Own(out);
+            }
+            Gradient::Own(out) => self.push(work, out, Ending { accumulate: true, gate, ..Ending::default() }),
+        }
+    }
+
+    /// A contribution that a step computes; `work` is told whether it must add to what is there.
+    fn contribute(&mut self, node: usize, abilities: Abilities, work: impl Fn(bool) -> Work) {
+        if !self.live[node] {
+            return;
+        }
+        let like = self.value(node);
+        if abilities == Abilities::Store && !matches!(self.gradients[node], Gradient::None) {
+            let out = self.fresh(&like);
+            self.push(work(false), out, Ending::default());
+            return self.pass(node, out);
+        }
+        let gate = self.arrive(node);
+        let (out, add, accumulate) = match self.gradients[node] {
+            Gradient::None => (self.fresh(&like), None, false),
+            Gradient::Borrowed(before) if abilities == Abilities::Ending => (self.fresh(&like), Some(before), false),
+            Gradient::Borrowed(before) => {
+                let out = self.fresh(&like);
+                self.push(Work::Copy { scale: None, input: before }, out, Ending::default());
+                (out, None, true)
+            }
+            Gradient::Own(out) => (out, None, true),
+        };
+        if abilities == Abilities::Ending {
+            self.push(work(accumulate), out, Ending { add, accumulate, gate, ..Ending::default() });
+        } else {
+            self.push(work(accumulate), out, Ending::default());
+            if gate.is_some() {
+                self.push(Work::Finish, out, Ending { gate, ..Ending::default() });
+            }
+        }
+        self.gradients[node] = Gradient::Own(out);
+    }
+}

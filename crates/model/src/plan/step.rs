@@ -1,0 +1,265 @@
+use super::kernel::Kernel;
+use super::memory::{Memory, Slot};
+use crate::{Node, execute};
+use candle_core::{Device, Tensor, Var};
+use faithful_core::{BackwardRule, Result};
+use faithful_tensor::cpu::{self, Finish, Gate, Isa, PoolGate, Windows};
+use std::sync::Arc;
+
+/// Bounds between which an activation clamps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Bounds {
+    pub(super) low: f32,
+    pub(super) high: f32,
+}
+
+impl Bounds {
+    pub(super) const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
+}
+
+/// What a step does with its result before it stores it; see [`Finish`].
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) bias: Option<Arc<[f32]>>,
+    pub(super) add: Option<Slot>,
+    pub(super) accumulate: bool,
+    pub(super) bounds: Bounds,
+    /// An activation's output and its bounds, which a gradient passes on its way back.
+    pub(super) gate: Option<(Slot, Bounds)>,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self { bias: None, add: None, accumulate: false, bounds: Bounds::NONE, gate: None }
+    }
+}
+
+/// One kernel call.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Convolution {
+        kernel: Arc<Kernel>,
+        input: Slot,
+    },
+    Linear {
+        weight: Tensor,
+        bias: Option<Arc<[f32]>>,
+        input: Slot,
+        bounds: Bounds,
+    },
+    LinearBack {
+        weight: Tensor,
+        input: Slot,
+        accumulate: bool,
+    },
+    MaxPool {
+        windows: Arc<[Windows; 2]>,
+        input: Slot,
+    },
+    MaxPoolBack {
+        windows: Arc<[Windows; 2]>,
+        input: Slot,
+        gradient: Slot,
+        gate: Option<Bounds>,
+        accumulate: bool,
+    },
+    AveragePool {
+        windows: Arc<[Windows; 2]>,
+        input: Slot,
+    },
+    AveragePoolBack {
+        windows: Arc<[Windows; 2]>,
+        gradient: Slot,
+        accumulate: bool,
+    },
+    /// A copy, scaled per channel where asked.
+    Copy {
+        scale: Option<Arc<[f32]>>,
+        input: Slot,
+    },
+    /// The ending alone, in place.
+    Finish,
+    /// `(N, H, W, C)` to `(N, C, H, W)`.
+    ToPlanes {
+        input: Slot,
+    },
+    FromPlanes {
+        input: Slot,
+    },
+    /// Any other operation, by the reference implementation.
+    Generic {
+        node: Arc<Node>,
+        operands: Vec<Operand>,
+        batch: usize,
+    },
+    /// Its gradient with respect to the operand number `wanted`.
+    GenericBack {
+        node: Arc<Node>,
+        operands: Vec<Operand>,
+        wanted: usize,
+        gradient: Operand,
+        batch: usize,
+    },
+}
+
+/// What a generic operation takes.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    /// A value of these dimensions.
+    Value(Slot, Vec<usize>),
+    /// A tensor that does not depend on the input.
+    Constant(Tensor),
+}
+
+/// A kernel call and where its result goes.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) work: Work,
+    pub(super) out: Slot,
+    pub(super) ending: Ending,
+}
+
+impl Step {
+    /// All slots that the step reads or writes.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        let mut slots = vec![self.out];
+        slots.extend(self.ending.add);
+        slots.extend(self.ending.gate.map(|gate| gate.0));
+        let mut operands = |operands: &[Operand]| {
+            slots.extend(operands.iter().filter_map(|operand| match operand {
+                Operand::Value(slot, _) => Some(*slot),
+                Operand::Constant(_) => None,
+            }));
+        };
+        match &self.work {
+            Work::Finish => {}
+            Work::Generic { operands: all, .. } => operands(all),
+            Work::GenericBack { operands: all, gradient, .. } => {
+                operands(all);
+                operands(std::slice::from_ref(gradient));
+            }
+            Work::MaxPoolBack { input, gradient, .. } => slots.extend([*input, *gradient]),
+            Work::AveragePoolBack { gradient, .. } => slots.push(*gradient),
+            Work::Convolution { input, .. }
+            | Work::Linear { input, .. }
+            | Work::LinearBack { input, .. }
+            | Work::MaxPool { input, .. }
+            | Work::AveragePool { input, .. }
+            | Work::Copy { input, .. }
+            | Work::ToPlanes { input }
+            | Work::FromPlanes { input } => slots.push(*input),
+        }
+        slots
+    }
+
+    /// Does it.
+    pub(super) fn run(&self, memory: &Memory, isa: Isa, rule: BackwardRule) -> Result<()> {
+        let map = |slot: &Slot| memory.map(slot);
+        // SAFETY: the plan placed the result apart from everything that lives at this step.
+        let out = || unsafe { memory.map_mut(&self.out) };
+        // SAFETY: as above.
+        let dense = |slot: &Slot| unsafe { memory.write(slot) };
+        let ending = &self.ending;
+        let finish = Finish {
+            bias: ending.bias.as_deref(),
+            add: ending.add.as_ref().map(map).transpose()?,
+            accumulate: ending.accumulate,
+            low: ending.bounds.low,
+            high: ending.bounds.high,
+            gate: match &ending.gate {
+                None => None,
+                Some((values, bounds)) => Some(Gate { values: map(values)?, low: bounds.low, high: bounds.high, rule }),
+            },
+        };
+        match &self.work {
+            Work::Convolution { kernel, input } => kernel.run(map(input)?, out()?, &finish)?,
+            Work::Linear { weight, bias, input, bounds } => {
+                let ([n, .., o], i) = (self.out.shape, input.shape[3]);
+                with_elements(weight, |weight| {
+                    let (x, to) = (memory.read(input), dense(&self.out));
+                    cpu::linear(isa, x, weight, bias.as_deref(), (bounds.low, bounds.high), [n, i, o], to)
+                })?;
+            }
+            Work::LinearBack { weight, input, accumulate } => {
+                let ([n, .., i], o) = (self.out.shape, input.shape[3]);
+                with_elements(weight, |weight| {
+                    cpu::linear_gradient(isa, memory.read(input), weight, [n, i, o], *accumulate, dense(&self.out))
+                })?;
+            }
+            Work::MaxPool { windows, input } => cpu::max_pool(isa, map(input)?, pair(windows), out()?)?,
+            Work::MaxPoolBack { windows, input, gradient, gate, accumulate } => {
+                let gate = PoolGate {
+                    activation: gate.map(|bounds| (bounds.low, bounds.high, rule)),
+                    accumulate: *accumulate,
+                };
+                cpu::max_pool_gradient(isa, map(input)?, map(gradient)?, pair(windows), out()?, &gate)?;
+            }
+            Work::AveragePool { windows, input } => cpu::average_pool(isa, map(input)?, pair(windows), out()?)?,
+            Work::AveragePoolBack { windows, gradient, accumulate } => {
+                cpu::average_pool_gradient(isa, map(gradient)?, pair(windows), out()?, *accumulate)?;
+            }
+            Work::Copy { scale, input } => cpu::copy(isa, map(input)?, scale.as_deref(), out()?, &finish)?,
+            Work::Finish => cpu::finish_in_place(isa, out()?, &finish)?,
+            Work::ToPlanes { input } => cpu::to_planar(map(input)?, dense(&self.out))?,
+            Work::FromPlanes { input } => cpu::from_planar(memory.read(input), out()?)?,
+            Work::Generic { node, operands, batch } => {
+                let operands = operands.iter().map(|operand| tensor(memory, operand)).collect::<Result<Vec<_>>>()?;
+                let all: Vec<&Tensor> = operands.iter().collect();
+                let value = execute::apply(node, &all, *batch, rule)?;
+                write(&value, dense(&self.out), &self.out)?;
+            }
+            Work::GenericBack { node, operands, wanted, gradient, batch } => {
+                let mut operands =
+                    operands.iter().map(|operand| tensor(memory, operand)).collect::<Result<Vec<_>>>()?;
+                let variable = Var::from_tensor(&operands[*wanted])?.into_inner();
+                operands[*wanted] = variable.clone();
+                let all: Vec<&Tensor> = operands.iter().collect();
+                let value = execute::apply(node, &all, *batch, rule)?;
+                let store = (value * tensor(memory, gradient)?)?.sum_all()?.backward()?;
+                let pulled = match store.get(&variable) {
+                    Some(pulled) => pulled.detach(),
+                    None => variable.zeros_like()?.detach(),
+                };
+                write(&pulled, dense(&self.out), &self.out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair(windows: &[Windows; 2]) -> [&Windows; 2] {
+    [&windows[0], &windows[1]]
+}
+
+/// A slot's value as a tensor of these dimensions.
+pub(super) fn read(memory: &Memory, slot: &Slot, dims: &[usize]) -> Result<Tensor> {
+    let mut values = vec![0.0; slot.shape.iter().product()];
+    cpu::to_planar(memory.map(slot)?, &mut values)?;
+    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+}
+
+/// Writes a tensor to a slot.
+pub(super) fn write(value: &Tensor, to: &mut [f32], slot: &Slot) -> Result<()> {
+    let out = cpu::MapMut::with_pixel(to, slot.shape, slot.pixel)?;
+    with_elements(&value.contiguous()?, |values| cpu::from_planar(values, out))?;
+    Ok(())
+}
+
+fn tensor(memory: &Memory, operand: &Operand) -> Result<Tensor> {
+    match operand {
+        Operand::Value(slot, dims) => read(memory, slot, dims),
+        Operand::Constant(tensor) => Ok(tensor.clone()),
+    }
+}
+
+/// Lends a contiguous tensor's elements where they lie.
+fn with_elements<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> candle_core::Result<R>) -> candle_core::Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| {
+        candle_core::Error::Msg("a weight is not contiguous; make the graph of contiguous tensors".into())
+    })?;
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => work(&storage.as_slice::<f32>()?[start..end]),
+        _ => candle_core::bail!("a plan runs on the CPU; the weights are elsewhere"),
+    }
+}

@@ -1,0 +1,309 @@
+//! Plans against the reference implementation: values, kept layers, gradients at several taps, resumed runs.
+
+use crate::{Graph, GraphBuilder, NodeId, Op, portable_uniform};
+use candle_core::{DType, Device, Tensor};
+use faithful_core::{BackwardRule, LayerId, Network, Tap};
+use faithful_tensor::{Activation, Binary, Conv, Pool, Reduction};
+
+/// Builds graphs of the usual blocks, with weights and choices that depend on the seed.
+struct Blocks {
+    builder: GraphBuilder,
+    seed: u64,
+    count: usize,
+}
+
+impl Blocks {
+    fn new(seed: u64, input: &[usize]) -> (Self, NodeId) {
+        let builder = GraphBuilder::new(input);
+        let input = builder.input();
+        (Self { builder, seed, count: 0 }, input)
+    }
+
+    fn add(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
+        self.count += 1;
+        self.builder.add(format!("node{}", self.count), op, inputs)
+    }
+
+    fn weight(&mut self, shape: &[usize]) -> Tensor {
+        self.count += 1;
+        let numbers = portable_uniform(&format!("weight{}", self.count), self.seed, shape.iter().product());
+        let fan: usize = shape.iter().skip(1).product();
+        (Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap() * (3.0 / fan as f64).sqrt()).unwrap()
+    }
+
+    /// One of `count` choices.
+    fn choose(&mut self, count: usize) -> usize {
+        self.count += 1;
+        let number = portable_uniform(&format!("choice{}", self.count), self.seed, 1)[0];
+        (((number + 1.0) / 2.0 * count as f32) as usize).min(count - 1)
+    }
+
+    fn conv(&mut self, x: NodeId, [c, o]: [usize; 2], kernel: usize, stride: usize, groups: usize) -> NodeId {
+        let weight = self.weight(&[o, c / groups, kernel, kernel]);
+        let bias = (self.choose(2) == 0).then(|| self.weight(&[o]));
+        let conv = Conv { stride: [stride; 2], padding: [kernel / 2; 4], groups, ..Conv::default() };
+        self.add(Op::Conv2d { weight, bias, conv }, &[x])
+    }
+
+    fn norm(&mut self, x: NodeId, channels: usize) -> NodeId {
+        let (scale, shift) = (self.weight(&[channels]), self.weight(&[channels]));
+        self.add(Op::BatchNorm { scale, shift }, &[x])
+    }
+
+    fn relu(&mut self, x: NodeId) -> NodeId {
+        self.add(Op::Activation(Activation::Relu), &[x])
+    }
+
+    fn pool(&mut self, x: NodeId, kernel: usize, stride: usize, padding: usize, maximum: bool) -> NodeId {
+        let pool = Pool {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 4],
+            dilation: [1, 1],
+            ceil: self.choose(2) == 0,
+            count_padding: self.choose(2) == 0,
+        };
+        self.add(if maximum { Op::MaxPool2d(pool) } else { Op::AvgPool2d(pool) }, &[x])
+    }
+
+    fn linear(&mut self, x: NodeId, [i, o]: [usize; 2]) -> NodeId {
+        let (weight, bias) = (self.weight(&[o, i]), Some(self.weight(&[o])));
+        self.add(Op::Linear { weight, bias }, &[x])
+    }
+}
+
+fn vgg_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[3, 19, 22]);
+    let mut x = x;
+    let mut channels = 3;
+    for width in [20, 40] {
+        for _ in 0..=b.choose(2) {
+            x = b.conv(x, [channels, width], 3, 1, 1);
+            channels = width;
+            if b.choose(2) == 0 {
+                x = b.norm(x, width);
+            }
+            x = b.relu(x);
+        }
+        x = b.pool(x, 2, 2, 0, true);
+    }
+    x = b.add(Op::AdaptiveAvgPool2d([3, 2]), &[x]);
+    x = b.add(Op::Flatten { axis: 1 }, &[x]);
+    x = b.linear(x, [240, 30]);
+    x = b.relu(x);
+    x = b.add(Op::Identity, &[x]);
+    x = b.linear(x, [30, 7]);
+    b.builder.finish(x).unwrap()
+}
+
+fn resnet_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[3, 33, 30]);
+    let x = b.conv(x, [3, 24], 7, 2, 1);
+    let x = b.norm(x, 24);
+    let x = b.relu(x);
+    let mut x = b.pool(x, 3, 2, 1, true);
+    for (c, o, stride) in [(24, 24, 1), (24, 36, 2), (36, 36, 1)] {
+        let y = b.conv(x, [c, 18], 1, 1, 1);
+        let y = b.norm(y, 18);
+        let y = b.relu(y);
+        let y = b.conv(y, [18, 18], 3, stride, 1);
+        let y = b.norm(y, 18);
+        let y = b.relu(y);
+        let y = b.conv(y, [18, o], 1, 1, 1);
+        let y = b.norm(y, o);
+        let shortcut = if c == o && stride == 1 {
+            x
+        } else {
+            let shortcut = b.conv(x, [c, o], 1, stride, 1);
+            b.norm(shortcut, o)
+        };
+        let sum = if b.choose(2) == 0 { [y, shortcut] } else { [shortcut, y] };
+        let sum = b.add(Op::Binary(Binary::Add), &sum);
+        x = b.relu(sum);
+    }
+    let x = b.add(Op::AdaptiveAvgPool2d([1, 1]), &[x]);
+    let x = b.add(Op::Flatten { axis: 1 }, &[x]);
+    let x = b.linear(x, [36, 9]);
+    b.builder.finish(x).unwrap()
+}
+
+fn mobilenet_like(seed: u64) -> Graph {
+    let relu6 = || Op::Activation(Activation::Clip { low: 0.0, high: 1.5 });
+    let (mut b, x) = Blocks::new(seed, &[3, 24, 17]);
+    let x = b.conv(x, [3, 8], 3, 2, 1);
+    let x = b.norm(x, 8);
+    let mut x = b.add(relu6(), &[x]);
+    for (c, o, stride) in [(8, 12, 1), (12, 12, 1), (12, 20, 2), (20, 20, 1)] {
+        let wide = c * 3;
+        let y = b.conv(x, [c, wide], 1, 1, 1);
+        let y = b.norm(y, wide);
+        let y = b.add(relu6(), &[y]);
+        let kernel = 3 + 2 * b.choose(2);
+        let y = b.conv(y, [wide, wide], kernel, stride, wide);
+        let y = b.norm(y, wide);
+        let y = b.add(relu6(), &[y]);
+        let y = b.conv(y, [wide, o], 1, 1, 1);
+        let y = b.norm(y, o);
+        x = if c == o && stride == 1 { b.add(Op::Binary(Binary::Add), &[x, y]) } else { y };
+    }
+    let x = b.add(Op::Reduce { axes: vec![2, 3], keep: false, reduction: Reduction::Mean }, &[x]);
+    let x = b.linear(x, [20, 5]);
+    b.builder.finish(x).unwrap()
+}
+
+fn densenet_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[3, 14, 14]);
+    let mut features = vec![b.conv(x, [3, 16], 3, 1, 1)];
+    let mut channels = 16;
+    for _ in 0..3 {
+        let x = b.add(Op::Concat { axis: 1 }, &features);
+        let x = b.norm(x, channels);
+        let x = b.relu(x);
+        let x = b.conv(x, [channels, 24], 1, 1, 1);
+        let x = b.norm(x, 24);
+        let x = b.relu(x);
+        features.push(b.conv(x, [24, 20], 3, 1, 1));
+        channels += 20;
+    }
+    let x = b.add(Op::Concat { axis: 1 }, &features);
+    let x = b.norm(x, channels);
+    let x = b.relu(x);
+    let x = b.pool(x, 2, 2, 0, false);
+    // Operations without a kernel of their own, in between.
+    let x = b.add(Op::Activation(Activation::Silu), &[x]);
+    let gate = b.add(Op::AdaptiveAvgPool2d([1, 1]), &[x]);
+    let gate = b.conv(gate, [channels, channels], 1, 1, 1);
+    let gate = b.add(Op::Activation(Activation::Sigmoid), &[gate]);
+    let x = b.add(Op::Binary(Binary::Mul), &[x, gate]);
+    let x = b.add(Op::AdaptiveMaxPool2d([2, 2]), &[x]);
+    let x = b.add(Op::Reshape(vec![crate::Dim::Batch, crate::Dim::Rest]), &[x]);
+    let x = b.linear(x, [channels * 4, 6]);
+    let x = b.add(Op::Softmax { axis: 1, log: false }, &[x]);
+    b.builder.finish(x).unwrap()
+}
+
+fn graphs() -> Vec<Graph> {
+    (0..4).flat_map(|seed| [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed)]).collect()
+}
+
+fn input(graph: &Graph, rows: usize, seed: u64) -> Tensor {
+    let shape: Vec<usize> = std::iter::once(rows).chain(graph.nominal_input().iter().copied()).collect();
+    let numbers = portable_uniform("input", seed, shape.iter().product());
+    Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
+}
+
+fn far(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims());
+    let f64s = |x: &Tensor| x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    let (a, b) = (f64s(a), f64s(b));
+    let difference: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
+    (difference / b.iter().map(|b| b * b).sum::<f64>().max(1e-20)).sqrt()
+}
+
+#[test]
+fn all_layers_are_those_of_the_reference() {
+    for graph in graphs() {
+        let x = input(&graph, 2, 1);
+        let reference = graph.on_candle();
+        let all: Vec<LayerId> = (0..graph.nodes().len()).map(LayerId).collect();
+        let (expected, expected_layers) = reference.evaluate(&x, &all).unwrap();
+        // Nothing fused, everything fused, and a few layers kept.
+        let some: Vec<LayerId> = all.iter().copied().filter(|layer| layer.0 % 5 == 3).collect();
+        for kept in [&all, &some, &Vec::new()] {
+            let (output, layers) = graph.evaluate(&x, kept).unwrap();
+            assert!(far(&output, &expected) < 1e-5);
+            for (layer, value) in kept.iter().zip(&layers) {
+                let distance = far(value, &expected_layers[layer.0]);
+                assert!(distance < 1e-5, "{}: {distance:e}", graph.layers()[layer.0].name);
+            }
+        }
+        let layers = graph.activations(&x, &some).unwrap();
+        for (layer, value) in some.iter().zip(&layers) {
+            assert!(far(value, &expected_layers[layer.0]) < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_the_reference() {
+    for (number, graph) in graphs().into_iter().enumerate() {
+        let rule = [BackwardRule::Plain, BackwardRule::Guided, BackwardRule::Deconvnet][number / 4 % 3];
+        let graph = graph.with_rule(rule);
+        let x = input(&graph, 2, 2);
+        let reference = graph.on_candle();
+        let count = graph.nodes().len();
+        let every: Vec<Tap> = (1..count).map(|node| Tap::Layer(LayerId(node))).chain([Tap::Input]).collect();
+        let some: Vec<Tap> = every.iter().copied().skip(number % 3).step_by(4).collect();
+        let upper: Vec<Tap> = every[count / 2..count - 2].iter().copied().step_by(3).collect();
+        for taps in [vec![Tap::Input], some, upper, every] {
+            for cotangents in 1..3 {
+                let mut make = |output: &Tensor| {
+                    let make = |i: u64| {
+                        let numbers = portable_uniform("cotangent", i, output.elem_count());
+                        Ok(Tensor::from_vec(numbers, output.dims(), &Device::Cpu)?)
+                    };
+                    (0..cotangents).map(make).collect()
+                };
+                let expected = reference.pull_back(&x, &taps, &mut make).unwrap();
+                let got = graph.pull_back(&x, &taps, &mut make).unwrap();
+                assert!(far(&got.output, &expected.output) < 1e-5);
+                for (i, tap) in taps.iter().enumerate() {
+                    assert!(far(&got.values[i], &expected.values[i]) < 1e-5);
+                    for (got, expected) in got.gradients.iter().zip(&expected.gradients) {
+                        let distance = far(&got[i], &expected[i]);
+                        assert!(distance < 2e-5, "graph {number}, {tap:?} of {taps:?}, {rule:?}: {distance:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn resuming_at_any_layer_gives_the_output() {
+    for graph in graphs() {
+        let x = input(&graph, 3, 3);
+        let reference = graph.on_candle();
+        for node in 0..graph.nodes().len() {
+            let value = &reference.activations(&x, &[LayerId(node)]).unwrap()[0];
+            match (graph.resume(LayerId(node), value), reference.resume(LayerId(node), value)) {
+                (Some(got), Some(expected)) => assert!(far(&got.unwrap(), &expected.unwrap()) < 1e-5),
+                (got, expected) => assert_eq!(got.is_some(), expected.is_some()),
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_and_memory_do_not_matter() {
+    let graph = mobilenet_like(9);
+    let x = input(&graph, 5, 4);
+    let whole = graph.evaluate(&x, &[]).unwrap().0;
+    for row in 0..5 {
+        let one = graph.evaluate(&x.narrow(0, row, 1).unwrap(), &[]).unwrap().0;
+        assert_eq!(one.to_vec2::<f32>().unwrap()[0], whole.to_vec2::<f32>().unwrap()[row]);
+    }
+    // A view that is not contiguous, another size, and the first again in used memory.
+    let turned = x.transpose(2, 3).unwrap();
+    let expected = graph.on_candle().evaluate(&turned, &[]).unwrap().0;
+    assert!(far(&graph.evaluate(&turned, &[]).unwrap().0, &expected) < 1e-5);
+    assert_eq!(graph.evaluate(&x, &[]).unwrap().0.to_vec2::<f32>().unwrap(), whole.to_vec2::<f32>().unwrap());
+}
+
+#[test]
+fn other_weights_are_other_kernels() {
+    let graph = vgg_like(5);
+    let x = input(&graph, 1, 5);
+    let before = graph.evaluate(&x, &[]).unwrap().0;
+    let twice = graph.map_weights(|_, weight| Ok((weight * 2.0)?)).unwrap();
+    let after = twice.evaluate(&x, &[]).unwrap().0;
+    assert!(far(&after, &twice.on_candle().evaluate(&x, &[]).unwrap().0) < 1e-5);
+    assert!(far(&after, &before) > 0.1);
+}
+
+#[test]
+fn a_wrong_shape_is_said_in_words() {
+    let graph = vgg_like(6);
+    let error = graph.evaluate(&Tensor::zeros((1, 4, 19, 22), DType::F32, &Device::Cpu).unwrap(), &[]).unwrap_err();
+    assert!(error.to_string().contains("node"), "{error}");
+}
