@@ -1,4 +1,5 @@
 //! One binary for all tests across crates: linking candle once keeps the suite quick.
 
 mod architectures;
+mod gradient;
 mod smoke;

@@ -55,11 +55,13 @@ pub struct ClassImage {
 /// `start` `(1, C, H, W)` is where the ascent begins: zeros, noise or a photo. The score should be a logit: a
 /// probability also rises when the other classes fall. Jitter (Mordvintsev et al. 2015) and blur (Yosinski et al. 2015)
 /// keep high frequencies down that no real image has. Where the gradient is zero the image stays as it is.
+/// `observe` is told each step's number and score, for a progress bar.
 pub fn class_model(
     objective: &Objective,
     start: &Tensor,
     stream: &Stream,
     parameters: &ClassModel,
+    observe: &mut dyn FnMut(usize, f64),
 ) -> Result<ClassImage> {
     single(start)?;
     let (_, channels, height, width) =
@@ -94,7 +96,9 @@ pub fn class_model(
         let (down, right) = (shift(height), shift(width));
         let shifted = image.roll(down, 2)?.roll(right, 3)?.contiguous()?;
         let differentiated = objective.differentiate(&shifted, &[], true)?;
-        scores.push(differentiated.scores.to_dtype(DType::F64)?.to_vec1::<f64>()?[0]);
+        let score = differentiated.scores.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
+        observe(step, score);
+        scores.push(score);
         let gradient = differentiated
             .input_gradient
             .ok_or_else(|| Error::shape("the input's gradient", "one for the input", &[]))?

@@ -1,6 +1,6 @@
 use crate::Attribution;
 use crate::path::Straight;
-use crate::sampled::{scores, single};
+use crate::sampled::{gradients, scores, single};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{Convergence, ConvergenceStep, Error, Objective, Result, Stop};
 use std::num::NonZeroUsize;
@@ -54,7 +54,7 @@ pub fn guided_integrated_gradients(
     let mut trace: Vec<ConvergenceStep> = Vec::new();
     let mut gradient_total = 0.0;
     for step in 1..=parameters.steps.get() {
-        let gradient = flat(&objective.input_gradient(&tensor(&walk.position)?)?)?;
+        let gradient = flat(&gradients(objective, &tensor(&walk.position)?)?)?;
         if gradient.iter().any(|value| !value.is_finite()) {
             return Err(Error::NotFinite { what: "the gradient".into(), place: Some(format!("step {step}")) });
         }

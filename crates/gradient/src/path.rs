@@ -1,4 +1,4 @@
-use crate::sampled::{scores, single};
+use crate::sampled::{gradients, scores, single};
 use crate::{Attribution, Quadrature};
 use candle_core::{DType, Tensor};
 use faithful_core::{Convergence, ConvergenceStep, Error, Monitor, Objective, Result, Stop};
@@ -179,7 +179,7 @@ pub fn path_attribution(objective: &Objective, path: &dyn Path, parameters: &Int
             nodes.into_iter().filter(|(alpha, _)| !known.iter().any(|seen| (seen - alpha).abs() < 1e-12)).collect();
         for part in fresh.chunks(objective.batch().get()) {
             let points: Vec<Tensor> = part.iter().map(|(alpha, _)| path.point(*alpha)).collect::<Result<_>>()?;
-            let gradients = objective.input_gradient(&Tensor::cat(&points, 0)?)?.to_dtype(DType::F64)?;
+            let gradients = gradients(objective, &Tensor::cat(&points, 0)?)?.to_dtype(DType::F64)?;
             for (row, (alpha, weight)) in part.iter().enumerate() {
                 let gradient = gradients.narrow(0, row, 1)?;
                 let velocity = path.velocity(*alpha)?.to_dtype(DType::F64)?;

@@ -1,3 +1,4 @@
+use crate::sampled::gradients;
 use crate::{Channels, reduce_channels};
 use candle_core::Tensor;
 use faithful_core::{BackwardRule, Objective, Result};
@@ -6,7 +7,7 @@ use faithful_core::{BackwardRule, Objective, Result};
 ///
 /// `(N, …)` to the same shape, signed, in score per unit of input.
 pub fn gradient(objective: &Objective, input: &Tensor) -> Result<Tensor> {
-    objective.input_gradient(input)
+    gradients(objective, input)
 }
 
 /// Saliency: the largest magnitude of the gradient over the channels, `M_ij = max_k |w_ijk|` (Simonyan et al. 2013;
@@ -71,5 +72,5 @@ pub fn guided_backpropagation(objective: &Objective, input: &Tensor) -> Result<T
 
 fn with_rule(objective: &Objective, input: &Tensor, rule: BackwardRule) -> Result<Tensor> {
     let network = objective.network().with_backward_rule(rule)?;
-    Objective::new(&*network, objective.score()).with_batch(objective.batch()).input_gradient(input)
+    gradients(&Objective::new(&*network, objective.score()).with_batch(objective.batch()), input)
 }

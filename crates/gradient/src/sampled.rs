@@ -81,7 +81,7 @@ pub(crate) fn sample(
     let (mut sum, mut square_sum, mut count) = (zero.clone(), zero, 0);
     'draws: for start in (0..draws.get()).step_by(objective.batch().get()) {
         let Drawn { points, factors, totals } = draw(start..(start + objective.batch().get()).min(draws.get()))?;
-        let gradients = objective.input_gradient(&points)?.to_dtype(DType::F64)?;
+        let gradients = gradients(objective, &points)?.to_dtype(DType::F64)?;
         let gradient_sums = row_sums(&gradients)?;
         let terms = match &factors {
             Some(factors) => (&gradients * factors.to_dtype(DType::F64)?)?,
@@ -111,13 +111,25 @@ fn row_sums(rows: &Tensor) -> Result<Vec<f64>> {
     Ok(rows.flatten_from(1)?.sum(1)?.to_vec1()?)
 }
 
+/// The gradients at `points`, of their shape, where the scores are finite. A rectifier passes no gradient back from
+/// NaN, so that a broken network could otherwise look like one without a gradient.
+pub(crate) fn gradients(objective: &Objective, points: &Tensor) -> Result<Tensor> {
+    let differentiated = objective.differentiate(points, &[], true)?;
+    finite(&differentiated.scores)?;
+    let lost = || Error::shape("the input's gradient", format!("{:?}, as the input", points.dims()), &[]);
+    differentiated.input_gradient.ok_or_else(lost)
+}
+
 /// The scores `(n,)` as f64, with a word where they are not finite.
 pub(crate) fn scores(objective: &Objective, inputs: &Tensor) -> Result<Vec<f64>> {
-    let scores: Vec<f64> = objective.scores(inputs)?.to_dtype(DType::F64)?.to_vec1()?;
-    if scores.iter().all(|score| score.is_finite()) {
-        Ok(scores)
-    } else {
-        Err(Error::NotFinite { what: "the score".into(), place: None })
+    finite(&objective.scores(inputs)?)
+}
+
+fn finite(scores: &Tensor) -> Result<Vec<f64>> {
+    let scores: Vec<f64> = scores.to_dtype(DType::F64)?.to_vec1()?;
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(scores),
+        Some(row) => Err(Error::NotFinite { what: "the score".into(), place: Some(format!("row {row}")) }),
     }
 }
 
