@@ -1,5 +1,9 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
+mod dream;
+
+pub(crate) use dream::{DreamArguments, Start};
+
 use crate::size::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faithful_evaluate::Shard;
@@ -12,6 +16,7 @@ Examples:
   faithful explain photos/ --model resnet50.onnx      every photo of a folder, with your own network
   faithful explain photo.jpg --model resnet50.onnx --class 'tabby' --method layer-cam --gradient expected
   faithful predict photo.jpg --model resnet50.onnx --json
+  faithful dream --class heron --model resnet50.onnx --out heron.png
   faithful model layers resnet50.onnx                 which layers there are; the default target is marked
 
 Exit codes: 0 all went well, 1 something failed (the rest was still done), 2 the command makes no sense.";
@@ -45,6 +50,8 @@ pub(crate) enum Command {
     Predict(PredictArguments),
     /// Draw what a network looked at: a heat map on each photo, and the raw map
     Explain(Box<ExplainArguments>),
+    /// Draw the picture that a network takes for its idea of a class
+    Dream(Box<DreamArguments>),
     /// List models, and show what is known of one
     #[command(subcommand)]
     Model(ModelCommand),
@@ -127,6 +134,15 @@ pub(crate) struct ExplainArguments {
     /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
     #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
+    /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
+    #[arg(long, value_enum, value_name = "NAME", default_value = "uniform", help_heading = "Explanation")]
+    pub(crate) alphas: Alphas,
+    /// The rule that integrates along a path: `left`, `right`, `midpoint`, `trapezoid` or `gauss-legendre`
+    #[arg(long, value_enum, value_name = "NAME", default_value = "gauss-legendre", help_heading = "Explanation")]
+    pub(crate) quadrature: Quadrature,
+    /// The width of noise around the photo, as a share of its range
+    #[arg(long, value_name = "SHARE", default_value = "0.15", help_heading = "Explanation")]
+    pub(crate) noise: f64,
     /// The seed of everything random: the same seed gives the same map
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
@@ -308,6 +324,46 @@ impl std::str::FromStr for Crop {
             None => side(text).map(|side| [side; 2]),
         };
         sides.map(Self::Centre).ok_or_else(|| "expected pixels as `224` or `224x298`, or `none`".to_owned())
+    }
+}
+
+/// `--alphas`; [`faithful_baseline::AlphaSampler`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Alphas {
+    Uniform,
+    Linear,
+    Stratified,
+}
+
+/// `--quadrature`; [`faithful_gradient::Quadrature`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quadrature {
+    Left,
+    Right,
+    Midpoint,
+    Trapezoid,
+    GaussLegendre,
+}
+
+impl From<Alphas> for faithful_baseline::AlphaSampler {
+    fn from(alphas: Alphas) -> Self {
+        match alphas {
+            Alphas::Uniform => Self::Uniform,
+            Alphas::Linear => Self::Linear,
+            Alphas::Stratified => Self::Stratified,
+        }
+    }
+}
+
+impl From<Quadrature> for faithful_gradient::Quadrature {
+    fn from(rule: Quadrature) -> Self {
+        match rule {
+            Quadrature::Left => Self::Left,
+            Quadrature::Right => Self::Right,
+            Quadrature::Midpoint => Self::Midpoint,
+            Quadrature::Trapezoid => Self::Trapezoid,
+            Quadrature::GaussLegendre => Self::GaussLegendre,
+        }
     }
 }
 

@@ -43,6 +43,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
     match &arguments.command {
         Command::Predict(arguments) => command::predict::run(arguments, output),
         Command::Explain(arguments) => command::explain::run(arguments, output),
+        Command::Dream(arguments) => command::dream::run(arguments, output),
         Command::Model(ModelCommand::List) => command::model::list(output),
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),

@@ -1,10 +1,10 @@
 //! Every method of every crate behind one door. Nothing here knows how a method works.
 
 use candle_core::{DType, Tensor};
-use faithful_baseline::BaselineSampler;
+use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
 use faithful_cam::{BaselineCache, BaselineUse, CamParameters, Definition, EstimatorParameters, GradientEstimator};
 use faithful_core::{Convergence, Error, LayerId, MethodInfo, Objective, Result, Score, Stop, Stream};
-use faithful_gradient::{Channels, GradientParameters, reduce_channels};
+use faithful_gradient::{Channels, GradientParameters, Quadrature, reduce_channels};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -24,7 +24,18 @@ pub(crate) struct Settings {
     pub(crate) draws: Option<NonZeroUsize>,
     pub(crate) stop: Stop,
     pub(crate) sampler: Arc<dyn BaselineSampler>,
+    pub(crate) alphas: AlphaSampler,
+    pub(crate) quadrature: Quadrature,
+    pub(crate) spread: Spread,
     pub(crate) cache: Arc<BaselineCache>,
+}
+
+impl Settings {
+    /// The three choices that every command has; the rest as the methods have it.
+    pub(crate) fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
+        let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
+        Self { draws, stop, sampler, alphas, quadrature, spread, cache: Arc::default() }
+    }
 }
 
 /// What one explanation found, for one photo and one score.
@@ -130,11 +141,18 @@ impl Explainer {
         settings: &Settings,
         stream: Stream,
     ) -> Result<Vec<Found>> {
-        let Settings { draws, stop, sampler, cache } = settings.clone();
+        let Settings { draws, stop, sampler, alphas, quadrature, spread, cache } = settings.clone();
         match *self {
             Self::Cam { method, gradient, definition } => {
-                let mut estimator =
-                    EstimatorParameters { stop, sampler, stream, cache: Some(cache), ..Default::default() };
+                let mut estimator = EstimatorParameters {
+                    stop,
+                    sampler,
+                    alphas,
+                    spread,
+                    stream,
+                    cache: Some(cache),
+                    ..Default::default()
+                };
                 estimator.draws = draws.unwrap_or(estimator.draws);
                 let mut parameters =
                     CamParameters { estimator: gradient, gradient: estimator, definition, ..Default::default() };
@@ -154,7 +172,16 @@ impl Explainer {
                     .collect()
             }
             Self::Gradient(method) => {
-                let parameters = GradientParameters { draws, stop, sampler, stream, ..Default::default() };
+                let parameters = GradientParameters {
+                    draws,
+                    stop,
+                    sampler,
+                    alphas,
+                    quadrature,
+                    spread,
+                    stream,
+                    ..Default::default()
+                };
                 let explain = |score: &&dyn Score| {
                     let objective = objective.with_score(*score);
                     let attribution = (method.attribute)(&objective, input, &parameters)?;

@@ -2,7 +2,9 @@
 
 mod command_line {
     pub(crate) mod bad_input;
+    pub(crate) mod dream;
     pub(crate) mod explain;
+    pub(crate) mod gradient;
     pub(crate) mod lists;
     pub(crate) mod predict;
     pub(crate) mod support;

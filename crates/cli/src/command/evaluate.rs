@@ -17,7 +17,6 @@ use faithful_metric::{Metric, Protocol, Steps};
 use faithful_model::Model;
 use serde_json::json;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 /// What is measured where the user names no metrics: the thesis's six, with equal-area masks beside the soft one.
 const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,increase@30,add@30";
@@ -37,7 +36,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
     let baselines = arguments.baselines.as_deref().unwrap_or(default_baselines);
     let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
-    let settings = Settings { draws: arguments.draws, stop, sampler, cache: Arc::default() };
+    let settings = Settings::new(arguments.draws, stop, sampler);
     let batch = match (arguments.batch, arguments.memory, model.graph.input_shape()) {
         (Some(batch), _, _) => batch,
         (None, Some(memory), Some(shape)) => size::rows_within(memory, size::bytes_per_row(&model.graph, shape)),

@@ -14,6 +14,7 @@ use crate::table::{Column, Table};
 use crate::{baseline, size};
 use anyhow::Result;
 use candle_core::DType;
+use faithful_baseline::Spread;
 use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stop, Stream, Target};
 use faithful_data::Decoding;
 use faithful_model::Model;
@@ -21,7 +22,6 @@ use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overl
 use serde::Serialize;
 use serde_json::json;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Everything that is the same for all photos of a run, checked before the first is read.
@@ -79,7 +79,10 @@ struct Settled {
     satisfied: bool,
     difference: Option<f64>,
     delta: Option<f64>,
+    /// Relative to the map.
     standard_error: Option<f64>,
+    /// How many draws bring the relative standard error down to 5%.
+    draws_for_5_percent: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +125,12 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         layers,
         wanted,
         number,
-        settings: Settings { draws: arguments.draws, stop, sampler, cache: Arc::default() },
+        settings: Settings {
+            alphas: arguments.alphas.into(),
+            quadrature: arguments.quadrature.into(),
+            spread: Spread::Relative(arguments.noise),
+            ..Settings::new(arguments.draws, stop, sampler)
+        },
         baselines,
         decoding,
         scale,
@@ -267,6 +275,7 @@ fn settled(convergence: &Convergence) -> Settled {
         difference: convergence.difference,
         delta: convergence.delta,
         standard_error: convergence.standard_error,
+        draws_for_5_percent: convergence.draws_for(0.05),
     }
 }
 
