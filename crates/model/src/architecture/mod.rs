@@ -37,7 +37,7 @@ pub struct Architecture {
 }
 
 /// Every architecture.
-pub static ARCHITECTURES: [Architecture; 17] = [
+pub static ARCHITECTURES: [Architecture; 18] = [
     vgg_entry("vgg11", "features.19", |classes| vgg::vgg(vgg::A, false, classes)),
     vgg_entry("vgg11_bn", "features.27", |classes| vgg::vgg(vgg::A, true, classes)),
     vgg_entry("vgg13", "features.23", |classes| vgg::vgg(vgg::B, false, classes)),
@@ -66,6 +66,13 @@ pub static ARCHITECTURES: [Architecture; 17] = [
         target: "relu",
         head: "classifier.weight",
         plan: |classes| densenet::densenet([6, 12, 24, 16], classes),
+    },
+    Architecture {
+        name: "scenes-vgg",
+        family: "VGG",
+        target: "features.13",
+        head: "classifier.2.weight",
+        plan: vgg::scenes_vgg,
     },
 ];
 
