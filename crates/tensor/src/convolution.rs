@@ -196,7 +196,8 @@ pub(crate) fn wanted(
 /// The sum over batch and space, where there is a bias that wants it.
 pub(crate) fn bias_gradient(backward: &Backward) -> Result<Option<Tensor>> {
     match backward.wanted.get(2) {
-        Some(true) => backward.gradient.sum((0, 2, 3)).map(Some),
+        // Space first and by itself: candle's sum over several axes at once goes element by element.
+        Some(true) => backward.gradient.flatten_from(2)?.sum(2)?.sum(0).map(Some),
         _ => Ok(None),
     }
 }

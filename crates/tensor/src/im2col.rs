@@ -136,8 +136,14 @@ fn fill_columns<T: Real>(columns: &mut Vec<T>, x: &[T], start: usize, width: usi
             if let Some(iy) = g.row(oy, ky) {
                 let line = &plane[iy * g.size[1]..][..g.size[1]];
                 let valid = g.valid_columns(kx);
-                for o in ox.max(valid.start)..(ox + count).min(valid.end) {
-                    row[done + o - ox] = line[g.column(o, kx)];
+                let valid = ox.max(valid.start)..(ox + count).min(valid.end);
+                if !valid.is_empty() {
+                    let into = &mut row[done + valid.start - ox..][..valid.len()];
+                    let from = &line[g.column(valid.start, kx)..];
+                    match g.conv.stride[1] {
+                        1 => into.copy_from_slice(&from[..into.len()]),
+                        stride => into.iter_mut().zip(from.iter().step_by(stride)).for_each(|(into, &x)| *into = x),
+                    }
                 }
             }
             done += count;
@@ -177,13 +183,22 @@ fn input_gradient_group<T: Real>(dx: &mut [T], gradient: &[T], weight: &[T], g: 
             let plane = &mut dx[channel * g.pixels()..][..g.pixels()];
             for (oy, from) in row.chunks(g.result[1]).enumerate() {
                 let Some(iy) = g.row(oy, ky) else { continue };
-                let line = &mut plane[iy * g.size[1]..][..g.size[1]];
-                for o in g.valid_columns(kx) {
-                    line[g.column(o, kx)] += from[o];
+                let valid = g.valid_columns(kx);
+                if !valid.is_empty() {
+                    let line = &mut plane[iy * g.size[1]..][g.column(valid.start, kx)..g.size[1]];
+                    add_every(line, g.conv.stride[1], &from[valid]);
                 }
             }
         }
     });
+}
+
+/// Adds `from` to every `stride`-th element; without a step it is one loop over two slices, which vectorises.
+fn add_every<T: Real>(into: &mut [T], stride: usize, from: &[T]) {
+    match stride {
+        1 => into.iter_mut().zip(from).for_each(|(into, &x)| *into += x),
+        stride => into.iter_mut().step_by(stride).zip(from).for_each(|(into, &x)| *into += x),
+    }
 }
 
 fn input_gradient_depthwise<T: Real>(dx: &mut [T], gradient: &[T], weight: &[T], g: &Geometry) {
