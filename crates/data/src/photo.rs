@@ -65,8 +65,9 @@ pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Pic
     }
     let undecodable = |error: image::ImageError| {
         let text = error.to_string();
+        let lower = text.to_lowercase();
         let cut = matches!(&error, image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
-            || ["unexpected end", "UnexpectedEof", "fill whole buffer", "EOF"].iter().any(|sign| text.contains(sign));
+            || ["unexpected end", "unexpectedeof", "fill whole buffer", "eof"].iter().any(|sign| lower.contains(sign));
         let state = if cut { "truncated" } else { "damaged or unusual" };
         wrong(format!("{state} {word} ({} bytes): {text}", bytes.len()))
     };
@@ -123,19 +124,16 @@ fn what_it_looks_like(bytes: &[u8]) -> String {
 /// Whether the end-of-image marker comes after all segments and scans.
 fn jpeg_is_complete(bytes: &[u8]) -> bool {
     let mut at = 2;
-    let mut in_scan = false;
     while at + 1 < bytes.len() {
         // Inside a scan, 0xff 0x00 is a data byte and 0xd0 to 0xd7 restart the decoder.
         match (bytes[at], bytes[at + 1]) {
             (0xff, 0xd9) => return true,
             (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
-            (0xff, marker @ 0x02..=0xfe) => {
+            (0xff, 0x02..=0xfe) => {
                 let Some(length) = bytes.get(at + 2..at + 4) else { return false };
-                in_scan = marker == 0xda;
                 at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
             }
-            // Fill bytes before a marker, and data. Outside a scan data is damage: the decoder finds words for it.
-            _ if in_scan || bytes[at] == 0xff => at += 1,
+            // Fill bytes before a marker, and data. Outside a scan, data is damage: the decoder finds words for it.
             _ => at += 1,
         }
     }
