@@ -56,12 +56,15 @@ pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Pic
     }
     let format = sniff(bytes).ok_or_else(|| wrong(format!("not a photo: {}", what_it_looks_like(bytes))))?;
     let word = format!("{format:?}").to_uppercase();
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        // The decoder would fill the missing part with grey.
-        return Err(wrong(format!(
-            "truncated {word}: the file ends after {} bytes, before the picture does",
-            bytes.len()
-        )));
+    // Of these two, the decoders do not say it: one fills the missing part with grey, the other finds nonsense in it.
+    let complete = match format {
+        ImageFormat::Jpeg => jpeg_is_complete(bytes),
+        ImageFormat::WebP => webp_is_complete(bytes),
+        _ => true,
+    };
+    if !complete {
+        let length = bytes.len();
+        return Err(wrong(format!("truncated {word}: the file ends after {length} bytes, before the picture does")));
     }
     let undecodable = |error: image::ImageError| {
         let text = error.to_string();
@@ -138,6 +141,12 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether as many bytes are there as the RIFF header announces.
+fn webp_is_complete(bytes: &[u8]) -> bool {
+    let announced = bytes.get(4..8).map_or(u32::MAX, |size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]));
+    bytes.len() as u64 >= u64::from(announced) + 8
 }
 
 fn flatten(decoded: DynamicImage, background: [u8; 3]) -> Picture {
