@@ -18,10 +18,26 @@ struct Arguments {
 enum Command {
     /// What continuous integration runs: format, lints, docs, tests
     Ci,
+    /// Train the shipped network on scenes (tens of minutes) and write it to crates/model/shipped
+    TrainDemo {
+        /// Options of the training, as `--steps 100`; see crates/model/examples/train_demo.rs
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Draw the scenes and masks in fixtures
+    DrawScenes,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Ci => ci::run_all(),
+        Command::TrainDemo { options } => {
+            let mut command = shell::cargo(&["run", "--package", "faithful-model", "--example", "train_demo", "--"]);
+            shell::run(command.args(options))
+        }
+        Command::DrawScenes => {
+            let example = ["run", "--package", "faithful-data", "--example", "draw_scenes", "--", "fixtures"];
+            shell::run(&mut shell::cargo(&example))
+        }
     }
 }

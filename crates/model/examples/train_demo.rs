@@ -19,24 +19,37 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 struct Training {
     seed: u64,
-    steps: usize,
+    /// Each cycle ends with a learning rate of zero; the next starts from its weights with a fresh optimiser.
+    cycles: Vec<Cycle>,
     batch: usize,
-    learning_rate: f64,
     weight_decay: f64,
     /// Scenes that the accuracy is measured on afterwards.
     evaluation: usize,
+    /// Weights after the first cycle, to start with the second; the result is that of the whole training.
+    resume: Option<PathBuf>,
     out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+struct Cycle {
+    steps: usize,
+    learning_rate: f64,
+    /// Whether scenes get harder during its first third.
+    lessons: bool,
 }
 
 impl Default for Training {
     fn default() -> Self {
         Self {
             seed: 20,
-            steps: 1200,
+            cycles: vec![
+                Cycle { steps: 1800, learning_rate: 2e-3, lessons: true },
+                Cycle { steps: 2400, learning_rate: 1.2e-3, lessons: false },
+            ],
             batch: 32,
-            learning_rate: 2e-3,
             weight_decay: 0.02,
             evaluation: 2000,
+            resume: None,
             out: "crates/model/shipped".into(),
         }
     }
@@ -53,16 +66,25 @@ fn main() -> Result<()> {
         std: vec![0.25; 3],
         ..Preprocessing::default()
     };
-    let start = Instant::now();
-    let (graph, weights) = trainable(scenes_vgg, training.seed)?;
-    standardise(&graph, &weights, &preprocessing, training.seed)?;
-    train(&training, &graph, &weights, &preprocessing, start)?;
-
     std::fs::create_dir_all(&training.out).context("the output folder cannot be made")?;
     let path = training.out.join("scenes-vgg.safetensors");
-    let tensors: HashMap<String, Tensor> =
-        weights.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-    candle_core::safetensors::save(&tensors, &path)?;
+    let (graph, weights) = trainable(scenes_vgg, training.seed)?;
+    let mut first_cycle = 0;
+    if let Some(resume) = &training.resume {
+        let saved = candle_core::safetensors::load(resume, &Device::Cpu)?;
+        for (name, var) in &weights {
+            var.set(saved.get(name).with_context(|| format!("{}: no tensor `{name}`", resume.display()))?)?;
+        }
+        first_cycle = 1;
+    } else {
+        standardise(&graph, &weights, &preprocessing, training.seed)?;
+    }
+    for cycle in first_cycle..training.cycles.len() {
+        train(&training, cycle, &graph, &weights, &preprocessing)?;
+        let tensors: HashMap<String, Tensor> =
+            weights.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+        candle_core::safetensors::save(&tensors, &path)?;
+    }
     let graph = scenes_vgg.load("scenes-vgg", std::fs::File::open(&path)?, [96, 96], &Device::Cpu)?;
     let report = evaluate(&graph, &preprocessing, training.evaluation, training.seed)?;
     let mut about = serde_json::json!({
@@ -78,12 +100,9 @@ fn main() -> Result<()> {
     about["training"] = serde_json::json!({
         "command": "cargo xtask train-demo",
         "seed": training.seed,
-        "steps": training.steps,
+        "cycles": training.cycles,
         "batch": training.batch,
-        "learning_rate": training.learning_rate,
         "weight_decay": training.weight_decay,
-        "scenes": training.steps * training.batch,
-        "seconds": start.elapsed().as_secs(),
     });
     let mut text = serde_json::to_string_pretty(&about)?;
     text.push('\n');
@@ -101,18 +120,17 @@ fn arguments() -> Result<Training> {
         let number = || value.parse::<f64>().with_context(|| format!("{name}: `{value}` is no number"));
         match name.as_str() {
             "--seed" => training.seed = number()? as u64,
-            "--steps" => training.steps = number()? as usize,
             "--batch" => training.batch = number()? as usize,
-            "--learning-rate" => training.learning_rate = number()?,
+            "--resume" => training.resume = Some(value.into()),
             "--weight-decay" => training.weight_decay = number()?,
             "--evaluation" => training.evaluation = number()? as usize,
             "--out" => training.out = value.into(),
             other => anyhow::bail!(
-                "no option `{other}`; there are --seed, --steps, --batch, --learning-rate, --weight-decay, --evaluation, --out"
+                "no option `{other}`; there are --seed, --batch, --weight-decay, --evaluation, --resume, --out"
             ),
         }
     }
-    ensure!(training.steps > 0 && training.batch > 0 && training.evaluation > 0, "counts must be above 0");
+    ensure!(training.batch > 0 && training.evaluation > 0, "counts must be above 0");
     Ok(training)
 }
 
@@ -132,7 +150,8 @@ fn trainable(architecture: &Architecture, seed: u64) -> Result<(Graph, Vec<(Stri
 /// variance 1 (the data-dependent initialisation of Salimans and Kingma 2016, section 3). A VGG without batch norm
 /// otherwise spends most of such a short training on a plateau.
 fn standardise(graph: &Graph, weights: &[(String, Var)], preprocessing: &Preprocessing, seed: u64) -> Result<()> {
-    let scenes = draw(&SceneSpec::default(), &Stream::new(seed, "first scenes"), 0..32)?;
+    let spec = SceneSpec { distractors: 2..=6, ..cluttered() };
+    let scenes = draw(&spec, &Stream::new(seed, "first scenes"), 0..32)?;
     let input = inputs(&scenes, preprocessing)?;
     for pair in weights.chunks_exact(2) {
         let [(name, weight), (_, bias)] = pair else { unreachable!("weights and biases alternate") };
@@ -154,25 +173,29 @@ fn standardise(graph: &Graph, weights: &[(String, Var)], preprocessing: &Preproc
 
 fn train(
     training: &Training,
+    cycle: usize,
     graph: &Graph,
     weights: &[(String, Var)],
     preprocessing: &Preprocessing,
-    start: Instant,
 ) -> Result<()> {
+    let start = Instant::now();
     let stream = Stream::new(training.seed, "training scenes");
+    let before: usize = training.cycles[..cycle].iter().map(|cycle| cycle.steps).sum();
+    let Cycle { steps, learning_rate, lessons } = training.cycles[cycle];
     let vars = weights.iter().map(|(_, var)| var.clone()).collect();
-    let parameters =
-        ParamsAdamW { lr: training.learning_rate, weight_decay: training.weight_decay, ..ParamsAdamW::default() };
+    let parameters = ParamsAdamW { lr: learning_rate, weight_decay: training.weight_decay, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(vars, parameters)?;
     let (mut losses, mut right, mut seen) = (0.0, 0, 0);
-    for step in 0..training.steps {
+    for step in 0..steps {
         // A warm-up over the first twentieth, then down to zero on a cosine.
-        let progress = step as f64 / training.steps as f64;
+        let progress = step as f64 / steps as f64;
         let warmup = (progress / 0.05 + 0.05).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        optimizer.set_learning_rate(training.learning_rate * warmup * cosine);
+        optimizer.set_learning_rate(learning_rate * warmup * cosine);
 
-        let scenes = draw(&lesson(progress), &stream, step * training.batch..(step + 1) * training.batch)?;
+        let first = (before + step) * training.batch;
+        let spec = if lessons { lesson(progress) } else { cluttered() };
+        let scenes = draw(&spec, &stream, first..first + training.batch)?;
         let logits = graph.forward(&inputs(&scenes, preprocessing)?, &mut Unobserved)?;
         let loss = cross_entropy(&logits, &scenes)?;
         let gradients = loss.backward()?;
@@ -184,12 +207,12 @@ fn train(
         losses += f64::from(loss.to_scalar::<f32>()?);
         right += hits(&logits, &scenes)?.into_iter().filter(|hit| *hit).count();
         seen += scenes.len();
-        if (step + 1) % 20 == 0 || step + 1 == training.steps {
+        if (step + 1) % 20 == 0 || step + 1 == steps {
             let batches = (seen / training.batch) as f64;
             println!(
-                "step {:4} of {}: loss {:.3}, accuracy {:.3}, {:.0} s",
+                "cycle {} step {:4} of {steps}: loss {:.3}, accuracy {:.3}, {:.0} s",
+                cycle + 1,
                 step + 1,
-                training.steps,
                 losses / batches,
                 right as f64 / seen as f64,
                 start.elapsed().as_secs_f64()
@@ -200,16 +223,20 @@ fn train(
     Ok(())
 }
 
-/// Scenes get harder during the first third: from one large object on an empty ground to the scenes that the network
-/// is measured on, with a little more clutter.
+/// What the network learns on: smaller objects and more clutter than in the scenes that it is measured on.
+fn cluttered() -> SceneSpec {
+    SceneSpec { objects: 1..=3, classes: 2, radius: 13.0..=20.0, distractors: 2..=7, grain: 12, ..SceneSpec::default() }
+}
+
+/// Scenes get harder during the first third, from one large object on an empty ground on.
 fn lesson(progress: f64) -> SceneSpec {
-    let usual = SceneSpec::default();
+    let usual = cluttered();
     match (progress * 12.0) as usize {
         0 => SceneSpec { objects: 1..=1, distractors: 0..=0, radius: 16.0..=24.0, ..usual },
         1 => SceneSpec { objects: 1..=1, distractors: 0..=2, radius: 15.0..=22.0, ..usual },
         2 => SceneSpec { objects: 1..=2, distractors: 1..=4, ..usual },
         3 => SceneSpec { objects: 1..=3, distractors: 1..=5, ..usual },
-        _ => SceneSpec { distractors: 2..=7, ..usual },
+        _ => usual,
     }
 }
 
