@@ -3,6 +3,7 @@
 //! It shells out and knows no tensors, so that it builds in seconds.
 
 mod ci;
+mod evaluation;
 mod shell;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,10 @@ enum Command {
     },
     /// Draw the scenes and masks in fixtures
     DrawScenes,
+    /// The thesis's Table 4 on your photos: every method, six metrics
+    EvalTable4(evaluation::Evaluation),
+    /// The thesis's Table 5: Expected Grad-CAM by the number of draws
+    EvalTable5(evaluation::Evaluation),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +44,7 @@ fn main() -> anyhow::Result<()> {
             let example = ["run", "--package", "faithful-data", "--example", "draw_scenes", "--", "fixtures"];
             shell::run(&mut shell::cargo(&example))
         }
+        Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
+        Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
     }
 }

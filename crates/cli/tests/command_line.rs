@@ -3,6 +3,7 @@
 mod command_line {
     pub(crate) mod bad_input;
     pub(crate) mod dream;
+    pub(crate) mod evaluate;
     pub(crate) mod explain;
     pub(crate) mod gradient;
     pub(crate) mod lists;

@@ -1,0 +1,153 @@
+use super::support::{Place, name};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const METHODS: &str = "grad-cam,expected-grad-cam";
+const METRICS: &str = "insertion,deletion,drop@30,sparseness,energy";
+
+fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["evaluate", "--images", "scenes", "--samples", "4", "--methods", METHODS, "--metrics", METRICS];
+    all.extend(["--steps", "6", "--draws", "4", "--seed", "3", "--out", out]);
+    all.extend(more);
+    all
+}
+
+/// The values of a run, to the last bit: a table's decimals are the shortest that read back the same.
+fn values(place: &Place, out: &str) -> String {
+    let ran = place.run(&["table", out, "--format", "csv"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    ran.stdout()
+}
+
+#[test]
+fn a_run_measures_every_method_and_prints_its_table() {
+    let place = Place::new();
+    let ran = place.run(&arguments("run", &[]));
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    for word in ["grad-cam", "expected-grad-cam", "insertion ↑", "drop@30 ↓", "energy ↑", "4 images"] {
+        assert!(ran.stdout().contains(word), "`{word}` is not in {}", ran.stdout());
+    }
+    assert_eq!(place.names("run"), ["manifest.json", "parts", "rows-1-of-1.parquet"]);
+    assert!(place.names("run/parts").is_empty());
+    let markdown = place.run(&["table", "run", "--format", "markdown", "--against", "grad-cam"]);
+    assert!(markdown.stdout().starts_with("| method |"), "{}", markdown.stdout());
+    let object = &place.run(&["table", "run", "--json"]).objects()[0];
+    assert_eq!((object["images"].as_u64(), object["values"].as_array().unwrap().len()), (Some(4), 10));
+}
+
+#[test]
+fn batches_and_shards_change_no_value() {
+    let place = Place::new();
+    assert_eq!(place.run(&arguments("whole", &[])).code(), 0);
+    assert_eq!(place.run(&arguments("small", &["--batch", "3", "--threads", "1"])).code(), 0);
+    for shard in ["2/3", "3/3", "1/3"] {
+        let ran = place.run(&arguments("shards", &["--shard", shard]));
+        assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    }
+    let slurm = |index: &str| {
+        let mut command = place.command(&arguments("slurm", &[]));
+        command.env("SLURM_ARRAY_TASK_ID", index).env("SLURM_ARRAY_TASK_COUNT", "2").env("SLURM_ARRAY_TASK_MIN", "1");
+        assert!(command.output().unwrap().status.success());
+    };
+    slurm("1");
+    slurm("2");
+    let whole = values(&place, "whole");
+    for other in ["small", "shards", "slurm"] {
+        assert_eq!(values(&place, other), whole, "{other}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_at_any_instant_and_resumed_a_run_is_the_same() {
+    let place = Place::new();
+    let start = Instant::now();
+    assert_eq!(place.run(&arguments("whole", &[])).code(), 0);
+    let whole_time = start.elapsed();
+    let mut killed = 0;
+    for attempt in 0..20u32 {
+        // Instants over the whole run, in an order that jumps; what is done by then stays done.
+        let instant = whole_time.mul_f64(f64::from(attempt * 7 % 20) / 20.0);
+        let mut child = place
+            .command(&arguments("killed", &["--resume"]))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(instant.max(Duration::from_millis(5)));
+        // SIGKILL: no handler runs.
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+    }
+    assert!(killed > 0, "no run was cut short");
+    let ran = place.run(&arguments("killed", &["--resume"]));
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    assert_eq!(values(&place, "killed"), values(&place, "whole"));
+}
+
+#[test]
+fn a_broken_photo_is_a_row_with_its_reason_and_the_others_are_measured() {
+    let place = Place::new();
+    place.scene("photos/a.png", 0);
+    place.scene("photos/deeper/b.png", 1);
+    place.file("photos/broken.png", b"no picture");
+    let ran = place.run(&[
+        "evaluate",
+        "--images",
+        "photos",
+        "--methods",
+        "grad-cam",
+        "--metrics",
+        "sparseness",
+        "--out",
+        "run",
+    ]);
+    assert_eq!(ran.code(), 1, "{}", ran.stderr());
+    assert!(ran.stderr().contains("broken.png"), "{}", ran.stderr());
+    assert!(ran.stdout().contains("2 images"), "{}", ran.stdout());
+}
+
+#[test]
+fn a_run_is_not_mixed_with_another() {
+    let place = Place::new();
+    assert_eq!(place.run(&arguments("run", &[])).code(), 0);
+    place.run(&arguments("run", &[])).refused(2, &["run", "resume"]);
+    let mut other = arguments("run", &["--resume"]);
+    let seed = other.iter().position(|argument| *argument == "3").unwrap();
+    other[seed] = "4";
+    place.run(&other).refused(2, &["seed is 4 now and was 3"]);
+    let before = values(&place, "run");
+    assert_eq!(place.run(&arguments("run", &["--resume"])).code(), 0);
+    assert_eq!(values(&place, "run"), before);
+}
+
+#[test]
+fn mistakes_are_told_before_any_work() {
+    let place = Place::new();
+    let swapped = |from: &str, to: &'static str| {
+        let all = arguments("run", &[]).into_iter().map(|argument| if argument == from { to } else { argument });
+        place.run(&all.collect::<Vec<_>>())
+    };
+    swapped(METHODS, "gradcam").refused(2, &["`grad-cam`"]);
+    swapped(METRICS, "insertoin").refused(2, &["`insertion`"]);
+    swapped("scenes", "nowhere").refused(1, &["nowhere"]);
+    let file = place.file("taken", b"");
+    let ran = place.run(&arguments(name(&file), &[]));
+    ran.refused(1, &["taken"]);
+    place.run(&["table", "nothing"]).refused(1, &["nothing"]);
+}
+
+#[test]
+fn a_damaged_part_is_named_and_made_again() {
+    let place = Place::new();
+    assert_eq!(place.run(&arguments("run", &[])).code(), 0);
+    let before = values(&place, "run");
+    let file = place.path("run/rows-1-of-1.parquet");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let ran = place.run(&["table", "run"]);
+    assert_eq!(ran.code(), 1);
+    assert!(ran.stderr().contains("rows-1-of-1.parquet"), "{}", ran.stderr());
+    assert_eq!(place.run(&arguments("run", &["--resume"])).code(), 0);
+    assert_eq!(values(&place, "run"), before);
+}

@@ -1,0 +1,122 @@
+use crate::shell::{cargo, root, run};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The thesis's Table 4: every method of its comparison.
+const TABLE_4: &str = "grad-cam,grad-cam++,smooth-grad-cam++,xgrad-cam,hires-cam,layer-cam,score-cam,ablation-cam,\
+                       poly-cam±,expected-grad-cam,expected-grad-cam++,hyper-expected-grad-cam";
+
+#[derive(Args)]
+pub(crate) struct Evaluation {
+    /// A folder of photos; by default the drawn scenes
+    #[arg(long, default_value = "scenes")]
+    images: PathBuf,
+    /// A model as `faithful --model` takes it; by default the shipped one
+    #[arg(long)]
+    model: Option<String>,
+    /// How many of the images
+    #[arg(long, default_value = "60")]
+    samples: usize,
+    /// Steps of insertion and deletion instead of the thesis's 1003
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Methods instead of the table's
+    #[arg(long)]
+    methods: Option<String>,
+    /// A folder of photos, or a name, that differences are taken from
+    #[arg(long)]
+    baselines: Option<String>,
+    /// The run's folder; a run that was stopped goes on there
+    #[arg(long, default_value = "out/evaluation")]
+    out: PathBuf,
+    /// The file of the table
+    #[arg(long)]
+    table: Option<PathBuf>,
+}
+
+/// Table 4: all methods, six metrics.
+pub(crate) fn table_4(evaluation: &Evaluation) -> Result<()> {
+    let methods = evaluation.methods.as_deref().unwrap_or(TABLE_4);
+    let faithful = build()?;
+    evaluate(&faithful, evaluation, methods, "50", &evaluation.out)?;
+    let rows = table(&faithful, &evaluation.out, methods)?;
+    publish(evaluation, "Table 4: faithfulness of every method", &rows)
+}
+
+/// Table 5: Expected Grad-CAM with 25 draws against 50.
+pub(crate) fn table_5(evaluation: &Evaluation) -> Result<()> {
+    let faithful = build()?;
+    let mut text = String::new();
+    for draws in ["25", "50"] {
+        let out = evaluation.out.join(draws);
+        evaluate(&faithful, evaluation, "expected-grad-cam", draws, &out)?;
+        let _ = write!(text, "{draws} draws\n\n{}\n", table(&faithful, &out, "")?);
+    }
+    publish(evaluation, "Table 5: Expected Grad-CAM by the number of draws", &text)
+}
+
+fn build() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release/faithful"))
+}
+
+fn evaluate(faithful: &Path, evaluation: &Evaluation, methods: &str, draws: &str, out: &Path) -> Result<()> {
+    let mut command = Command::new(faithful);
+    command.args(["evaluate", "--resume", "--only-correct", "--methods", methods, "--draws", draws]);
+    command.arg("--images").arg(&evaluation.images).arg("--out").arg(out);
+    command.args(["--samples", &evaluation.samples.to_string()]);
+    let options = [("--model", evaluation.model.clone()), ("--baselines", evaluation.baselines.clone())];
+    for (name, value) in options.into_iter().chain([("--steps", evaluation.steps.map(|steps| steps.to_string()))]) {
+        if let Some(value) = value {
+            command.args([name, &value]);
+        }
+    }
+    run(&mut command)
+}
+
+fn table(faithful: &Path, out: &Path, order: &str) -> Result<String> {
+    let mut command = Command::new(faithful);
+    command.arg("table").arg(out).args(["--format", "markdown"]);
+    if !order.is_empty() {
+        command.args(["--order", order]);
+    }
+    let output = command.output().context("could not start faithful")?;
+    ensure!(output.status.success(), "no table: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The table with the command, the machine and the time, to its file or to the terminal.
+fn publish(evaluation: &Evaluation, title: &str, rows: &str) -> Result<()> {
+    // How the command was typed, without the folders of whoever typed it.
+    let words: Vec<String> = std::env::args().skip(1).map(|word| short(&word)).collect();
+    let text = format!("# {title}\n\n    cargo xtask {}\n\n{}\n\n{rows}", words.join(" "), machine());
+    match &evaluation.table {
+        Some(file) => fs::write(file, text).with_context(|| format!("could not write {}", file.display())),
+        None => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn short(word: &str) -> String {
+    let path = Path::new(word);
+    match path.file_name() {
+        Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
+        _ => word.to_owned(),
+    }
+}
+
+fn machine() -> String {
+    let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores of {}.", processor.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
+}
