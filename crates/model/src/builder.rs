@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_refused_by_name() {
-        let mistakes: [(&str, fn(&mut GraphBuilder) -> NodeId); 6] = [
+        type Mistake = fn(&mut GraphBuilder) -> NodeId;
+        let mistakes: [(&str, Mistake); 6] = [
             ("`twice`: the name", |b| {
                 let x = b.add("twice", Op::Identity, &[NodeId(0)]);
                 b.add("twice", Op::Identity, &[x])

@@ -29,24 +29,24 @@ pub(crate) fn infer(node: &Node, operands: &[&[usize]], batch: usize) -> Result<
         Op::Constant(value) => value.dims().to_vec(),
         Op::Conv2d { weight, bias, conv } => {
             let w = weight.dims();
-            check_bias(node, bias.as_ref().map(|bias| bias.dims()), w.first().copied())?;
+            check_bias(node, bias.as_ref().map(candle_core::Tensor::dims), w.first().copied())?;
             conv_shape::<2>(x, w, conv, [0, 1]).map_err(|expected| wrong(expected, x))?
         }
         Op::Conv1d { weight, bias, conv } => {
             let w = weight.dims();
-            check_bias(node, bias.as_ref().map(|bias| bias.dims()), w.first().copied())?;
+            check_bias(node, bias.as_ref().map(candle_core::Tensor::dims), w.first().copied())?;
             conv_shape::<1>(x, w, conv, [1, 1]).map_err(|expected| wrong(expected, x))?
         }
         Op::ConvTranspose2d { weight, bias, conv, output_padding } => {
             let outputs = weight.dims().get(1).and_then(|o| o.checked_mul(conv.groups));
-            check_bias(node, bias.as_ref().map(|bias| bias.dims()), outputs)?;
+            check_bias(node, bias.as_ref().map(candle_core::Tensor::dims), outputs)?;
             transposed_shape(x, weight.dims(), conv, *output_padding).map_err(|expected| wrong(expected, x))?
         }
         Op::Linear { weight, bias } => {
             let [outputs, inputs] = *weight.dims() else {
                 return Err(Error::shape(format!("{}, its weight", describe(node)), "(O, I)", weight.dims()));
             };
-            check_bias(node, bias.as_ref().map(|bias| bias.dims()), Some(outputs))?;
+            check_bias(node, bias.as_ref().map(candle_core::Tensor::dims), Some(outputs))?;
             match x.split_last() {
                 Some((&last, leading)) if last == inputs => with_last(leading, &[outputs]),
                 _ => return Err(wrong(format!("(…, {inputs})"), x)),
@@ -265,7 +265,7 @@ fn conv_shape<const AXES: usize>(
     conv: &Conv,
     axes: [usize; 2],
 ) -> std::result::Result<Vec<usize>, String> {
-    if w.len() != AXES + 2 || conv.groups == 0 || w.contains(&0) || w[0] % conv.groups != 0 {
+    if w.len() != AXES + 2 || conv.groups == 0 || w.contains(&0) || !w[0].is_multiple_of(conv.groups) {
         return Err(format!("a weight with {} axes that {} groups divide, not {w:?}", AXES + 2, conv.groups));
     }
     let channels = w[1].checked_mul(conv.groups);

@@ -12,6 +12,8 @@ pub(super) struct Call<'a> {
     /// The layer's name.
     pub(super) name: String,
     pub(super) operands: Vec<Value>,
+    /// Whether anything reads the outputs.
+    pub(super) read: Vec<bool>,
     /// The version of the operator set.
     pub(super) opset: i64,
 }
@@ -129,9 +131,9 @@ impl Call<'_> {
         Some(texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
     }
 
-    /// Whether output `index` has a name that something may read.
+    /// Whether something reads output `index`.
     pub(super) fn gives(&self, index: usize) -> bool {
-        self.node.output.get(index).is_some_and(|name| !name.is_empty())
+        self.read.get(index).copied().unwrap_or(false)
     }
 
     /// `axis` counted from the front among `rank`.

@@ -26,11 +26,14 @@ pub(super) struct Importer<'a> {
     pub(super) nodes: Vec<Node>,
     shapes: Vec<[Vec<usize>; 2]>,
     names: HashSet<String>,
+    repeats: HashMap<String, usize>,
     constants: HashMap<TensorId, NodeId>,
     /// The size that the file gives the batch, where it gives one.
     pub(super) fixed_batch: Option<i64>,
     opset: i64,
     functions: HashMap<(&'a str, &'a str), &'a proto::Function>,
+    /// Every name that a node reads or that is an output.
+    read: HashSet<&'a str>,
     pub(super) external: External,
     pub(super) unsupported: Vec<String>,
 }
@@ -38,18 +41,30 @@ pub(super) struct Importer<'a> {
 impl<'a> Importer<'a> {
     pub(super) fn new(model: &'a proto::Model, external: External) -> Self {
         let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        let mut read = HashSet::new();
+        let graphs = model.graph.iter().flat_map(|graph| &graph.node);
+        read_names(graphs.chain(model.functions.iter().flat_map(|function| &function.node)), &mut read);
+        read.extend(model.graph.iter().flat_map(|graph| graph.output.iter().map(|output| output.name.as_str())));
+        read.extend(model.functions.iter().flat_map(|function| function.output.iter().map(String::as_str)));
         let functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
         Self {
             nodes: Vec::new(),
             shapes: Vec::new(),
             names: HashSet::new(),
+            repeats: HashMap::new(),
             constants: HashMap::new(),
             fixed_batch: None,
             opset: opset.map_or(1, |set| set.version),
             functions,
+            read,
             external,
             unsupported: Vec::new(),
         }
+    }
+
+    /// Says that `name` is the network's output.
+    pub(super) fn also_read(&mut self, name: &'a str) {
+        self.read.insert(name);
     }
 
     /// Appends the network's input, whose shape without the batch is `input_shape`.
@@ -80,8 +95,14 @@ impl<'a> Importer<'a> {
             });
         }
         let unknown = operands.iter().any(|operand| matches!(operand, Value::Unknown));
-        let call = Call { node, name: label(node).to_owned(), operands, opset: self.opset };
-        let outputs = if unknown { Ok(Vec::new()) } else { self.outputs(&call, scope, depth) };
+        let read = node.output.iter().map(|name| !name.is_empty() && self.read.contains(name.as_str())).collect();
+        let call = Call { node, name: label(node).to_owned(), operands, read, opset: self.opset };
+        let outputs = if unknown {
+            // What stands behind something unknown is looked up at least.
+            if self.is_known(node) { Ok(Vec::new()) } else { Err(missing(node)) }
+        } else {
+            self.outputs(&call, scope, depth)
+        };
         let outputs = match outputs {
             Ok(outputs) => outputs,
             // All that is missing is collected, so that the user learns it at once.
@@ -117,8 +138,14 @@ impl<'a> Importer<'a> {
         }
         match operators::find(&node.op_type) {
             Some(operator) => operator(self, call),
-            None => Err(Error::Unsupported(vec![format!("{} (node `{}`)", node.op_type, label(node))])),
+            None => Err(missing(node)),
         }
+    }
+
+    fn is_known(&self, node: &proto::Node) -> bool {
+        let own = matches!(node.domain.as_str(), "" | "ai.onnx");
+        self.functions.contains_key(&(node.domain.as_str(), node.op_type.as_str()))
+            || (own && (node.op_type == "If" || operators::find(&node.op_type).is_some()))
     }
 
     /// The outputs of a function that the model brings along.
@@ -153,7 +180,7 @@ impl<'a> Importer<'a> {
     pub(super) fn emit(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value> {
         let all_integers = operands.iter().all(|operand| matches!(operand, Value::Integers(_)));
         if all_integers && !operands.is_empty() && moves_only(&op) {
-            return self.move_integers(name, op, operands);
+            return move_integers(name, op, operands);
         }
         if !mentions_batch(&op) {
             let constants: Option<Vec<Tensor>> = operands.iter().map(|operand| constant(operand).ok()).collect();
@@ -231,43 +258,60 @@ impl<'a> Importer<'a> {
     fn unique(&mut self, name: &str) -> String {
         let name = if name.is_empty() { "unnamed" } else { name };
         let mut candidate = name.to_owned();
-        let mut number = 1;
         while !self.names.insert(candidate.clone()) {
+            // Counting on from the last number keeps a file of many equal names from taking for ever.
+            let number = self.repeats.entry(name.to_owned()).or_insert(0);
+            *number += 1;
             candidate = format!("{name}_{number}");
-            number += 1;
         }
         candidate
     }
+}
 
-    /// Moves integers about as the operation would move any tensor: it is run on their places.
-    fn move_integers(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value> {
-        let mut pool = Vec::new();
-        let mut places = Vec::new();
-        for operand in operands {
-            if let Value::Integers(integers) = operand {
-                let from = pool.len();
-                pool.extend_from_slice(&integers.values);
-                let numbers: Vec<f64> = (from..pool.len()).map(|place| place as f64).collect();
-                places.push((integers.shape.clone(), numbers));
-            }
+/// Moves integers about as the operation would move any tensor: it is run on their places.
+fn move_integers(name: &str, op: Op, operands: &[Value]) -> Result<Value> {
+    let mut pool = Vec::new();
+    let mut places = Vec::new();
+    for operand in operands {
+        if let Value::Integers(integers) = operand {
+            let from = pool.len();
+            pool.extend_from_slice(&integers.values);
+            let numbers: Vec<f64> = (from..pool.len()).map(|place| place as f64).collect();
+            places.push((integers.shape.clone(), numbers));
         }
-        let node = Node { name: name.to_owned(), op, inputs: Vec::new() };
-        let shapes: Vec<&[usize]> = places.iter().map(|(shape, _)| shape.as_slice()).collect();
-        let goal = shape::infer(&node, &shapes, 1)?;
-        if small(name, &goal)? == 0 {
-            return Ok(Value::Integers(Integers { shape: goal, values: Vec::new() }));
+    }
+    let node = Node { name: name.to_owned(), op, inputs: Vec::new() };
+    let shapes: Vec<&[usize]> = places.iter().map(|(shape, _)| shape.as_slice()).collect();
+    let goal = shape::infer(&node, &shapes, 1)?;
+    if small(name, &goal)? == 0 {
+        return Ok(Value::Integers(Integers { shape: goal, values: Vec::new() }));
+    }
+    // Empty parts add nothing, and not every kernel takes them.
+    places.retain(|(shape, _)| !shape.contains(&0));
+    let tensors: Vec<Tensor> = places
+        .into_iter()
+        .map(|(shape, numbers)| Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?))
+        .collect::<Result<_>>()?;
+    let operands: Vec<&Tensor> = tensors.iter().collect();
+    let moved = execute::apply(&node, &operands, 1, BackwardRule::Plain)?;
+    let moved: Vec<f64> = moved.flatten_all()?.to_vec1()?;
+    let values = moved.into_iter().map(|place| pool[place as usize]).collect();
+    Ok(Value::Integers(Integers { shape: goal, values }))
+}
+
+fn missing(node: &proto::Node) -> Error {
+    Error::Unsupported(vec![format!("{} (node `{}`)", node.op_type, label(node))])
+}
+
+/// Every name that these nodes and their branches read.
+fn read_names<'a>(nodes: impl Iterator<Item = &'a proto::Node>, names: &mut HashSet<&'a str>) {
+    for node in nodes {
+        names.extend(node.input.iter().map(String::as_str));
+        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
+            names.extend(graph.output.iter().map(|output| output.name.as_str()));
+            // As a trait object: the type would contain itself.
+            read_names(Box::new(graph.node.iter()) as Box<dyn Iterator<Item = &'a proto::Node>>, names);
         }
-        // Empty parts add nothing, and not every kernel takes them.
-        places.retain(|(shape, _)| !shape.contains(&0));
-        let tensors: Vec<Tensor> = places
-            .into_iter()
-            .map(|(shape, numbers)| Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?))
-            .collect::<Result<_>>()?;
-        let operands: Vec<&Tensor> = tensors.iter().collect();
-        let moved = execute::apply(&node, &operands, 1, BackwardRule::Plain)?;
-        let moved: Vec<f64> = moved.flatten_all()?.to_vec1()?;
-        let values = moved.into_iter().map(|place| pool[place as usize]).collect();
-        Ok(Value::Integers(Integers { shape: goal, values }))
     }
 }
 
@@ -309,7 +353,7 @@ fn evaluate(name: &str, op: Op, operands: &[Tensor]) -> Result<Tensor> {
         return Ok(tensor);
     }
     let node = Node { name: name.to_owned(), op, inputs: Vec::new() };
-    let shapes: Vec<&[usize]> = operands.iter().map(|operand| operand.dims()).collect();
+    let shapes: Vec<&[usize]> = operands.iter().map(candle_core::Tensor::dims).collect();
     let goal = shape::infer(&node, &shapes, 1)?;
     // Weights that only change their layout may be large; nothing may become larger than it was.
     let largest = operands.iter().map(Tensor::elem_count).max().unwrap_or(0);

@@ -24,11 +24,11 @@ pub(super) fn push(importer: &mut Importer, name: &str, op: Op, inputs: Vec<Node
             }
         }
         (Op::Squeeze(axes), &[input]) => {
-            if let Op::Unsqueeze(inserted) = &importer.nodes[input.0].op {
-                if inserted == axes {
-                    let source = importer.nodes[input.0].inputs[0];
-                    return importer.push(name, Op::Identity, vec![source]);
-                }
+            if let Op::Unsqueeze(inserted) = &importer.nodes[input.0].op
+                && inserted == axes
+            {
+                let source = importer.nodes[input.0].inputs[0];
+                return importer.push(name, Op::Identity, vec![source]);
             }
         }
         (Op::Reshape(_), &[input]) => {

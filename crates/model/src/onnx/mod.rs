@@ -29,7 +29,7 @@ pub struct OnnxOptions {
     /// The shape of one input without the batch: `[3, 224, 224]`. Needed where the file leaves it free, and for
     /// another size than the file's.
     pub input_shape: Option<Vec<usize>>,
-    /// The size `[height, width]` of a picture where the file leaves it free; ImageNet's where this is not given either.
+    /// The size `[height, width]` of a picture where the file leaves it free; `ImageNet`'s where this is not given either.
     pub free_size: Option<[usize; 2]>,
     /// The value that the network gives, where it is not the file's first output.
     pub output: Option<String>,
@@ -85,6 +85,7 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     };
 
     let mut importer = Importer::new(&model, external.clone());
+    importer.also_read(output);
     let mut scope = Scope::new();
     let source = declare(&mut importer, input, options)?;
     scope.insert(input.name.clone(), Value::Node(source));

@@ -72,9 +72,8 @@ pub(super) fn read(tensor: &proto::Tensor, external: &External) -> Result<Value>
         (element::FLOAT16, None) => floats(halves().map(|bits| f16::from_bits(bits).to_f32()).collect()),
         (element::BFLOAT16, Some(raw)) => floats(parts(raw, |bytes| bf16::from_le_bytes(bytes).to_f32(), &damaged)?),
         (element::BFLOAT16, None) => floats(halves().map(|bits| bf16::from_bits(bits).to_f32()).collect()),
-        (element::INT64, Some(raw)) => integers(parts(raw, i64::from_le_bytes, &damaged)?),
+        (element::INT64 | element::UINT64, Some(raw)) => integers(parts(raw, i64::from_le_bytes, &damaged)?),
         (element::INT64, None) => integers(tensor.int64_data.clone()),
-        (element::UINT64, Some(raw)) => integers(parts(raw, i64::from_le_bytes, &damaged)?),
         (element::UINT64 | element::UINT32, None) => {
             integers(tensor.uint64_data.iter().map(|&value| value as i64).collect())
         }

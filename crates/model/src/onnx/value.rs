@@ -94,12 +94,11 @@ impl Size {
             return self.batches.checked_div(other.batches).map(Self::from);
         }
         let divisor = other.fixed()?;
-        match self.fixed() {
-            Some(number) => number.checked_div(divisor).map(Self::from),
-            None => {
-                let exact = divisor != 0 && self.constant % divisor == 0 && self.batches % divisor == 0;
-                exact.then(|| Self { constant: self.constant / divisor, batches: self.batches / divisor })
-            }
+        if let Some(number) = self.fixed() {
+            number.checked_div(divisor).map(Self::from)
+        } else {
+            let exact = divisor != 0 && self.constant % divisor == 0 && self.batches % divisor == 0;
+            exact.then(|| Self { constant: self.constant / divisor, batches: self.batches / divisor })
         }
     }
 

@@ -118,7 +118,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Vec
     // `SAME` says here that the output is the input times the stride, so the window is read without it.
     let explicit = proto_without(call, "auto_pad");
     let explicit =
-        Call { node: &explicit, name: call.name.clone(), operands: call.operands.clone(), opset: call.opset };
+        Call { node: &explicit, name: call.name.clone(), operands: Vec::new(), read: Vec::new(), opset: call.opset };
     let Window { kernel, stride, dilation, mut padding } = window(&explicit, &kernel, &sizes)?;
     let extra = call.integers("output_padding").unwrap_or_default();
     let extra: Vec<usize> = extra.iter().map(|&e| usize::try_from(e).unwrap_or(usize::MAX)).collect();
@@ -230,11 +230,11 @@ fn add_scaled(importer: &mut Importer, call: &Call, product: Value, c: Value, be
 /// A product with a constant matrix is a fully connected layer.
 pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let (a, b) = (call.required(0)?, call.required(1)?);
-    if let (Value::Node(_), Value::Constant(b)) = (&a, &b) {
-        if b.rank() == 2 {
-            let op = Op::Linear { weight: b.t()?.contiguous()?, bias: None };
-            return Ok(vec![importer.emit(&call.name, op, &[a])?]);
-        }
+    if let (Value::Node(_), Value::Constant(b)) = (&a, &b)
+        && b.rank() == 2
+    {
+        let op = Op::Linear { weight: b.t()?.contiguous()?, bias: None };
+        return Ok(vec![importer.emit(&call.name, op, &[a])?]);
     }
     Ok(vec![importer.emit(&call.name, Op::MatMul, &[a, b])?])
 }

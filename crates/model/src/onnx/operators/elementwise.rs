@@ -11,10 +11,13 @@ use faithful_tensor::{Binary, Unary};
 pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let operator = call.node.op_type.as_str();
     let mut operands = call.operands.clone();
-    if operands.iter().any(|operand| matches!(operand, Value::Integers(_))) {
-        if let Some(whole) = operands.iter().map(as_integers).collect::<Option<Vec<_>>>() {
-            return integers::several(call, &whole).map(|value| vec![Value::Integers(value)]);
-        }
+    if operands.iter().any(|operand| matches!(operand, Value::Integers(_)))
+        && let Some(whole) = operands.iter().map(as_integers).collect::<Option<Vec<_>>>()
+    {
+        return integers::several(call, &whole).map(|value| vec![Value::Integers(value)]);
+    }
+    if matches!(operator, "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual") {
+        return compare(importer, call);
     }
     let binary = match operator {
         "Add" | "Sum" | "Mean" => Binary::Add,
@@ -47,6 +50,24 @@ pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
     Ok(vec![total])
 }
 
+/// 1 where the comparison holds, 0 elsewhere; its gradient is zero.
+fn compare(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let (a, b) = (call.required(0)?, call.required(1)?);
+    let operator = call.node.op_type.as_str();
+    // `a > b` is whether the sign of `a - b` is 1, and `a >= b` is not `b > a`.
+    let (strict, swapped) = (!operator.ends_with("OrEqual"), operator.starts_with("Less"));
+    let (high, low) = if swapped == strict { (b, a) } else { (a, b) };
+    let name = |part: &str| format!("{}/{part}", call.name);
+    let difference = importer.emit(&name("difference"), Op::Binary(Binary::Sub), &[high, low])?;
+    let sign = importer.emit(&name("sign"), Op::Unary(Unary::Sign), &[difference])?;
+    let last = if strict { call.name.clone() } else { name("opposite") };
+    let holds = importer.emit(&last, Op::Binary(Binary::Max), &[sign, super::scalar(0.0)?])?;
+    if strict {
+        return Ok(vec![holds]);
+    }
+    Ok(vec![importer.emit(&call.name, Op::Binary(Binary::Sub), &[super::scalar(1.0)?, holds])?])
+}
+
 /// Integers, or whole numbers that were cast to floats for shape arithmetic.
 fn as_integers(value: &Value) -> Option<Integers> {
     match value {
@@ -64,10 +85,10 @@ fn as_integers(value: &Value) -> Option<Integers> {
 pub(super) fn one(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let x = call.required(0)?;
     let operator = call.node.op_type.as_str();
-    if let Value::Integers(whole) = &x {
-        if matches!(operator, "Neg" | "Abs" | "Sign" | "Not" | "Floor" | "Ceil" | "Round") {
-            return integers::one(call, whole).map(|value| vec![Value::Integers(value)]);
-        }
+    if let Value::Integers(whole) = &x
+        && matches!(operator, "Neg" | "Abs" | "Sign" | "Not" | "Floor" | "Ceil" | "Round")
+    {
+        return integers::one(call, whole).map(|value| vec![Value::Integers(value)]);
     }
     let unary = match operator {
         "Neg" => Unary::Neg,
@@ -88,8 +109,16 @@ pub(super) fn one(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     Ok(vec![importer.emit(&call.name, Op::Unary(unary), &[x])?])
 }
 
-/// `Where` with a constant condition.
+/// `Where`: by choice with a constant condition, by a mask of 0 and 1 with one that depends on the input.
 pub(super) fn choose(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    if let mask @ Value::Node(_) = call.operand(0) {
+        let (x, y) = (call.required(1)?, call.required(2)?);
+        let name = |part: &str| format!("{}/{part}", call.name);
+        let rest = importer.emit(&name("mask"), Op::Binary(Binary::Sub), &[super::scalar(1.0)?, mask.clone()])?;
+        let x = importer.emit(&name("then"), Op::Binary(Binary::Mul), &[x, mask])?;
+        let y = importer.emit(&name("else"), Op::Binary(Binary::Mul), &[y, rest])?;
+        return Ok(vec![importer.emit(&call.name, Op::Binary(Binary::Add), &[x, y])?]);
+    }
     let condition = call.optional_integers(0)?.ok_or_else(|| call.damaged("it has no condition"))?;
     let (x, y) = (call.required(1)?, call.required(2)?);
     if let (Value::Integers(x), Value::Integers(y)) = (&x, &y) {

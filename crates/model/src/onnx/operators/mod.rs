@@ -61,6 +61,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Split" => slicing::split,
         "Slice" => slicing::slice,
         "Gather" => slicing::gather,
+        "GatherND" => slicing::gather_nd,
         "Pad" => slicing::pad,
         "Resize" | "Upsample" => pooling::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"

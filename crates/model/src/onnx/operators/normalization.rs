@@ -88,6 +88,6 @@ pub(super) fn lp(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
         other => return Err(call.damaged(format!("p {other}"))),
     };
     let op = Op::Reduce { axes: vec![axis], keep: true, reduction };
-    let norm = importer.emit(&format!("{}/norm", call.name), op, &[x.clone()])?;
+    let norm = importer.emit(&format!("{}/norm", call.name), op, std::slice::from_ref(&x))?;
     Ok(vec![importer.emit(&call.name, Op::Binary(Binary::Div), &[x, norm])?])
 }

@@ -69,12 +69,11 @@ pub(super) fn resize(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
     let sizes = importer.sizes(&x)?;
     let rank = sizes.len();
     let scales_at = if call.node.op_type == "Upsample" || call.opset < 11 { 1 } else { 2 };
-    let scales: Vec<f64> = match call.operand(scales_at) {
-        Value::Absent => call.floats("scales").unwrap_or_default().iter().map(|&scale| f64::from(scale)).collect(),
-        _ => {
-            let scales = call.weight(scales_at)?.flatten_all()?.to_vec1::<f32>()?;
-            scales.into_iter().map(f64::from).collect()
-        }
+    let scales: Vec<f64> = if let Value::Absent = call.operand(scales_at) {
+        call.floats("scales").unwrap_or_default().iter().map(|&scale| f64::from(scale)).collect()
+    } else {
+        let scales = call.weight(scales_at)?.flatten_all()?.to_vec1::<f32>()?;
+        scales.into_iter().map(f64::from).collect()
     };
     let goal = if scales_at == 2 { call.optional_integers(3)? } else { None };
     let axes = match call.integers("axes") {

@@ -149,7 +149,7 @@ fn recurrent(
         let mut ends = Vec::new();
         for (state, &direction) in states.iter().zip(directions) {
             let index = vec![if direction == Direction::Forward { steps - 1 } else { 0 }];
-            let end = importer.emit(&name("last"), Op::Gather { axis: 1, index }, &[state.clone()])?;
+            let end = importer.emit(&name("last"), Op::Gather { axis: 1, index }, std::slice::from_ref(state))?;
             ends.push(end);
         }
         let joined = join(importer, &name("last-states"), ends, 1)?;

@@ -49,24 +49,43 @@ fn free_batch(importer: &Importer, sizes: &[Size], dims: &mut [Dim]) {
         return;
     }
     // The batch stands in the result behind as many elements as in the operand.
-    let before = sizes[..place].iter().try_fold(1_i64, |product, size| product.checked_mul(size.constant));
-    let mut so_far = Some(1_i64);
-    for dim in dims {
+    let before = sizes[..place].iter().try_fold(1_usize, |product, size| product.checked_mul(size.constant as usize));
+    let (Some(before), Ok(times)) = (before, usize::try_from(sizes[place].batches)) else { return };
+    if before == 0 || times == 0 || dims.contains(&Dim::Same(place)) {
+        return;
+    }
+    // The elements before each entry that is a number, up to a free one.
+    let mut fixed = Vec::new();
+    let mut so_far = 1_usize;
+    for (axis, dim) in dims.iter().enumerate() {
         let size = match *dim {
             Dim::Fixed(size) => size,
-            Dim::Same(axis) if axis == place => return,
-            Dim::Same(axis) => match sizes.get(axis).map(|size| size.constant) {
-                Some(size) => size as usize,
-                None => return,
-            },
-            _ => return,
+            Dim::Same(axis) => sizes.get(axis).map_or(0, |size| size.constant as usize),
+            _ => 0,
         };
-        if so_far == before && matches!(dim, Dim::Fixed(_)) && size > 0 && size % fixed_batch == 0 {
-            *dim = if size == fixed_batch { Dim::Batch } else { Dim::Times(size / fixed_batch) };
-            return;
+        if matches!(dim, Dim::Fixed(_)) && size > 0 && size % fixed_batch == 0 {
+            fixed.push((axis, so_far, size));
         }
-        so_far = so_far.and_then(|product| product.checked_mul(size as i64));
+        so_far = so_far.saturating_mul(size);
+        if so_far == 0 {
+            break;
+        }
     }
+    // An entry that is just the batch, inside what the batch was folded with; else one that starts where it starts.
+    let alone = |&&(_, ahead, size): &&(usize, usize, usize)| {
+        size == fixed_batch && ahead % before == 0 && times % (ahead / before) == 0
+    };
+    let starts = |&&(_, ahead, _): &&(usize, usize, usize)| ahead == before;
+    let Some(&(mut axis, _, mut size)) = fixed.iter().find(alone).or_else(|| fixed.iter().find(starts)) else { return };
+    // The last axis is features; what was folded with the batch stands before it.
+    if axis + 1 == dims.len()
+        && size != fixed_batch
+        && times == 1
+        && let Some(&(earlier, _, own)) = fixed.iter().rev().find(|(other, ..)| *other + 1 == axis)
+    {
+        (axis, size) = (earlier, own);
+    }
+    dims[axis] = if size == fixed_batch { Dim::Batch } else { Dim::Times(size / fixed_batch) };
 }
 
 /// `(N, …)` to `(N, K)` is a flattening: it says at other input sizes what does not fit, where a free size would

@@ -19,12 +19,13 @@ pub(super) fn concat(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
             if sizes.first() == Some(&Size::from(1)) {
                 let mut dims = vec![Dim::Fixed(1); sizes.len()];
                 dims[0] = Dim::Batch;
-                *operand = importer.emit(&format!("{}/expand", call.name), Op::Expand(dims), &[operand.clone()])?;
+                *operand =
+                    importer.emit(&format!("{}/expand", call.name), Op::Expand(dims), std::slice::from_ref(operand))?;
             }
         }
     }
     if let [one] = operands.as_slice() {
-        return Ok(vec![importer.emit(&call.name, Op::Identity, &[one.clone()])?]);
+        return Ok(vec![importer.emit(&call.name, Op::Identity, std::slice::from_ref(one))?]);
     }
     Ok(vec![importer.emit(&call.name, Op::Concat { axis }, &operands)?])
 }
@@ -35,13 +36,12 @@ pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> 
     let axis = call.axis(call.integer("axis", 0), sizes.len())?;
     let size = fixed_size(call, sizes[axis])?;
     let outputs = call.node.output.len();
-    let parts: Vec<usize> = match call.fixed_or_attribute(1, "split")? {
-        Some(parts) => parts.iter().map(|&part| usize::try_from(part).unwrap_or(usize::MAX)).collect(),
-        None => {
-            // Equal parts, the last of which may be smaller.
-            let part = size.div_ceil(outputs.max(1));
-            (0..outputs).map(|i| part.min(size.saturating_sub(i * part))).collect()
-        }
+    let parts: Vec<usize> = if let Some(parts) = call.fixed_or_attribute(1, "split")? {
+        parts.iter().map(|&part| usize::try_from(part).unwrap_or(usize::MAX)).collect()
+    } else {
+        // Equal parts, the last of which may be smaller.
+        let part = size.div_ceil(outputs.max(1));
+        (0..outputs).map(|i| part.min(size.saturating_sub(i * part))).collect()
     };
     let whole = parts.iter().try_fold(0_usize, |sum, &part| sum.checked_add(part));
     if whole != Some(size) || parts.len() != outputs {
@@ -52,7 +52,7 @@ pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> 
     for (place, part) in parts.into_iter().enumerate() {
         let op = Op::Slice { axis, start, end: Some(start + part), step: 1 };
         let name = if place == 0 { call.name.clone() } else { format!("{}:{place}", call.name) };
-        values.push(importer.emit(&name, op, &[x.clone()])?);
+        values.push(importer.emit(&name, op, std::slice::from_ref(&x))?);
         start += part;
     }
     Ok(values)
@@ -163,6 +163,25 @@ pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
         Op::Reshape((0..axis).map(Dim::Same).chain(new).chain((axis + 1..sizes.len()).map(Dim::Same)).collect())
     };
     Ok(vec![importer.emit(&call.name, op, &[y])?])
+}
+
+/// `GatherND` along one axis, as dynamo's exporter writes an index.
+pub(super) fn gather_nd(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let x = call.required(0)?;
+    let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
+    if index.shape.len() != 2 || index.shape[1] != 1 || call.integer("batch_dims", 0) != 0 {
+        return Err(call.unsupported("indices along several axes"));
+    }
+    let sizes = importer.sizes(&x)?;
+    let size = fixed_size(call, sizes.first().copied().unwrap_or(Size::from(0)))? as i64;
+    let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
+    let place = |number: i64| {
+        let counted = if number < 0 { number.saturating_add(size) } else { number };
+        (0..size).contains(&counted).then_some(counted as usize)
+    };
+    let places: Option<Vec<usize>> = fixed.into_iter().map(place).collect();
+    let index = places.ok_or_else(|| call.damaged(format!("an index outside an axis of size {size}")))?;
+    Ok(vec![importer.emit(&call.name, Op::Gather { axis: 0, index }, &[x])?])
 }
 
 pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
