@@ -143,9 +143,10 @@ fn vgg16_matches_candle_transformers() {
     let mut tensors = HashMap::new();
     for (index, layer) in graph.layers().iter().enumerate() {
         // candle's names and shapes are those of timm, whose fully connected layers are convolutions.
-        let (weight, bias) = match &graph.node(NodeId(index)).op {
-            Op::Conv2d { weight, bias: Some(bias), .. } | Op::Linear { weight, bias: Some(bias) } => (weight, bias),
-            _ => continue,
+        let (Op::Conv2d { weight, bias: Some(bias), .. } | Op::Linear { weight, bias: Some(bias) }) =
+            &graph.node(NodeId(index)).op
+        else {
+            continue;
         };
         let (name, shape) = match layer.name.as_str() {
             "classifier.0" => ("pre_logits.fc1", vec![4096, 512, 7, 7]),

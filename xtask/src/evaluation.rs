@@ -95,12 +95,11 @@ fn publish(evaluation: &Evaluation, title: &str, rows: &str) -> Result<()> {
     // How the command was typed, without the folders of whoever typed it.
     let words: Vec<String> = std::env::args().skip(1).map(|word| short(&word)).collect();
     let text = format!("# {title}\n\n    cargo xtask {}\n\n{}\n\n{rows}", words.join(" "), machine());
-    match &evaluation.table {
-        Some(file) => fs::write(file, text).with_context(|| format!("could not write {}", file.display())),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
+    if let Some(file) = &evaluation.table {
+        fs::write(file, text).with_context(|| format!("could not write {}", file.display()))
+    } else {
+        print!("{text}");
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ enum Command {
     Ci,
     /// Train the shipped network on scenes (tens of minutes) and write it to crates/model/shipped
     TrainDemo {
-        /// Options of the training, as `--steps 100`; see crates/model/examples/train_demo.rs
+        /// Options of the training, as `--steps 100`; see `crates/model/examples/train_demo.rs`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },

@@ -299,7 +299,7 @@ impl Running {
                 }
             }
             // Only a path's last draw is kept; which one that is shows at the end of a batch, a path, or the draws.
-            if row + 1 == rows || (batch.first + row + 1) % per_path == 0 {
+            if row + 1 == rows || (batch.first + row + 1).is_multiple_of(per_path) {
                 sums.last = last_row(traces, row)?;
             }
             if let Some(at_input) = &at_input {

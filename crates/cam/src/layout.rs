@@ -16,7 +16,7 @@ pub enum Layout {
     ChannelsLast,
     /// `(N, T, C)` with `prefix` class and register tokens before the `h w` patch tokens, row by row.
     Tokens {
-        /// How many tokens stand before the patches: 1 for ViT, 2 for distilled `DeiT`, 5 for `DINOv2` with registers.
+        /// How many tokens stand before the patches: 1 for `ViT`, 2 for distilled `DeiT`, 5 for `DINOv2` with registers.
         prefix: usize,
         /// The grid of patches `[h, w]`.
         grid: [usize; 2],
@@ -93,7 +93,7 @@ impl Layout {
 
 /// The grid of `patches` square patches on an image of that height and width.
 fn grid(patches: usize, height: usize, width: usize) -> Option<[usize; 2]> {
-    let exact = |rows: &usize| patches % rows == 0 && rows * width == patches / rows * height;
+    let exact = |rows: &usize| patches.is_multiple_of(*rows) && rows * width == patches / rows * height;
     (1..=patches).find(exact).map(|rows| [rows, patches / rows])
 }
 

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Model(ModelCommand),
     /// Measure methods on many photos: a resumable run whose rows are Parquet
-    Evaluate(EvaluateArguments),
+    Evaluate(Box<EvaluateArguments>),
     /// Print the table of evaluation runs
     Table(TableArguments),
     /// List the metrics that `evaluate --metrics` knows

@@ -39,7 +39,7 @@ pub enum Error {
         reason: String,
     },
     /// NaN or infinity where only finite numbers make sense.
-    #[error("{what} has values that are not finite{}", first_at(place))]
+    #[error("{what} has values that are not finite{}", first_at(place.as_ref()))]
     NotFinite {
         /// The tensor in question.
         what: String,
@@ -103,8 +103,8 @@ fn hint(suggestions: &[String]) -> String {
     }
 }
 
-fn first_at(place: &Option<String>) -> String {
-    place.as_ref().map_or_else(String::new, |place| format!(", first at {place}"))
+fn first_at(place: Option<&String>) -> String {
+    place.map_or_else(String::new, |place| format!(", first at {place}"))
 }
 
 /// Up to three of `known` that look like `name`, best first: for "did you mean".
@@ -121,7 +121,7 @@ pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
             (distance <= 1 + wanted.len() / 4).then_some((distance, candidate))
         })
         .collect();
-    close.sort();
+    close.sort_unstable();
     close.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 

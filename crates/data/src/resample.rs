@@ -139,9 +139,8 @@ fn weight(filter: Resampling, x: f64) -> f64 {
         // Keys's cubic with a = -0.5.
         Resampling::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
         Resampling::Bicubic if x < 2.0 => -0.5 * (((x - 5.0) * x + 8.0) * x - 4.0),
-        Resampling::Bicubic => 0.0,
         Resampling::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
-        Resampling::Lanczos => 0.0,
+        Resampling::Bicubic | Resampling::Lanczos => 0.0,
     }
 }
 

@@ -91,7 +91,9 @@ pub fn band_pass(map: &Tensor, band: Band, edge: Edge) -> Result<Tensor> {
 /// # Errors
 /// As [`band_pass`], and where the cut-offs do not ascend.
 pub fn split_bands(map: &Tensor, cutoffs: &[f64], edge: Edge) -> Result<Vec<Tensor>> {
-    if cutoffs.iter().any(|cutoff| !(*cutoff >= 0.0)) || cutoffs.windows(2).any(|pair| pair[1] <= pair[0]) {
+    if cutoffs.iter().any(|cutoff| cutoff.is_nan() || *cutoff < 0.0)
+        || cutoffs.windows(2).any(|pair| pair[1] <= pair[0])
+    {
         bail!("split_bands: the cut-offs must ascend from at least 0 cycles per pixel, got {cutoffs:?}");
     }
     let mut below = Tensor::zeros(map.shape(), map.dtype(), map.device())?;

@@ -84,7 +84,7 @@ pub fn gabor_responses(map: &Tensor, bank: &GaborBank) -> Result<Vec<GaborRespon
                 |u: f64, v: f64| 2.0 * (-(wrapped(u - down).powi(2) + wrapped(v - across).powi(2)) / width).exp();
             let amplitude = planes.map(|plane| {
                 let answer = spectrum_times(plane, [planes.height, planes.width], bank.edge, &gain);
-                answer.into_iter().map(|value| value.norm()).collect()
+                answer.into_iter().map(rustfft::num_complex::Complex::norm).collect()
             })?;
             responses.push(GaborResponse { frequency, orientation, amplitude });
         }

@@ -13,9 +13,8 @@ pub(crate) struct Planes<'a> {
 
 impl<'a> Planes<'a> {
     pub(crate) fn of(what: &str, map: &'a Tensor) -> Result<Self> {
-        let (height, width) = match *map.dims() {
-            [height, width] | [_, height, width] => (height, width),
-            _ => bail!("{what}: expected a map (H, W) or (N, H, W), got {:?}", map.dims()),
+        let ([height, width] | [_, height, width]) = *map.dims() else {
+            bail!("{what}: expected a map (H, W) or (N, H, W), got {:?}", map.dims())
         };
         if map.elem_count() == 0 {
             bail!("{what}: the map has no pixels, its shape is {:?}", map.dims());

@@ -211,7 +211,9 @@ fn baselines(count: usize) -> DataSet {
     let like = Tensor::zeros((1, FEATURES), DType::F64, &Device::Cpu).unwrap();
     let noise = faithful_baseline::normal(&like, &Stream::new(1, "baselines"), 0..count).unwrap();
     let mut rows = noise.to_vec2::<f64>().unwrap();
-    rows.iter_mut().for_each(|row| row[3] = row[1]);
+    for row in &mut rows {
+        row[3] = row[1];
+    }
     DataSet::new(Tensor::new(rows, &Device::Cpu).unwrap()).unwrap()
 }
 

@@ -178,7 +178,7 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
     // All cells shown and no cell hidden are the same picture: the input.
     let deleted = |count| if count == 0 { Picture::Inserted(cover.cells) } else { Picture::Deleted(count) };
     let mut scores: BTreeMap<Picture, f64> = BTreeMap::new();
-    let skipped = if protocol.area == Area::RightSum { 1 } else { 0 };
+    let skipped = usize::from(protocol.area == Area::RightSum);
     for &count in counts.iter().skip(skipped) {
         scores.insert(inserted(count), 0.0);
         scores.insert(deleted(count), 0.0);

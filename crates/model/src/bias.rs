@@ -38,11 +38,11 @@ fn bias(graph: &Graph, node: &Node) -> Result<Option<Tensor>> {
         // A linear layer's outputs are the last axis.
         Op::Linear { bias: Some(bias), .. } => Ok(Some(bias.clone())),
         Op::Binary(Binary::Add) => {
-            let constants = node.inputs.iter().filter_map(|input| match &graph.nodes[input.0].op {
+            let mut constants = node.inputs.iter().filter_map(|input| match &graph.nodes[input.0].op {
                 Op::Constant(value) => Some(value.clone()),
                 _ => None,
             });
-            Ok(constants.last())
+            Ok(constants.next_back())
         }
         _ => Ok(None),
     }

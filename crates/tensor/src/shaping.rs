@@ -64,7 +64,11 @@ pub fn slice(x: &Tensor, axis: usize, start: usize, end: Option<usize>, step: is
         // Narrowed tensors without elements make candle panic where they are read.
         let is_empty = x.elem_count() == 0 || start == end;
         let places = start..end;
-        return if is_empty { gather(x, axis, &Vec::from_iter(places)) } else { x.narrow(axis, start, end - start) };
+        return if is_empty {
+            gather(x, axis, &places.collect::<Vec<_>>())
+        } else {
+            x.narrow(axis, start, end - start)
+        };
     }
     let places: Vec<usize> = if step > 0 {
         (start..end.unwrap_or(size).min(size)).step_by(stride).collect()

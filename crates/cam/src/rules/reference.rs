@@ -126,7 +126,9 @@ fn principal(features: &Layer, centered: bool) -> [f64; PLACES] {
     if centered {
         for channel in &mut matrix {
             let mean = channel.iter().sum::<f64>() / PLACES as f64;
-            channel.iter_mut().for_each(|value| *value -= mean);
+            for value in channel.iter_mut() {
+                *value -= mean;
+            }
         }
     }
     let project = |v: &[f64; CHANNELS]| over_channels(|k, p| v[k] * matrix[k][p]);

@@ -4,6 +4,14 @@ use super::proto;
 use faithful_core::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
+/// How far the walk has come with a node.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
 /// What a node is called in messages and as a layer: its name, or its first output's where it has none.
 pub(super) fn label(node: &proto::Node) -> &str {
     let output = || node.output.iter().find(|name| !name.is_empty()).map_or(node.op_type.as_str(), String::as_str);

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 
 /// Repacked weights, shared by all plans of a graph.
 #[derive(Debug, Default)]
-pub(super) struct Kernels(Mutex<HashMap<(usize, Option<usize>, bool), Arc<Kernel>>>);
+pub(super) struct Kernels(Mutex<HashMap<KernelKey, Arc<Kernel>>>);
+
+/// The convolution's node, the batch normalisation folded into it, and whether it is the reverse pass's.
+type KernelKey = (usize, Option<usize>, bool);
 
 /// A convolution node and the batch normalisation that is folded into it.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +188,9 @@ impl<'a> Forward<'a> {
             }
         }
         let mut pinned = vec![false; count];
-        goals.iter().for_each(|node| pinned[node.0] = true);
+        for node in goals {
+            pinned[node.0] = true;
+        }
         let mut forward = Self {
             graph,
             isa,

@@ -29,7 +29,9 @@ impl Convolution<'_> {
         if let Some(scale) = self.scale {
             let per_output = (c * kh * kw).max(1);
             for (weight, scale) in weight.chunks_mut(per_output).zip(numbers(scale)?) {
-                weight.iter_mut().for_each(|weight| *weight *= scale);
+                for weight in weight.iter_mut() {
+                    *weight *= scale;
+                }
             }
         }
         Ok(([o, c, kh, kw], weight))

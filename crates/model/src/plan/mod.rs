@@ -208,7 +208,9 @@ fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> 
     for (index, step) in steps.iter().enumerate() {
         step.slots().iter().for_each(|slot| touch(&mut lives, slot, index + 1));
     }
-    wanted.iter().for_each(|(slot, _)| touch(&mut lives, slot, results));
+    for (slot, _) in &wanted {
+        touch(&mut lives, slot, results);
+    }
     let mut end = results;
     if let Some(reverse) = &reverse {
         touch(&mut lives, &reverse.cotangent, results + 1);

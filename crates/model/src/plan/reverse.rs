@@ -44,7 +44,9 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
     let count = forward.values.len();
     let taps = forward.request.taps.clone();
     let mut tapped = vec![false; count];
-    taps.iter().for_each(|&tap| tapped[forward.root[tap]] = true);
+    for tap in taps.iter().copied() {
+        tapped[forward.root[tap]] = true;
+    }
     let output = forward.root[output];
     let records = forward.records.clone();
     let inputs = |forward: &Forward, record: &Record| -> Vec<usize> {
@@ -66,7 +68,9 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
         }
     }
     let mut bounds = vec![Bounds::NONE; count];
-    records.iter().for_each(|record| bounds[record.node] = record.bounds);
+    for record in records.iter() {
+        bounds[record.node] = record.bounds;
+    }
     let slot = forward.slot(output).unwrap_or_else(|| unreachable!("the output is computed"));
     let cotangent = fresh(forward, &slot);
     let mut compiler =

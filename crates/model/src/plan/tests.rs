@@ -35,7 +35,7 @@ impl Blocks {
     fn choose(&mut self, count: usize) -> usize {
         self.count += 1;
         let number = portable_uniform(&format!("choice{}", self.count), self.seed, 1)[0];
-        (((number + 1.0) / 2.0 * count as f32) as usize).min(count - 1)
+        ((f32::midpoint(number, 1.0) * count as f32) as usize).min(count - 1)
     }
 
     fn conv(&mut self, x: NodeId, [c, o]: [usize; 2], kernel: usize, stride: usize, groups: usize) -> NodeId {

@@ -98,7 +98,7 @@ impl Direct {
                 place: self.place_taps(input, group * length, expected),
                 out: super::map::Target(out_start.at(group * columns)),
                 out_pixel,
-                finish: finish.from_channel(group * columns),
+                finish: finish.starting_at_channel(group * columns),
             };
             // SAFETY: `place_taps` gives pixels of the map or zeros, shapes were checked above.
             unsafe { gather.run() };

@@ -278,7 +278,7 @@ impl RawFinish {
     };
 
     /// The same for results whose channel 0 is the channel `first` here.
-    pub(super) fn from_channel(&self, first: usize) -> Self {
+    pub(super) fn starting_at_channel(&self, first: usize) -> Self {
         let move_on = |source: Source| if source.0.is_null() { source } else { Source(source.at(first)) };
         Self { bias: move_on(self.bias), add: move_on(self.add), gate: move_on(self.gate), ..*self }
     }

@@ -164,7 +164,7 @@ impl<'a> Job<'a> {
     fn lines(&self, isa: Isa, operation: Operation) {
         let lines = self.shape[0] * self.windows[0].count();
         let isa = isa.checked();
-        (0..lines).into_par_iter().with_min_len(2).for_each(|line| isa.run(Line { job: self, operation, line }));
+        (0..lines).into_par_iter().with_min_len(2).for_each(|line| isa.run(Line { job: self, operation, row: line }));
     }
 
     fn pull_back(&self, isa: Isa, operation: Operation, out: &mut MapMut, gate: &PoolGate) {
@@ -197,14 +197,14 @@ impl<'a> Job<'a> {
 struct Line<'a> {
     job: &'a Job<'a>,
     operation: Operation,
-    line: usize,
+    row: usize,
 }
 
 impl Kernel for Line<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Job { input, input_pixel, shape: [_, h, w, c], out, out_pixel, windows: [rows, columns] } = *self.job;
-        let (image, oy) = (self.line / rows.count(), self.line % rows.count());
+        let (image, oy) = (self.row / rows.count(), self.row % rows.count());
         let (y0, y1, divisor_y) = rows.ranges[oy];
         for (ox, &(x0, x1, divisor_x)) in columns.ranges.iter().enumerate() {
             let scale = 1.0 / (divisor_y * divisor_x) as f32;

@@ -107,7 +107,7 @@ impl Transposed {
                     place,
                     out: Target(out_start.at(group * columns)),
                     out_pixel,
-                    finish: finish.from_channel(group * columns),
+                    finish: finish.starting_at_channel(group * columns),
                 };
                 // SAFETY: starts are pixels of the gradient or zeros; each pixel of the result is of one phase.
                 unsafe { gather.run() };

@@ -41,7 +41,7 @@ impl Transform for Two {
     const OUTPUTS: usize = 2;
 
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
-        [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c, 0.0, 0.0, 0.0, 0.0]
+        [a, (a + b + c) / 2.0, f64::midpoint(a - b, c), c, 0.0, 0.0, 0.0, 0.0]
     }
 
     #[inline(always)]

@@ -32,11 +32,7 @@ fn padding_has_its_gradients() {
     for mode in [PadMode::Constant(0.), PadMode::Constant(1.5), PadMode::Reflect, PadMode::Edge] {
         for pads in [[[0, 0], [1, 2], [3, 0]], [[1, 0], [-1, 1], [0, -2]], [[0, 0], [0, 0], [0, 0]]] {
             let f = |t: &[candle_core::Tensor]| pad(&t[0], &pads, mode);
-            if mode == PadMode::Reflect && pads[0][0] == 1 {
-                check_gradients(&[x.clone()], f);
-            } else {
-                check_gradients(&[x.clone()], f);
-            }
+            check_gradients(&[x.clone()], f);
         }
     }
     assert!(pad(&x, &[[0, 0], [3, 0], [0, 0]], PadMode::Reflect).is_err());
