@@ -1,7 +1,7 @@
 use crate::{Curve, Row, Shard, Store};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
-use faithful_metric::{Metric, Protocol, measure};
+use faithful_metric::{Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -239,7 +239,19 @@ fn measured(
     let target = Target::Probability(class);
     let objective = Objective::new(plan.network, &target).with_batch(plan.batch);
     let map = fitted(&explained.map, input)?;
-    let measured = measure(&objective, input, &map, object.as_deref(), plan.metrics, plan.protocol)?;
+    let mut explain = |input: &Tensor| {
+        let subject = Subject { network: plan.network, input, class, stream, batch: plan.batch };
+        fitted(&explainer.explain(&subject)?.map, input)
+    };
+    let mut explanation = Explanation {
+        objective: &objective,
+        input,
+        map: &map,
+        object: object.as_deref(),
+        stream,
+        explain: Some(&mut explain),
+    };
+    let measured = measure(&mut explanation, plan.metrics, plan.protocol)?;
     let row = |one: faithful_metric::Measured| Row {
         metric: one.name,
         value: Some(one.value),
@@ -341,7 +353,9 @@ mod tests {
         Bench {
             pictures: Pictures((0..7).map(|i| format!("picture {i}")).collect()),
             explainers: vec![Box::new(Noise("one")), Box::new(Noise("two"))],
-            metrics: ["insertion", "deletion", "drop@50", "energy"].map(|name| Metric::parse(name).unwrap()).to_vec(),
+            metrics: ["insertion", "road", "max-sensitivity", "infidelity", "drop@50", "energy"]
+                .map(|name| Metric::parse(name).unwrap())
+                .to_vec(),
             protocol: Protocol { insertion: faithful_metric::Canvas::Mean, ..Protocol::thesis() },
             manifest,
         }
@@ -375,7 +389,7 @@ mod tests {
     #[test]
     fn every_image_has_every_row_and_a_broken_one_its_reason() {
         let rows = whole(&bench(), 8);
-        assert_eq!(rows.len(), 6 * 2 * 4 + 1);
+        assert_eq!(rows.len(), 6 * 2 * 6 + 1);
         let broken: Vec<&Row> = rows.iter().filter(|row| row.error.is_some()).collect();
         assert_eq!(broken.len(), 1);
         assert_eq!(broken[0].image, "picture 3");

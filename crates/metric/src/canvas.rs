@@ -1,5 +1,5 @@
 use candle_core::{DType, Tensor};
-use faithful_core::Result;
+use faithful_core::{Error, Result};
 use faithful_tensor::{Conv, conv2d, gaussian_blur2d};
 
 /// What stands where a cell is hidden.
@@ -98,6 +98,18 @@ pub(crate) fn compose(
 /// A tensor's values in scan order.
 pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// A map's values in scan order.
+///
+/// # Errors
+/// [`Error::NotFinite`] where the map has NaN or infinity.
+pub(crate) fn finite(map: &Tensor) -> Result<Vec<f64>> {
+    let map = values(map)?;
+    if let Some(cell) = map.iter().position(|value| !value.is_finite()) {
+        return Err(Error::NotFinite { what: "the map".into(), place: Some(format!("cell {cell}")) });
+    }
+    Ok(map.into_iter().map(f64::from).collect())
 }
 
 #[cfg(test)]

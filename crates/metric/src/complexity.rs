@@ -1,12 +1,12 @@
-use crate::canvas::values;
+use crate::canvas::finite;
 use candle_core::Tensor;
-use faithful_core::{Error, Result};
+use faithful_core::Result;
 
 /// Sparseness: the Gini index of the magnitudes (Chalasani et al. 2020). Higher is sparser, in `[0, 1)`; 0 for a map
 /// whose cells are all alike.
 ///
 /// # Errors
-/// [`Error::NotFinite`] where the map has NaN or infinity.
+/// [`NotFinite`](faithful_core::Error::NotFinite) where the map has NaN or infinity.
 pub fn sparseness(map: &Tensor) -> Result<f64> {
     let mut magnitudes = magnitudes(map)?;
     magnitudes.sort_by(f64::total_cmp);
@@ -23,7 +23,7 @@ pub fn sparseness(map: &Tensor) -> Result<f64> {
 /// `[0, ln(cells)]`; 0 for a map of one cell and for an all-zero map.
 ///
 /// # Errors
-/// [`Error::NotFinite`] where the map has NaN or infinity.
+/// [`NotFinite`](faithful_core::Error::NotFinite) where the map has NaN or infinity.
 pub fn complexity(map: &Tensor) -> Result<f64> {
     let magnitudes = magnitudes(map)?;
     let total: f64 = magnitudes.iter().sum();
@@ -35,11 +35,7 @@ pub fn complexity(map: &Tensor) -> Result<f64> {
 }
 
 fn magnitudes(map: &Tensor) -> Result<Vec<f64>> {
-    let map = values(map)?;
-    if let Some(cell) = map.iter().position(|value| !value.is_finite()) {
-        return Err(Error::NotFinite { what: "the map".into(), place: Some(format!("cell {cell}")) });
-    }
-    Ok(map.iter().map(|value| f64::from(value.abs())).collect())
+    Ok(finite(map)?.into_iter().map(f64::abs).collect())
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::num::NonZeroUsize;
 pub enum Steps {
     /// This many steps from nothing to everything; step `k` has changed `round(k * cells / steps)` cells.
     Count(NonZeroUsize),
+    /// At most this many steps of equally many cells, `cells / steps` rounded up; the last step may be smaller.
+    AtMost(NonZeroUsize),
     /// This many cells per step; the last step may be smaller.
     Cells(NonZeroUsize),
     /// Square images of side `n`: `n` cells per step, so `n` steps, as RISE and Poly-CAM.
@@ -24,6 +26,7 @@ impl Steps {
                 let steps = steps.get();
                 return (0..=steps).map(|k| (k * cells + steps / 2) / steps).collect();
             }
+            Self::AtMost(steps) => cells.div_ceil(steps.get()).max(1),
             Self::Cells(per_step) => per_step.get(),
             Self::Side => width.max(1),
         };
@@ -80,9 +83,9 @@ impl Protocol {
         Self { steps: Steps::Side, insertion, deletion, area: Area::Trapezoid, normalized: false }
     }
 
-    /// `TorchCAM` 0.5: twenty steps, both canvases zero, trapezoid (on whatever score the user gives).
+    /// `TorchCAM` 0.5: at most twenty steps, both canvases zero, trapezoid (on whatever score the user gives).
     pub fn torchcam() -> Self {
-        let steps = Steps::Count(NonZeroUsize::new(20).expect("not zero"));
+        let steps = Steps::AtMost(NonZeroUsize::new(20).expect("not zero"));
         let (insertion, deletion) = (Canvas::Zero, Canvas::Zero);
         Self { steps, insertion, deletion, area: Area::Trapezoid, normalized: false }
     }
@@ -236,6 +239,8 @@ mod tests {
     fn counts_run_from_nothing_to_everything() {
         assert_eq!(steps(4).counts(10, 5), [0, 3, 5, 8, 10]);
         assert_eq!(Steps::Cells(NonZeroUsize::new(4).unwrap()).counts(10, 5), [0, 4, 8, 10]);
+        assert_eq!(Steps::AtMost(NonZeroUsize::new(4).unwrap()).counts(10, 5), [0, 3, 6, 9, 10]);
+        assert_eq!(Steps::AtMost(NonZeroUsize::new(4).unwrap()).counts(0, 0), [0]);
         assert_eq!(Steps::Side.counts(9, 3), [0, 3, 6, 9]);
     }
 

@@ -17,17 +17,28 @@
 mod canvas;
 mod complexity;
 mod curve;
+mod imputation;
+mod infidelity;
 mod localisation;
 mod masked;
 mod rank;
 mod registry;
+mod road;
+mod sanity;
+mod sensitivity;
+mod similarity;
 #[cfg(test)]
 mod testing;
 
 pub use canvas::Canvas;
 pub use complexity::{complexity, sparseness};
 pub use curve::{Area, Curves, Protocol, Steps, area_under, insertion_deletion};
+pub use infidelity::{Infidelity, Perturbation, infidelity};
 pub use localisation::{best_intersection_over_union, energy_inside, intersection_over_union, pointing_game};
 pub use masked::{Masked, Masking, mask_of, masked_scores};
 pub use rank::Rank;
-pub use registry::{Direction, METRICS, Measured, Metric, MetricInfo, measure};
+pub use registry::{Direction, Explanation, METRICS, Measured, Metric, MetricInfo, measure};
+pub use road::{Removal, Road, RoadScores, road};
+pub use sanity::{LayerSimilarity, data_label, parameter_randomisation};
+pub use sensitivity::{Sensitivities, Sensitivity, sensitivity, sensitivity_to};
+pub use similarity::{Similarity, similarity};

@@ -1,9 +1,11 @@
+use crate::sensitivity::disturbed;
 use crate::{
-    Canvas, Curves, Masked, Masking, Protocol, best_intersection_over_union, complexity, energy_inside,
-    insertion_deletion, intersection_over_union, masked_scores, pointing_game, sparseness,
+    Canvas, Curves, Infidelity, Masked, Masking, Protocol, Road, RoadScores, Sensitivities, Sensitivity,
+    best_intersection_over_union, complexity, energy_inside, infidelity, insertion_deletion, intersection_over_union,
+    masked_scores, pointing_game, road, sensitivity_to, sparseness,
 };
 use candle_core::Tensor;
-use faithful_core::{Error, Objective, Result};
+use faithful_core::{Error, Objective, Result, Stream};
 
 /// Which way a metric points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +33,8 @@ pub struct MetricInfo {
     pub masked: bool,
     /// Whether it needs the object's mask.
     pub needs_mask: bool,
+    /// Whether disturbed inputs must be explained anew: it costs as much as the map, ten times.
+    pub needs_explainer: bool,
     kind: Kind,
 }
 
@@ -40,6 +44,9 @@ enum Kind {
     Mask(fn(&Masked) -> f64),
     Map(fn(&Tensor) -> Result<f64>),
     Object(fn(&Tensor, &[bool]) -> Result<f64>),
+    Road(fn(&RoadScores) -> f64),
+    Infidelity,
+    Sensitivity(fn(&Sensitivities) -> f64),
 }
 
 const fn info(
@@ -52,7 +59,8 @@ const fn info(
 ) -> MetricInfo {
     let masked = matches!(kind, Kind::Mask(_));
     let needs_mask = matches!(kind, Kind::Object(_));
-    MetricInfo { name, summary, source, direction, range, masked, needs_mask, kind }
+    let needs_explainer = matches!(kind, Kind::Sensitivity(_));
+    MetricInfo { name, summary, source, direction, range, masked, needs_mask, needs_explainer, kind }
 }
 
 use Direction::{Higher, Lower};
@@ -122,6 +130,54 @@ pub const METRICS: &[MetricInfo] = &[
         Higher,
         "at most 1",
         Kind::Mask(Masked::drop_in_deletion),
+    ),
+    info(
+        "road",
+        "half the difference of road-lerf and road-morf",
+        "Rong et al. 2022; pytorch-grad-cam",
+        Higher,
+        "[-0.5, 0.5]",
+        Kind::Road(RoadScores::combined),
+    ),
+    info(
+        "road-morf",
+        "mean change of the score as the most relevant cells are removed and imputed from their neighbours",
+        "Rong et al. 2022",
+        Lower,
+        "[-1, 1]",
+        Kind::Road(RoadScores::morf),
+    ),
+    info(
+        "road-lerf",
+        "mean change of the score as the least relevant cells are removed and imputed from their neighbours",
+        "Rong et al. 2022",
+        Higher,
+        "[-1, 1]",
+        Kind::Road(RoadScores::lerf),
+    ),
+    info(
+        "infidelity",
+        "mean squared error of the best scaled map as a forecast of what removed blocks cost",
+        "Yeh et al. 2019",
+        Lower,
+        "[0, 1]",
+        Kind::Infidelity,
+    ),
+    info(
+        "max-sensitivity",
+        "largest relative change of the map under small noise on the input",
+        "Yeh et al. 2019; Captum",
+        Lower,
+        "at least 0",
+        Kind::Sensitivity(Sensitivities::max),
+    ),
+    info(
+        "avg-sensitivity",
+        "mean relative change of the map under small noise on the input",
+        "Bhatt et al. 2020; Yeh et al. 2019",
+        Lower,
+        "at least 0",
+        Kind::Sensitivity(Sensitivities::average),
     ),
     info(
         "sparseness",
@@ -227,25 +283,52 @@ pub struct Measured {
     pub curve: Option<(Vec<f64>, Vec<f64>)>,
 }
 
+/// One map, what it explains, and what is known of that.
+pub struct Explanation<'a> {
+    /// The network and the score that was explained; it should be a probability.
+    pub objective: &'a Objective<'a>,
+    /// The input `(1, C, …)`.
+    pub input: &'a Tensor,
+    /// The raw map over the input's cells `(…)` or entries `(C, …)`.
+    pub map: &'a Tensor,
+    /// The mask of what should have been found, one flag per cell of the map, where it is known.
+    pub object: Option<&'a [bool]>,
+    /// The input's own random stream: ROAD's noise, infidelity's blocks, sensitivity's noise. The same for every method,
+    /// so that they are compared under the same disturbances.
+    pub stream: &'a Stream,
+    /// The method, for metrics that explain disturbed inputs ([`sensitivity`](crate::sensitivity) says what it must
+    /// hold fixed).
+    pub explain: Option<&'a mut dyn FnMut(&Tensor) -> Result<Tensor>>,
+}
+
 /// Everything that is measured on one map, sharing passes: one insertion and deletion for all metrics that need it, one
-/// batch for all masks.
-///
-/// `objective` should score a probability. `object` is the mask of what should have been found, where it is known.
+/// batch for all masks, one ROAD, one series of disturbed inputs. Everything but `metrics` and `protocol` has its
+/// default parameters.
 ///
 /// # Errors
-/// [`Error::Parameter`] where a metric needs the object's mask and there is none; otherwise as the single metrics.
-pub fn measure(
-    objective: &Objective,
-    input: &Tensor,
-    map: &Tensor,
-    object: Option<&[bool]>,
-    metrics: &[Metric],
-    protocol: &Protocol,
-) -> Result<Vec<Measured>> {
-    let curves = if metrics.iter().any(|metric| matches!(metric.info.kind, Kind::Curve(_))) {
-        Some(insertion_deletion(objective, input, map, protocol)?)
-    } else {
-        None
+/// [`Error::Parameter`] where a metric needs the object's mask or the method and there is none; otherwise as the single
+/// metrics.
+pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Protocol) -> Result<Vec<Measured>> {
+    let Explanation { objective, input, map, object, stream, ref mut explain } = *explanation;
+    let asked = |is: fn(Kind) -> bool| metrics.iter().find(|metric| is(metric.info.kind));
+    let curves = match asked(|kind| matches!(kind, Kind::Curve(_))) {
+        Some(_) => Some(insertion_deletion(objective, input, map, protocol)?),
+        None => None,
+    };
+    let imputed = match asked(|kind| matches!(kind, Kind::Road(_))) {
+        Some(_) => Some(road(objective, input, map, &Road::default(), &stream.derive("road"))?),
+        None => None,
+    };
+    let moved = match (asked(|kind| matches!(kind, Kind::Sensitivity(_))), explain) {
+        (None, _) => None,
+        (Some(metric), None) => {
+            let reason = format!("`{}` needs the method, which was not given: only its map is here", metric.name());
+            return Err(Error::parameter("metric", reason));
+        }
+        (Some(_), Some(explain)) => {
+            let (parameters, stream) = (Sensitivity::default(), stream.derive("sensitivity"));
+            Some(sensitivity_to(map, disturbed(input, &parameters, &stream)?, *explain)?)
+        }
     };
     let mut maskings: Vec<Masking> = Vec::new();
     for metric in metrics.iter().filter(|metric| metric.info.masked) {
@@ -274,6 +357,12 @@ pub fn measure(
                     (value(&masked[place.expect("every mask was measured")]), None)
                 }
                 Kind::Map(value) => (value(map)?, None),
+                Kind::Road(value) => (value(imputed.as_ref().expect("ROAD was measured for this kind")), None),
+                Kind::Sensitivity(value) => (value(moved.as_ref().expect("it was measured for this kind")), None),
+                Kind::Infidelity => {
+                    let stream = stream.derive("infidelity");
+                    (infidelity(objective, input, map, &Infidelity::default(), &stream)?, None)
+                }
                 Kind::Object(value) => {
                     let object = object.ok_or_else(|| {
                         Error::parameter(
@@ -316,11 +405,30 @@ mod tests {
         let objective = Objective::new(&network, &Target::Output(0));
         let metrics: Vec<Metric> = METRICS.iter().map(|info| Metric::parse(info.name).unwrap()).collect();
         let object = [true, false, false, false];
-        let all = measure(&objective, &input, &map, Some(&object), &metrics, &Protocol::thesis()).unwrap();
+        let stream = Stream::new(0, "input");
+        let explained = std::cell::Cell::new(0);
+        let mut explain = |_: &Tensor| {
+            explained.set(explained.get() + 1);
+            Ok(map.clone())
+        };
+        let mut explanation = Explanation {
+            objective: &objective,
+            input: &input,
+            map: &map,
+            object: Some(&object),
+            stream: &stream,
+            explain: Some(&mut explain),
+        };
+        let all = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap();
         assert_eq!(all.len(), METRICS.len());
         assert!(all.iter().all(|measured| measured.value.is_finite()));
-        assert_eq!(network.rows(), 9 + 3, "one insertion and deletion, one soft mask");
-        let error = measure(&objective, &input, &map, None, &metrics, &Protocol::thesis()).unwrap_err();
+        assert_eq!(network.rows(), 9 + 3 + 19 + 51, "insertion and deletion, a soft mask, ROAD, infidelity, once each");
+        assert_eq!(explained.get(), 10, "both sensitivities");
+        explanation.object = None;
+        let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();
         assert!(error.to_string().contains("mask"), "{error}");
+        explanation.explain = None;
+        let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();
+        assert!(error.to_string().contains("`max-sensitivity` needs the method"), "{error}");
     }
 }

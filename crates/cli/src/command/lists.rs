@@ -40,6 +40,7 @@ pub(crate) fn metrics(output: &Output) -> Result<Outcome> {
         output.object(&json!({
             "name": info.name, "summary": info.summary, "source": info.source, "better": better, "range": info.range,
             "masked": info.masked, "needs_mask": info.needs_mask,
+            "needs_explainer": info.needs_explainer,
         }))?;
         rows.push(vec![name, better.into(), info.range.into(), info.summary.into(), info.source.into()]);
     }
