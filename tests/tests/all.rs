@@ -1,5 +1,8 @@
 //! One binary for all tests across crates: linking candle once keeps the suite quick.
 
 mod architectures;
+mod cam_laws;
+mod cam_networks;
+mod cam_parity;
 mod gradient;
 mod smoke;

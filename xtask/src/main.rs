@@ -2,6 +2,7 @@
 //!
 //! It shells out and knows no tensors, so that it builds in seconds.
 
+mod bench_methods;
 mod ci;
 mod evaluation;
 mod shell;
@@ -31,6 +32,8 @@ enum Command {
     EvalTable4(evaluation::Evaluation),
     /// The thesis's Table 5: Expected Grad-CAM by the number of draws
     EvalTable5(evaluation::Evaluation),
+    /// Seconds per explanation of every method, beside the peers
+    BenchMethods(bench_methods::BenchMethods),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +49,6 @@ fn main() -> anyhow::Result<()> {
         }
         Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
         Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
+        Command::BenchMethods(arguments) => bench_methods::run(&arguments),
     }
 }

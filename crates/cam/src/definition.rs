@@ -1,4 +1,5 @@
 use crate::CamRule;
+use crate::expectation::named;
 use crate::rule::{Estimate, sum_places, weigh};
 use crate::rules::{self, RULES, powers, relative_activation};
 use candle_core::Tensor;
@@ -35,10 +36,7 @@ impl Definition {
     /// # Errors
     /// [`Error::UnknownName`] with suggestions.
     pub fn named(name: &str) -> Result<Self> {
-        let found = Self::NAMES.iter().find(|(other, _)| *other == name);
-        found
-            .map(|(_, definition)| *definition)
-            .ok_or_else(|| Error::unknown("definition", name, Self::NAMES.iter().map(|(name, _)| *name)))
+        named("definition", name, Self::NAMES)
     }
 
     /// Its name.

@@ -73,6 +73,8 @@ pub struct EstimatorParameters {
     pub difference: Difference,
     /// The width of the smooth estimators' noise; 15% of the input's range.
     pub spread: Spread,
+    /// Noise of unit deviation from elsewhere, in place of the stream's: reproduces another program's draws.
+    pub noise: Option<Arc<dyn BaselineSampler>>,
     /// When there were enough draws; never before all of them.
     pub stop: Stop,
     /// The image's random stream.
@@ -90,6 +92,7 @@ impl Default for EstimatorParameters {
             alphas: AlphaSampler::default(),
             difference: Difference::default(),
             spread: Spread::default(),
+            noise: None,
             stop: Stop::default(),
             stream: Stream::new(0, ""),
             cache: None,
@@ -190,6 +193,10 @@ fn drawn(span: &Span<'_>) -> Vec<f64> {
 /// `points + sigma noise_s`.
 fn perturbed(points: &Tensor, span: &Span<'_>) -> Result<Tensor> {
     let EstimatorParameters { spread, stream, .. } = span.parameters;
-    let noise = normal(span.input, &stream.derive("neighbourhood"), span.draws.clone())?;
+    let stream = stream.derive("neighbourhood");
+    let noise = match &span.parameters.noise {
+        Some(noise) => noise.sample(span.input, &stream, span.draws.clone())?,
+        None => normal(span.input, &stream, span.draws.clone())?,
+    };
     Ok(points.broadcast_add(&(noise * spread.deviation(span.input)?)?)?)
 }

@@ -21,6 +21,26 @@ pub enum Difference {
     None,
 }
 
+impl Difference {
+    /// Every difference by the name under which it is asked for.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("activation", Self::Activation), ("encoded", Self::Encoded), ("none", Self::None)];
+
+    /// The difference called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str) -> Result<Self> {
+        named("difference", name, Self::NAMES)
+    }
+}
+
+/// The value that is called `name` in a table.
+pub(crate) fn named<T: Copy>(kind: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+    let found = table.iter().find(|(other, _)| *other == name);
+    found.map(|(_, value)| *value).ok_or_else(|| Error::unknown(kind, name, table.iter().map(|(name, _)| *name)))
+}
+
 /// What is asked of an estimator.
 pub(crate) struct Request<'a> {
     pub(crate) objective: Objective<'a>,

@@ -4,7 +4,7 @@ use crate::expectation::{AtInput, Completeness, Difference, Expectation, Request
 use crate::fusion::resize_map;
 use crate::method::Explanation;
 use crate::rule::{divide_or_zero, gradient};
-use crate::{CamParameters, GradientEstimator, Layout};
+use crate::{CamParameters, Definition, GradientEstimator, Layout};
 use candle_core::Tensor;
 use faithful_core::{Error, LayerId, Objective, Result, Score};
 
@@ -35,6 +35,7 @@ pub(crate) fn full_grad(
         difference: Difference::None,
         sensitivity: gradient,
     };
+    let epsilon = if parameters.definition == Definition::PytorchGradCam { 1e-7 } else { 0.0 };
     let found = expectations(estimator, &parameters.gradient, &request)?;
     found
         .into_iter()
@@ -49,7 +50,7 @@ pub(crate) fn full_grad(
                         *sum += weight * total;
                     }
                     if term.rank() == 4 {
-                        let one = (psi(term, [height, width])? * weight)?;
+                        let one = (psi(term, [height, width], epsilon)? * weight)?;
                         map = Some(match map.take() {
                             Some(sum) => (sum + one)?,
                             None => one,
@@ -74,12 +75,13 @@ pub(crate) fn full_grad(
         .collect()
 }
 
-/// Absolute values, each channel scaled to `[0, 1]` (a constant one to 0), upsampled and summed over channels.
-fn psi(term: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+/// Absolute values, each channel scaled to `[0, 1]` (a constant one to 0), upsampled and summed over channels;
+/// `epsilon` is added to the range.
+fn psi(term: &Tensor, size: [usize; 2], epsilon: f64) -> Result<Tensor> {
     let (rows, channels, height, width) = term.dims4()?;
     let flat = term.abs()?.reshape((rows * channels, height * width))?;
     let flat = flat.broadcast_sub(&flat.min_keepdim(1)?)?;
-    let scaled = divide_or_zero(&flat, &flat.max_keepdim(1)?)?;
+    let scaled = divide_or_zero(&flat, &(flat.max_keepdim(1)? + epsilon)?)?;
     // Upsampling is linear: the channels' sum is upsampled once.
     resize_map(&scaled.reshape((rows, channels, height, width))?.sum(1)?, size)
 }

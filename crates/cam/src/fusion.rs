@@ -1,3 +1,4 @@
+use crate::expectation::named;
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Result};
 use faithful_tensor::{Resize, resize2d};
@@ -15,6 +16,20 @@ pub enum Fusion {
     /// The largest, as `LayerCAM` (Jiang et al. 2021) and `TorchCAM` fuse; the default.
     #[default]
     Maximum,
+}
+
+impl Fusion {
+    /// Every fusion by the name under which it is asked for.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("mean", Self::Mean), ("product", Self::Product), ("maximum", Self::Maximum)];
+
+    /// The fusion called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str) -> Result<Self> {
+        named("fusion", name, Self::NAMES)
+    }
 }
 
 /// One map `(N, h, w)` from several; a single one is returned as it is.

@@ -40,6 +40,14 @@ pub(super) fn min_max(masks: &Tensor, epsilon: f64) -> Result<Tensor> {
     Ok(crate::rule::divide_or_zero(&flat, &range)?.reshape(masks.shape())?)
 }
 
+/// The masks `(n, 1, h, w)` with those that are the same everywhere set to 0, which is what scaling makes of them: so
+/// they are seen to be equal.
+pub(super) fn without_constants(masks: &Tensor) -> Result<Tensor> {
+    let flat = masks.flatten_from(1)?;
+    let varies = flat.max_keepdim(1)?.ne(&flat.min_keepdim(1)?)?.to_dtype(masks.dtype())?;
+    Ok(flat.broadcast_mul(&varies)?.reshape(masks.shape())?)
+}
+
 /// Bilinear upsampling of `(n, 1, h, w)`.
 pub(super) fn upsample(masks: &Tensor, size: [usize; 2], coordinates: CoordinateRule) -> Result<Tensor> {
     Ok(resize2d(masks, size, &Resize { interpolation: Interpolation::Linear, coordinates })?)

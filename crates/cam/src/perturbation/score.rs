@@ -1,7 +1,7 @@
 //! Score-CAM, SS-CAM, IS-CAM: a channel weighs what the network still says when it sees only that channel's places.
 
 use super::Perturbation;
-use super::masks::{distinct, min_max, rectified_sum, select, softmax, upsample};
+use super::masks::{distinct, min_max, rectified_sum, select, softmax, upsample, without_constants};
 use crate::Definition;
 use candle_core::Tensor;
 use faithful_baseline::normal;
@@ -71,7 +71,8 @@ fn averaged(perturbation: &Perturbation<'_>, draws: usize, change: Change<'_>) -
         let tried = perturbation.channels(activation)?;
         let masks = select(&activation.squeeze(0)?, &tried)?.unsqueeze(1)?;
         // The order of scaling and upsampling, and what is a pixel's centre, differ between the peers.
-        let masks = if definition == Definition::TorchCam { min_max(&masks, 1e-8)? } else { masks };
+        let masks =
+            if definition == Definition::TorchCam { min_max(&masks, 1e-8)? } else { without_constants(&masks)? };
         // Noise that each channel draws for itself makes equal masks differ.
         let all_differ = definition == Definition::TorchCam && perturbation.parameters.noise.is_some();
         let (first, which) =
