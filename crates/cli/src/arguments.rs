@@ -128,6 +128,18 @@ pub(crate) struct ExplainArguments {
     /// How many points the gradient is averaged over, for methods that draw; 50 for class activation maps
     #[arg(long, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
+    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged
+    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation")]
+    pub(crate) mini_batches: Option<MiniBatches>,
+    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
+    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation")]
+    pub(crate) difference: String,
+    /// How the maps of several layers become one: `maximum`, `mean` or `product`
+    #[arg(long, value_name = "NAME", default_value = "maximum", help_heading = "Explanation")]
+    pub(crate) fusion: String,
+    /// Masking methods try only the N channels that vary most; all unless said
+    #[arg(long, value_name = "N", help_heading = "Explanation")]
+    pub(crate) channels: Option<NonZeroUsize>,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
     pub(crate) stop: String,
@@ -327,6 +339,24 @@ impl std::str::FromStr for Crop {
     }
 }
 
+/// `5x5`: paths by draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MiniBatches {
+    pub(crate) paths: NonZeroUsize,
+    pub(crate) draws: NonZeroUsize,
+}
+
+impl std::str::FromStr for MiniBatches {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().ok();
+        text.split_once('x')
+            .and_then(|(paths, draws)| Some(Self { paths: number(paths)?, draws: number(draws)? }))
+            .ok_or_else(|| format!("`{text}` is not KxM, such as 5x5: paths by draws, both above 0"))
+    }
+}
+
 /// `--alphas`; [`faithful_baseline::AlphaSampler`] says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Alphas {
@@ -383,6 +413,15 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn mini_batches_are_read() {
+        let number = |n| NonZeroUsize::new(n).unwrap();
+        assert_eq!("5x10".parse(), Ok(MiniBatches { paths: number(5), draws: number(10) }));
+        for wrong in ["", "5", "0x5", "5x", "5x5x5", "-1x2"] {
+            assert!(wrong.parse::<MiniBatches>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

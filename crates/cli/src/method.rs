@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
-use faithful_cam::{BaselineCache, BaselineUse, CamParameters, Definition, EstimatorParameters, GradientEstimator};
+use faithful_cam::{
+    BaselineCache, BaselineUse, CamParameters, Definition, Difference, EstimatorParameters, Fusion, GradientEstimator,
+};
 use faithful_core::{Convergence, Error, LayerId, MethodInfo, Objective, Result, Score, Stop, Stream};
 use faithful_gradient::{Channels, GradientParameters, Quadrature, reduce_channels};
 use std::num::NonZeroUsize;
@@ -27,14 +29,26 @@ pub(crate) struct Settings {
     pub(crate) alphas: AlphaSampler,
     pub(crate) quadrature: Quadrature,
     pub(crate) spread: Spread,
+    pub(crate) cam: CamChoices,
     pub(crate) cache: Arc<BaselineCache>,
+}
+
+/// What concerns class activation maps and masking methods alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CamChoices {
+    /// Mini-batches; nothing for one path, or a draw from each of many.
+    pub(crate) paths: Option<NonZeroUsize>,
+    pub(crate) difference: Difference,
+    pub(crate) fusion: Fusion,
+    pub(crate) channels: Option<NonZeroUsize>,
 }
 
 impl Settings {
     /// The three choices that every command has; the rest as the methods have it.
     pub(crate) fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
-        Self { draws, stop, sampler, alphas, quadrature, spread, cache: Arc::default() }
+        let cam = CamChoices::default();
+        Self { draws, stop, sampler, alphas, quadrature, spread, cam, cache: Arc::default() }
     }
 }
 
@@ -141,7 +155,7 @@ impl Explainer {
         settings: &Settings,
         stream: Stream,
     ) -> Result<Vec<Found>> {
-        let Settings { draws, stop, sampler, alphas, quadrature, spread, cache } = settings.clone();
+        let Settings { draws, stop, sampler, alphas, quadrature, spread, cam, cache } = settings.clone();
         match *self {
             Self::Cam { method, gradient, definition } => {
                 let mut estimator = EstimatorParameters {
@@ -150,13 +164,21 @@ impl Explainer {
                     alphas,
                     spread,
                     stream,
+                    difference: cam.difference,
                     cache: Some(cache),
                     ..Default::default()
                 };
                 estimator.draws = draws.unwrap_or(estimator.draws);
-                let mut parameters =
-                    CamParameters { estimator: gradient, gradient: estimator, definition, ..Default::default() };
+                estimator.paths = cam.paths.unwrap_or(estimator.paths);
+                let mut parameters = CamParameters {
+                    estimator: gradient,
+                    gradient: estimator,
+                    fusion: cam.fusion,
+                    definition,
+                    ..Default::default()
+                };
                 parameters.perturbation.draws = draws;
+                parameters.perturbation.channels = cam.channels;
                 let found = faithful_cam::explain_scores(method, objective, input, layers, scores, &parameters)?;
                 found
                     .into_iter()

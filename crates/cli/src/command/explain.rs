@@ -6,7 +6,7 @@ use crate::class::{self, Number, Wanted};
 use crate::failure::Outcome;
 use crate::files::Folder;
 use crate::inputs::{Input, Inputs};
-use crate::method::{Explainer, Found, Settings, parse_stop};
+use crate::method::{CamChoices, Explainer, Found, Settings, parse_stop};
 use crate::model::{self, Prediction};
 use crate::output::Output;
 use crate::photo::{self, Photo};
@@ -15,6 +15,7 @@ use crate::{baseline, size};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
+use faithful_cam::{Difference, Fusion};
 use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stop, Stream, Target};
 use faithful_data::Decoding;
 use faithful_model::Model;
@@ -102,6 +103,13 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     // What needs no model is refused first, then what needs no photo.
     let explainer = Explainer::new(&arguments.method, arguments.gradient.as_deref(), &arguments.definition)?;
     let stop = parse_stop(&arguments.stop)?;
+    let cam = CamChoices {
+        paths: arguments.mini_batches.map(|batches| batches.paths),
+        difference: Difference::named(&arguments.difference)?,
+        fusion: Fusion::named(&arguments.fusion)?,
+        channels: arguments.channels,
+    };
+    let draws = arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws);
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
     let scale = Scale { signed: explainer.info().signed, percentile: arguments.percentile };
     let style = style(arguments)?;
@@ -129,7 +137,8 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
             alphas: arguments.alphas.into(),
             quadrature: arguments.quadrature.into(),
             spread: Spread::Relative(arguments.noise),
-            ..Settings::new(arguments.draws, stop, sampler)
+            cam,
+            ..Settings::new(draws, stop, sampler)
         },
         baselines,
         decoding,

@@ -229,3 +229,27 @@ fn a_killed_run_leaves_only_whole_files() {
         }
     }
 }
+
+#[test]
+fn rules_stand_on_gradients_with_paths_differences_and_several_layers() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 1);
+    let explain = |more: &[&str]| {
+        let arguments = [&["explain", name(&photo), "--method", "layer-cam", "--gradient", "expected", "--json"], more];
+        place.run(&arguments.concat()).objects().remove(0)
+    };
+    let batched = explain(&["--mini-batches", "3x4"]);
+    assert_eq!((batched["draws"].as_u64(), batched["gradient"].as_str()), (Some(12), Some("expected")));
+    let values = || map(place.path("faithful-out/scene.layer-cam.expected.npy"));
+    let with_difference = values();
+    explain(&["--mini-batches", "3x4", "--difference", "none"]);
+    assert_ne!(with_difference, values());
+    let layers = place.run(&["model", "layers", "--json"]).objects();
+    let relus: Vec<&str> = layers.iter().filter(|l| l["kind"] == "relu").filter_map(|l| l["name"].as_str()).collect();
+    let several = explain(&["--draws", "4", "--fusion", "mean", "--layer", &relus[..2].join(",")]);
+    assert_eq!(several["layer"].as_str(), Some(relus[..2].join(",").as_str()));
+    for (wrong, meant) in [("--difference=activaton", "`activation`"), ("--fusion=means", "`mean`")] {
+        let ran = place.run(&["explain", name(&photo), wrong]);
+        assert!(ran.stderr().contains(meant), "{}", ran.stderr());
+    }
+}
