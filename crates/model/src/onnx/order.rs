@@ -18,14 +18,6 @@ pub(super) fn label(node: &proto::Node) -> &str {
     if node.name.is_empty() { output() } else { &node.name }
 }
 
-/// How far the search is with a node.
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    New,
-    Open,
-    Done,
-}
-
 /// The indices of the nodes that `output` needs, producers before users.
 ///
 /// The file's order is kept where it is one; otherwise the nodes are sorted. `known` are the names that need no node.
