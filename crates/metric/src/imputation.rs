@@ -150,9 +150,9 @@ mod tests {
                     .collect();
                 let mut plane = original.clone();
                 fill(&mut plane, &removed, grid);
-                for cell in 0..plane.len() {
+                for (cell, value) in plane.iter().enumerate() {
                     let expected = if removed[cell] { mean_of_neighbours(&plane, grid, cell) } else { original[cell] };
-                    assert!((plane[cell] - expected).abs() < 1e-8, "{grid:?} {pattern} {cell}");
+                    assert!((value - expected).abs() < 1e-8, "{grid:?} {pattern} {cell}");
                 }
             }
         }

@@ -95,10 +95,12 @@ pub fn infidelity(
             let shares = photo.iter().zip(row).zip(&painted).enumerate().map(|(entry, ((x, disturbed), canvas))| {
                 let change = f64::from(x - disturbed);
                 let whole = f64::from(x - canvas);
-                let weight = match parameters.contributions {
-                    false => change,
-                    true if whole == 0.0 => 0.0,
-                    true => change / whole / cover.channels as f64,
+                let weight = if !parameters.contributions {
+                    change
+                } else if whole == 0.0 {
+                    0.0
+                } else {
+                    change / whole / cover.channels as f64
                 };
                 weight * map[entry % cover.cells]
             });
@@ -107,10 +109,12 @@ pub fn infidelity(
     }
     let products = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let energy = products(&promises, &promises);
-    let beta = match parameters.scaled {
-        false => 1.0,
-        true if energy > 0.0 => products(&promises, &changes) / energy,
-        true => 0.0,
+    let beta = if !parameters.scaled {
+        1.0
+    } else if energy > 0.0 {
+        products(&promises, &changes) / energy
+    } else {
+        0.0
     };
     let errors = promises.iter().zip(&changes).map(|(promise, change)| (beta * promise - change).powi(2));
     Ok(errors.sum::<f64>() / changes.len().max(1) as f64)
