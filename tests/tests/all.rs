@@ -5,4 +5,5 @@ mod cam_laws;
 mod cam_networks;
 mod cam_parity;
 mod gradient;
+mod sanity;
 mod smoke;
