@@ -93,8 +93,15 @@ impl Mask {
     /// Writes the mask as a black (outside) and white (inside) PNG.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be written.
+    /// [`Error::Io`] where the file cannot be written; [`Error::Shape`] for a mask without pixels.
     pub fn write(&self, path: &Path) -> Result<()> {
+        if self.inside.is_empty() || self.inside.len() != self.height.saturating_mul(self.width) {
+            return Err(Error::shape(
+                "mask",
+                "height * width entries, above 0",
+                &[self.height, self.width, self.inside.len()],
+            ));
+        }
         let bytes: Vec<u8> = self.inside.iter().map(|&inside| if inside { 255 } else { 0 }).collect();
         crate::photo::write_png(path, &bytes, self.height, self.width, image::ExtendedColorType::L8)
     }

@@ -1,7 +1,8 @@
 use crate::Picture;
 use faithful_core::{Error, Result};
+use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -168,8 +169,9 @@ fn flatten(decoded: DynamicImage, background: [u8; 3]) -> Picture {
 /// Writes a picture as PNG.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be written.
+/// [`Error::Io`] where the file cannot be written; [`Error::Shape`] for a picture without pixels.
 pub fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
+    picture.check()?;
     write_png(path, &picture.pixels, picture.height, picture.width, ExtendedColorType::Rgb8)
 }
 
@@ -180,13 +182,17 @@ pub(crate) fn write_png(
     width: usize,
     colour: ExtendedColorType,
 ) -> Result<()> {
-    image::save_buffer_with_format(path, bytes, width as u32, height as u32, colour, ImageFormat::Png).map_err(
-        |error| {
-            let source = match error {
-                image::ImageError::IoError(source) => source,
-                other => std::io::Error::other(other),
-            };
-            Error::Io { path: path.display().to_string(), source }
-        },
-    )
+    let io = |source| Error::Io { path: path.display().to_string(), source };
+    let mut encoded = Vec::new();
+    PngEncoder::new(&mut encoded)
+        .write_image(bytes, width as u32, height as u32, colour)
+        .map_err(|error| io(std::io::Error::other(error)))?;
+    // Under another name first: a file appears whole or not at all.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let written = std::fs::write(&beside, encoded).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.map_err(io)
 }
