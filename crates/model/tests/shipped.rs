@@ -32,11 +32,13 @@ fn it_knows_fresh_scenes() {
     for (class, scene_class) in SCENE_CLASSES.iter().enumerate() {
         assert_eq!(model.labels.name(class), scene_class.label);
     }
-    let usual = right(&model, &SceneSpec::default(), "fresh scenes", 300);
-    assert!(usual >= 260, "{usual} of 300 scenes");
+    let usual = right(&model, &SceneSpec::default(), "fresh scenes", 1000);
+    assert!(usual >= 950, "{usual} of 1000 scenes");
     let one = SceneSpec { objects: 1..=1, ..SceneSpec::default() };
     let single = right(&model, &one, "fresh single objects", 200);
-    assert!(single >= 165, "{single} of 200 scenes with one object");
+    println!("{usual} of 1000 scenes, {single} of 200 with a single object");
+    // The measured 91.5% (see the JSON) less two standard deviations: where only one class counts, guessing costs more.
+    assert!(single >= 175, "{single} of 200 scenes with one object");
 }
 
 #[test]
