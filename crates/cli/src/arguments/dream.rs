@@ -25,17 +25,17 @@ pub(crate) struct DreamArguments {
     #[arg(long, value_name = "N", default_value = "200", help_heading = "Ascent")]
     pub(crate) steps: NonZeroUsize,
     /// How far a step goes, in standard deviations of the data
-    #[arg(long, value_name = "STEP", default_value = "0.05", help_heading = "Ascent")]
+    #[arg(long, value_name = "STEP", default_value = "0.1", help_heading = "Ascent")]
     pub(crate) rate: f64,
     /// The weight of the prior that keeps the picture near the mean colour
-    #[arg(long, value_name = "LAMBDA", default_value = "0.0001", help_heading = "Ascent")]
+    #[arg(long, value_name = "LAMBDA", default_value = "0.001", help_heading = "Ascent")]
     pub(crate) l2: f64,
-    /// Each step looks at the picture shifted by up to so many pixels; 0 for none
-    #[arg(long, value_name = "PIXELS", default_value = "4", help_heading = "Ascent")]
-    pub(crate) jitter: usize,
-    /// The width in pixels of the blur that keeps the picture smooth; 0 for none
-    #[arg(long, value_name = "PIXELS", default_value = "0.5", help_heading = "Ascent")]
-    pub(crate) blur: f64,
+    /// Each step looks at the picture shifted by up to so many pixels; 0 for none, by default a 28th of its side
+    #[arg(long, value_name = "PIXELS", help_heading = "Ascent")]
+    pub(crate) jitter: Option<usize>,
+    /// The width in pixels of the blur that keeps the picture smooth; 0 for none, by default a 224th of its side
+    #[arg(long, value_name = "PIXELS", help_heading = "Ascent")]
+    pub(crate) blur: Option<f64>,
     /// How many steps lie between two blurs
     #[arg(long, value_name = "N", default_value = "4", help_heading = "Ascent")]
     pub(crate) blur_every: NonZeroUsize,

@@ -44,12 +44,16 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let objective = Objective::new(&model.graph, &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
+    let usual = match start.dims() {
+        [_, _, height, width] => ClassModel::for_size([*height, *width]),
+        _ => ClassModel::default(),
+    };
     let parameters = ClassModel {
         steps: arguments.steps,
         rate: arguments.rate,
         l2: arguments.l2,
-        jitter: arguments.jitter,
-        blur: arguments.blur,
+        jitter: arguments.jitter.unwrap_or(usual.jitter),
+        blur: arguments.blur.unwrap_or(usual.blur),
         blur_every: arguments.blur_every,
         range: Some((standardised(preprocessing, 0.0), standardised(preprocessing, 1.0))),
     };
