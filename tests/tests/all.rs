@@ -5,5 +5,6 @@ mod cam_laws;
 mod cam_networks;
 mod cam_parity;
 mod gradient;
+mod hyper;
 mod sanity;
 mod smoke;

@@ -44,6 +44,7 @@ mod expectation;
 mod full_grad;
 mod fusion;
 mod guided;
+mod hyper;
 mod layout;
 mod method;
 mod perturbation;
@@ -55,6 +56,11 @@ pub use definition::Definition;
 pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstimator, Span, estimator};
 pub use expectation::{Completeness, Difference};
 pub use fusion::{Fusion, fuse};
+pub use hyper::{
+    Combination, DecompositionParameters, DependencyParameters, Filter, FrequencyMap, Fused, FusionParameters,
+    HyperParameters, HyperParts, Level, Quality, Stage, StageParameters, StagePlan, Supermap, Weighting, decompose,
+    decomposition_layers, fuse_parts, hyper_parts, plan_stages,
+};
 pub use layout::Layout;
 pub use method::{CamParameters, Explanation, METHODS, Method, explain, explain_scores, method};
 pub use perturbation::PerturbationParameters;

@@ -1,6 +1,7 @@
 use crate::expectation::{AtInput, Completeness, Expectation, Request, expectations};
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
+use crate::hyper::{HyperParameters, hyper_parts};
 use crate::perturbation::{PERTURBATIONS, Perturbation, PerturbationMethod};
 use crate::{
     CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
@@ -23,6 +24,7 @@ impl Method {
     pub fn needs_layers(&self) -> bool {
         match self.kind {
             Kind::Rule(..) | Kind::Guided(..) => true,
+            Kind::Hyper(_) => true,
             Kind::FullGrad(_) => false,
             Kind::Perturbation(_) => self.info.resolution == Resolution::Layer,
         }
@@ -31,7 +33,10 @@ impl Method {
     /// The estimator under it unless [`CamParameters::estimator`] names another; none for methods without gradients.
     pub fn estimator(&self) -> Option<&'static GradientEstimator> {
         match self.kind {
-            Kind::Rule(_, estimator) | Kind::Guided(_, estimator, _) | Kind::FullGrad(estimator) => Some(estimator),
+            Kind::Rule(_, estimator)
+            | Kind::Guided(_, estimator, _)
+            | Kind::FullGrad(estimator)
+            | Kind::Hyper(estimator) => Some(estimator),
             Kind::Perturbation(_) => None,
         }
     }
@@ -46,6 +51,8 @@ pub(crate) enum Kind {
     Guided(&'static CamRule, &'static GradientEstimator, Guide),
     /// The gradient at the input and at every bias; it has no target layer.
     FullGrad(&'static GradientEstimator),
+    /// Hyper Expected Grad-CAM: several layers and neighbourhoods, at the input's resolution.
+    Hyper(&'static GradientEstimator),
     /// Masks, without gradients.
     Perturbation(PerturbationMethod),
 }
@@ -65,6 +72,8 @@ pub struct CamParameters {
     pub definition: Definition,
     /// All that belongs to the methods without gradients.
     pub perturbation: PerturbationParameters,
+    /// All that belongs to Hyper Expected Grad-CAM.
+    pub hyper: HyperParameters,
 }
 
 /// What a method found.
@@ -145,6 +154,19 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             draws: false,
         },
         kind: Kind::FullGrad(plain),
+    }));
+    methods.extend(estimator("expected").ok().map(|expected| Method {
+        info: MethodInfo {
+            name: "hyper-expected-grad-cam",
+            summary: "the details of early layers injected into Expected Grad-CAM, weighted by local explanations",
+            source: "Buono and Åkesson 2023, 4.8",
+            family: Family::Cam,
+            resolution: Resolution::Input,
+            class_agnostic: false,
+            signed: false,
+            draws: true,
+        },
+        kind: Kind::Hyper(expected),
     }));
     methods.extend(PERTURBATIONS.iter().map(|entry| Method {
         info: MethodInfo {
@@ -256,6 +278,16 @@ pub fn explain_scores(
         Kind::FullGrad(own) => {
             let estimator = parameters.estimator.unwrap_or(own);
             by_row(estimator.single, input, &|input| full_grad(estimator, objective, input, scores, parameters))
+        }
+        Kind::Hyper(_) => {
+            let [layer] = *layers else {
+                let reason = "one target layer is needed: Hyper Expected Grad-CAM finds the earlier ones by itself";
+                return Err(Error::parameter("layers", reason));
+            };
+            by_row(false, input, &|input| {
+                let parts = hyper_parts(objective, input, layer, scores, parameters)?;
+                Ok(parts.into_iter().map(|parts| parts.explanation).collect())
+            })
         }
         Kind::Perturbation(method) => by_row(false, input, &|input| {
             let (_, _, height, width) = input

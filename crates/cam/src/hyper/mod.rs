@@ -1,0 +1,257 @@
+//! Hyper Expected Grad-CAM: high resolution and class-discriminative, from class activation maps alone.
+
+mod baseline;
+mod decomposition;
+mod dependency;
+mod fusion;
+mod stage;
+
+use crate::expectation::{AtInput, Difference, Request, expectations};
+use crate::method::Explanation;
+use crate::rule::gradient;
+use crate::{CamParameters, EstimatorParameters, estimator, rule};
+use candle_core::{DType, Tensor};
+use faithful_baseline::Blurred;
+use faithful_core::{Error, LayerId, Objective, Result, Score};
+use faithful_tensor::log_softmax;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+pub use decomposition::{DecompositionParameters, Filter, FrequencyMap, Level, decompose, decomposition_layers};
+pub use dependency::{DependencyParameters, Supermap, Weighting};
+pub use fusion::{Combination, Fused, FusionParameters, fuse_parts};
+pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
+
+use baseline::PartlyBlurred;
+use dependency::{Neighbourhoods, feature_dependencies};
+
+/// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HyperParameters {
+    /// The share of draws, in `[0, 1]`, whose baseline is the blurred input instead of the sampler's; one half. An input that
+    /// is one pixel wide or high cannot be blurred.
+    pub blurred: f64,
+    /// The width of that blur, a Gaussian's standard deviation in pixels; 5.
+    pub blur: f64,
+    /// Part I.
+    pub stages: StageParameters,
+    /// Part II.
+    pub dependencies: DependencyParameters,
+    /// Part III.
+    pub decomposition: DecompositionParameters,
+    /// Part IV.
+    pub fusion: FusionParameters,
+    /// Whether outputs are log-softmaxed before they are scored, so that what speaks for other classes too counts
+    /// less: a logit becomes a log probability. Networks with a single output are left as they are. On.
+    pub contrast: bool,
+}
+
+impl Default for HyperParameters {
+    fn default() -> Self {
+        Quality::Standard.parameters()
+    }
+}
+
+/// How much work an explanation may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// For a first look.
+    Draft,
+    /// The default.
+    #[default]
+    Standard,
+    /// For publication.
+    Full,
+}
+
+impl Quality {
+    /// Every quality with its name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("draft", Self::Draft), ("standard", Self::Standard), ("full", Self::Full)];
+
+    /// The quality called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, quality)| *quality)
+            .ok_or_else(|| Error::unknown("quality", name, Self::ALL.map(|(name, _)| name)))
+    }
+
+    /// How many draws the tracked pass takes.
+    pub fn draws(self) -> NonZeroUsize {
+        let draws = match self {
+            Self::Draft => 8,
+            Self::Standard => 50,
+            Self::Full => 200,
+        };
+        NonZeroUsize::new(draws).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// What it means beside the number of draws.
+    pub fn parameters(self) -> HyperParameters {
+        let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let (stages, per_block) = match self {
+            Self::Draft => (Some(0), 1),
+            Self::Standard => (None, 1),
+            Self::Full => (None, 4),
+        };
+        HyperParameters {
+            blurred: 0.5,
+            blur: 5.0,
+            stages: StageParameters { count: stages, ..StageParameters::default() },
+            dependencies: DependencyParameters { draws: number(per_block), ..DependencyParameters::default() },
+            decomposition: DecompositionParameters::default(),
+            fusion: FusionParameters::default(),
+            contrast: true,
+        }
+    }
+}
+
+/// Everything that one explanation went through.
+#[derive(Clone, Debug)]
+pub struct HyperParts {
+    /// `(1, h, w)`: Expected Grad-CAM at the target layer.
+    pub base: Tensor,
+    /// Part I.
+    pub plan: StagePlan,
+    /// Part II, coarsest stage first.
+    pub supermaps: Vec<Supermap>,
+    /// Part III.
+    pub frequency: FrequencyMap,
+    /// Part IV.
+    pub fused: Fused,
+    /// The explanation: [`Fused::map`], the scores that were asked for and how the draws went.
+    pub explanation: Explanation,
+}
+
+impl HyperParts {
+    /// Every intermediate map `(1, …)` with a name for its file.
+    pub fn maps(&self) -> Vec<(String, &Tensor)> {
+        let mut maps = vec![("base".to_owned(), &self.base)];
+        maps.extend(self.supermaps.iter().map(|supermap| {
+            let [height, width] = supermap.stage.side;
+            (format!("stage-{height}x{width}"), &supermap.map)
+        }));
+        for (place, level) in self.frequency.levels.iter().enumerate() {
+            maps.push((format!("level-{place}"), &level.map));
+            maps.push((format!("detail-{place}"), &level.detail));
+        }
+        maps.push(("frequency".to_owned(), &self.frequency.map));
+        maps.extend(self.fused.stages.iter().map(|stages| ("stages".to_owned(), stages)));
+        maps.push(("combined".to_owned(), &self.fused.combined));
+        maps
+    }
+}
+
+/// Explains an image `(1, C, H, W)` at a target layer by Hyper Expected Grad-CAM, one set of parts per score
+/// (Buono and Åkesson 2023, 4.8).
+///
+/// Part III needs one tracked pass with the gradients of all its layers; the base map of part I comes from the same
+/// draws. Of `parameters`, the estimator's draws, sampler, alphas, stream and cache count, and
+/// [`CamParameters::hyper`].
+///
+/// # Errors
+/// [`Error::Shape`] for an input that is no single image or a target layer without places; what the parts refuse.
+pub fn hyper_parts(
+    objective: &Objective<'_>,
+    input: &Tensor,
+    layer: LayerId,
+    scores: &[&dyn Score],
+    parameters: &CamParameters,
+) -> Result<Vec<HyperParts>> {
+    let [1, _, height, width] = *input.dims() else {
+        let expected = "one image (1, C, H, W)";
+        return Err(Error::shape("the input of Hyper Expected Grad-CAM", expected, input.dims()));
+    };
+    let size = [height, width];
+    let HyperParameters { blurred, blur, stages, dependencies, decomposition, fusion, contrast } = &parameters.hyper;
+    if !(0.0..=1.0).contains(blurred) {
+        return Err(Error::parameter("blurred", format!("{blurred} is outside [0, 1]")));
+    }
+    let sampler = PartlyBlurred {
+        sampler: Arc::clone(&parameters.gradient.sampler),
+        blurred: Blurred { sigmas: vec![*blur] },
+        share: if height.min(width) > 1 { *blurred } else { 0.0 },
+    };
+    let own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
+    let contrasted: Vec<Contrasted<'_>> =
+        scores.iter().map(|score| Contrasted { score: *score, contrast: *contrast }).collect();
+    let explained: Vec<&dyn Score> = contrasted.iter().map(|score| score as &dyn Score).collect();
+    let levels = decomposition_layers(objective.network(), layer)?;
+    let layers: Vec<LayerId> = levels.iter().flatten().copied().collect();
+    let request = Request {
+        objective: *objective,
+        scores: &explained,
+        input,
+        layers: &layers,
+        at_input: AtInput::Nothing,
+        layout: parameters.layout,
+        difference: Difference::Activation,
+        sensitivity: gradient,
+    };
+    let found = expectations(estimator("expected")?, &own, &request)?;
+    let asked_scores = objective.network().evaluate(input, &[])?.0;
+    let grad_cam = rule("grad-cam")?;
+    let mut parts = Vec::with_capacity(found.len());
+    for (index, one) in found.into_iter().enumerate() {
+        let mut base: Option<Tensor> = None;
+        for path in &one.paths {
+            let target = path.layers.last().ok_or_else(|| Error::parameter("layers", "there is none"))?;
+            if target.activation.rank() != 4 {
+                let expected = "(1, C, h, w): a target layer with places down and across";
+                return Err(Error::shape("the target layer's output", expected, target.activation.dims()));
+            }
+            let map = ((grad_cam.map)(target)? / one.paths.len() as f64)?;
+            base = Some(match base.take() {
+                Some(base) => (base + map)?,
+                None => map,
+            });
+        }
+        let base = base.ok_or_else(|| Error::parameter("paths", "there is none"))?;
+        let frequency = decompose(&levels, &decomposition::level_maps(&one.paths, &levels)?, size, decomposition)?;
+        // Nothing that a map could show: the stages would look for it in vain.
+        let silent = frequency.map.abs()?.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()? == 0.0;
+        let plan = plan_stages(&base, size, stages)?;
+        let neighbourhoods = Neighbourhoods {
+            objective: *objective,
+            scores: &explained[index..=index],
+            input,
+            layer,
+            layout: parameters.layout,
+            estimator: &own,
+            parameters: *dependencies,
+        };
+        let wanted = if silent { &[][..] } else { &plan.stages[..] };
+        let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
+        let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
+        let fused = fuse_parts(&maps, &frequency.map, fusion)?;
+        let explanation = Explanation {
+            map: fused.map.clone(),
+            score: scores[index].score(&asked_scores)?,
+            convergence: one.convergence.into_iter().collect(),
+            completeness: Vec::new(),
+        };
+        parts.push(HyperParts { base, plan, supermaps, frequency, fused, explanation });
+    }
+    Ok(parts)
+}
+
+/// A score of the log-softmax of the output: what is the same for all classes does not count.
+struct Contrasted<'a> {
+    score: &'a dyn Score,
+    contrast: bool,
+}
+
+impl Score for Contrasted<'_> {
+    fn score(&self, output: &Tensor) -> Result<Tensor> {
+        // The softmax of a single output is 1 whatever it is.
+        if self.contrast && output.rank() == 2 && output.dim(1)? > 1 {
+            self.score.score(&log_softmax(output, 1)?)
+        } else {
+            self.score.score(output)
+        }
+    }
+}
