@@ -57,7 +57,7 @@ const VARIANTS: &[Variant] = &[
     ("blurred-0", HYPER, |p| p.hyper.blurred = 0.0),
     ("blurred-1", HYPER, |p| p.hyper.blurred = 1.0),
     ("draws-8", HYPER, |p| p.gradient.draws = Quality::Draft.draws()),
-    ("poly-cam", "poly-cam", |_| {}),
+    ("poly-cam±", "poly-cam±", |_| {}),
 ];
 
 fn multiplied(parameters: &mut CamParameters, modulation: f64) {
