@@ -36,8 +36,9 @@ fn network(head: f64) -> Graph {
     let x = builder.add("first.relu", Op::Activation(Activation::Relu), &[x]);
     let x = builder.add("middle", convolution("middle", &[6, 6, 3, 3], 1), &[x]);
     let x = builder.add("middle.relu", Op::Activation(Activation::Relu), &[x]);
-    let pool = Pool { kernel: [2, 2], stride: [2, 2], ..Pool::default() };
-    let x = builder.add("pool", Op::MaxPool2d(Pool { ceil: true, ..pool }), &[x]);
+    // Padded, so that a single pixel can be pooled.
+    let pool = Pool { kernel: [3, 3], stride: [2, 2], padding: [1; 4], ..Pool::default() };
+    let x = builder.add("pool", Op::MaxPool2d(pool), &[x]);
     let x = builder.add("last", convolution("last", &[8, 6, 3, 3], 1), &[x]);
     let x = builder.add("last.relu", Op::Activation(Activation::Relu), &[x]);
     let x = builder.add("average", Op::AdaptiveAvgPool2d([1, 1]), &[x]);
