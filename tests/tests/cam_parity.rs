@@ -82,7 +82,17 @@ fn compare(network: &str, graph: &Graph, size: usize, layer: impl Fn(&str) -> St
         // Where a layer has negative values (a linear residual sum), the denominators of the ++ methods pass through
         // zero, and rounding in f32 decides at both ends.
         let ill = name.ends_with("++") && network == "mobilenet_v2" && key.ends_with("features.13");
-        if error > if ill { 3e-2 } else { 1e-4 } {
+        // The peer subtracts logits in f32 that are equal to four digits: the random VGG16 hardly misses one channel.
+        let cancels = name == "ablation-cam" && network == "vgg16";
+        if error
+            > if ill {
+                3e-2
+            } else if cancels {
+                1e-3
+            } else {
+                1e-4
+            }
+        {
             far.push(format!("{key}: relative distance {error:.2e}"));
         }
         compared += 1;
