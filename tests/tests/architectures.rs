@@ -1,6 +1,6 @@
 //! The architectures against torchvision (see `fixtures/goldens/architecture/make.py`) and candle-transformers.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 use candle_transformers::models::vgg;
 use faithful_core::{LayerId, Network, Probe, Result, Tap, Unobserved};
@@ -61,15 +61,26 @@ fn matches_torchvision(family: &str) {
         let pulled = graph.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
         let distance = relative_l2(&pulled.output, expected("logits")).unwrap();
         assert!(distance < 1e-4, "{name}: logits are {distance} from torchvision's");
-        let gradient = pulled.gradients[0][0].flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let gradient: Vec<f32> = gradient.into_iter().step_by(step).collect();
-        let gradient = Tensor::new(gradient, &Device::Cpu).unwrap();
-        let steepness = relative_l2(&gradient, expected("gradient")).unwrap();
-        assert!(steepness < 1e-4, "{name}: the input gradient is {steepness} from torchvision's");
-        eprintln!("{name}: logits {distance:.1e}, input gradient {steepness:.1e}");
+        let rounded = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
+        // In f32 a rounding error of 1e-6 puts single units on the other side of a relu's or a maximum's kink, and
+        // each changes the gradient by a jump, in PyTorch as here. What the formulas give is seen in f64.
+        assert!(rounded < 3e-2, "{name}: the input gradient is {rounded} from torchvision's");
+        let exact = graph.to_dtype(DType::F64).unwrap();
+        let (input, direction) = (input.to_dtype(DType::F64).unwrap(), direction.to_dtype(DType::F64).unwrap());
+        let pulled = exact.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
+        let steepness = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
+        assert!(steepness < 1e-5, "{name}: the input gradient in f64 is {steepness} from torchvision's");
+        eprintln!("{name}: logits {distance:.1e}, input gradient {rounded:.1e}, in f64 {steepness:.1e}");
         checked += 1;
     }
     assert!(checked > 0, "no architecture of the family {family}");
+}
+
+/// How far every `step`th entry of a gradient is from what torchvision has there.
+fn gradient_distance(gradient: &Tensor, step: usize, expected: &Tensor) -> f64 {
+    let gradient = gradient.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    let picked: Vec<f64> = gradient.into_iter().step_by(step).collect();
+    relative_l2(&Tensor::new(picked, &Device::Cpu).unwrap(), expected).unwrap()
 }
 
 /// The layer whose value a layer passes on: torchvision's containers are further names for it.
