@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
 fn lines(command: &mut Command) -> Result<Vec<Value>> {
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
-        bail!("{:?} failed with {}", command.get_program(), output.status);
+        bail!("{} failed with {}", command.get_program().display(), output.status);
     }
     let text = String::from_utf8(output.stdout)?;
     let lines = text.lines().filter(|line| line.starts_with('{'));

@@ -144,7 +144,7 @@ mod tests {
         // scipy.ndimage.gaussian_filter(np.arange(6.).reshape(2, 3) ** 2, 1.2)
         let map = Tensor::arange(0f64, 6., &Device::Cpu).unwrap().sqr().unwrap().reshape((2, 3)).unwrap();
         let blurred = gaussian_blur(&map, 1.2).unwrap().to_vec2::<f64>().unwrap();
-        let scipy = [[5.871937629, 7.869126675, 9.951315643], [7.949335137, 10.407540044, 12.950744873]];
+        let scipy = [[5.871_937_629, 7.869_126_675, 9.951_315_643], [7.949_335_137, 10.407_540_044, 12.950_744_873]];
         for (row, expected) in blurred.iter().zip(scipy) {
             for (value, expected) in row.iter().zip(expected) {
                 assert!((value - expected).abs() < 1e-8, "{blurred:?}");

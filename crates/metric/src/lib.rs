@@ -37,7 +37,7 @@ pub use infidelity::{Infidelity, Perturbation, infidelity};
 pub use localisation::{best_intersection_over_union, energy_inside, intersection_over_union, pointing_game};
 pub use masked::{Masked, Masking, mask_of, masked_scores};
 pub use rank::Rank;
-pub use registry::{Direction, Explanation, METRICS, Measured, Metric, MetricInfo, measure};
+pub use registry::{Direction, Explain, Explanation, METRICS, Measured, Metric, MetricInfo, measure};
 pub use road::{Removal, Road, RoadScores, road};
 pub use sanity::{LayerSimilarity, data_label, parameter_randomisation};
 pub use sensitivity::{Sensitivities, Sensitivity, sensitivity, sensitivity_to};

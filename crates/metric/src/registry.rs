@@ -283,6 +283,9 @@ pub struct Measured {
     pub curve: Option<(Vec<f64>, Vec<f64>)>,
 }
 
+/// A method as a function of its input: the raw map over the cells of `(1, C, …)`.
+pub type Explain<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
 /// One map, what it explains, and what is known of that.
 pub struct Explanation<'a> {
     /// The network and the score that was explained; it should be a probability.
@@ -298,7 +301,7 @@ pub struct Explanation<'a> {
     pub stream: &'a Stream,
     /// The method, for metrics that explain disturbed inputs ([`sensitivity`](crate::sensitivity) says what it must
     /// hold fixed).
-    pub explain: Option<&'a mut dyn FnMut(&Tensor) -> Result<Tensor>>,
+    pub explain: Option<&'a mut Explain<'a>>,
 }
 
 /// Everything that is measured on one map, sharing passes: one insertion and deletion for all metrics that need it, one

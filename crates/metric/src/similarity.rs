@@ -48,7 +48,9 @@ fn mean_ranks(values: &[f64]) -> Vec<f64> {
     // Equality, not total_cmp: zero and negative zero tie.
     for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
         let rank = start as f64 + (tied.len() as f64 - 1.0) / 2.0;
-        tied.iter().for_each(|&cell| ranks[cell] = rank);
+        for &cell in tied {
+            ranks[cell] = rank;
+        }
         start += tied.len();
     }
     ranks

@@ -110,7 +110,8 @@ impl Stage {
             let side = pixels(cells[axis]);
             let step = (cells[axis] / 2).max(1);
             let last = size[axis] - side;
-            let mut starts: Vec<usize> = (0..)
+            // At most one start per pixel: every step is at least one.
+            let mut starts: Vec<usize> = (0..=last)
                 .map(|place| (place as f64 * step as f64 * inflate[axis]).round() as usize)
                 .take_while(|&start| start < last)
                 .collect();

@@ -428,7 +428,8 @@ impl<'a> Forward<'a> {
         let pool = |windows: [Windows; 2]| Arc::new(windows);
         match (&node.op, slot) {
             (Op::Identity | Op::Flatten { .. } | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_), Some(slot)) => {
-                return self.reshape(index, input, slot);
+                self.reshape(index, input, slot);
+                return Ok(());
             }
             (Op::MaxPool2d(window), Some(slot)) if from.len() == 4 => {
                 let windows = pool([Windows::sliding(window, 0, from[2])?, Windows::sliding(window, 1, from[3])?]);
@@ -482,7 +483,7 @@ impl<'a> Forward<'a> {
     }
 
     /// A value with the same elements: the same memory where their order is the same.
-    fn reshape(&mut self, index: usize, input: usize, slot: Slot) -> Result<()> {
+    fn reshape(&mut self, index: usize, input: usize, slot: Slot) {
         let (from, to) = (&self.dims[input], self.dims[index].clone());
         let planes = |dims: &[usize]| dims.len() == 4 && dims[2] * dims[3] != 1;
         let tapped = self.request.taps.contains(&index) || self.request.taps.contains(&input);
@@ -494,7 +495,7 @@ impl<'a> Forward<'a> {
                 } else {
                     self.generic(index);
                 }
-                return Ok(());
+                return;
             }
             let shape = slot_shape(&to);
             self.values[index] = Value::Slot(Slot { shape, pixel: shape[3], ..slot });
@@ -506,7 +507,6 @@ impl<'a> Forward<'a> {
         } else {
             self.generic(index);
         }
-        Ok(())
     }
 
     /// A node by the reference implementation.

@@ -68,7 +68,7 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
         }
     }
     let mut bounds = vec![Bounds::NONE; count];
-    for record in records.iter() {
+    for record in &records {
         bounds[record.node] = record.bounds;
     }
     let slot = forward.slot(output).unwrap_or_else(|| unreachable!("the output is computed"));

@@ -125,12 +125,15 @@ fn contradictions_are_named() {
         (model(&[node("Add", &["x", "lost"], "y")], &[], &[3]), "nothing in the file makes its operand `lost`"),
         (model(&[relu.clone(), node("Abs", &["x"], "y")], &[], &[3]), "made twice"),
         (
-            model(&[gemm.clone()], &[tensor("w", &[3, 2], &[0.0; 5])], &[3]),
+            model(std::slice::from_ref(&gemm), &[tensor("w", &[3, 2], &[0.0; 5])], &[3]),
             "holds 5 values, but its shape [3, 2] needs 6",
         ),
-        (model(&[gemm.clone()], &[tensor("w", &[4, 2], &[0.0; 8])], &[3]), "expected shape (…, 4), got [2, 3]"),
+        (
+            model(std::slice::from_ref(&gemm), &[tensor("w", &[4, 2], &[0.0; 8])], &[3]),
+            "expected shape (…, 4), got [2, 3]",
+        ),
         (model(&[gemm], &[tensor("w", &[3, 1], &[0.0, f32::NAN, 1.0])], &[3]), "not finite"),
-        (model(&[relu.clone()], &[], &[1 << 40, 1 << 40]), "fits into memory"),
+        (model(std::slice::from_ref(&relu), &[], &[1 << 40, 1 << 40]), "fits into memory"),
         (model(&[relu], &[], &[]), "accepted"),
     ];
     for (bytes, expected) in cases {
