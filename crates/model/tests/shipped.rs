@@ -37,8 +37,8 @@ fn it_knows_fresh_scenes() {
     let one = SceneSpec { objects: 1..=1, ..SceneSpec::default() };
     let single = right(&model, &one, "fresh single objects", 200);
     println!("{usual} of 1000 scenes, {single} of 200 with a single object");
-    // The measured 91.5% (see the JSON) less two standard deviations: where only one class counts, guessing costs more.
-    assert!(single >= 175, "{single} of 200 scenes with one object");
+    // The measured 91.5% (see the JSON) less three standard deviations: where only one class counts, guessing costs more.
+    assert!(single >= 171, "{single} of 200 scenes with one object");
 }
 
 #[test]
