@@ -110,9 +110,10 @@ impl Stage {
             let side = pixels(cells[axis]);
             let step = (cells[axis] / 2).max(1);
             let last = size[axis] - side;
-            // At most one start per pixel: every step is at least one.
+            // Every step moves on by a pixel at least, so there are fewer steps than pixels.
+            let advance = (step as f64 * inflate[axis]).max(1.0);
             let mut starts: Vec<usize> = (0..=last)
-                .map(|place| (place as f64 * step as f64 * inflate[axis]).round() as usize)
+                .map(|place| (place as f64 * advance).round() as usize)
                 .take_while(|&start| start < last)
                 .collect();
             // The last one ends where the input ends.
