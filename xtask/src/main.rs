@@ -2,6 +2,7 @@
 //!
 //! It shells out and knows no tensors, so that it builds in seconds.
 
+mod bench;
 mod bench_methods;
 mod ci;
 mod evaluation;
@@ -34,6 +35,8 @@ enum Command {
     EvalTable5(evaluation::Evaluation),
     /// Seconds per explanation of every method, beside the peers
     BenchMethods(bench_methods::BenchMethods),
+    /// Time the networks, and PyTorch on the same work
+    Bench(bench::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,5 +53,6 @@ fn main() -> anyhow::Result<()> {
         Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
         Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
         Command::BenchMethods(arguments) => bench_methods::run(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
     }
 }

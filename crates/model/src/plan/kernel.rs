@@ -77,6 +77,15 @@ impl Convolution<'_> {
 }
 
 impl Kernel {
+    /// How many numbers its weights are; those of a kernel for the way back do not count.
+    pub(super) fn elements(&self) -> usize {
+        match self {
+            Self::Winograd { weights, .. } => weights.elements(),
+            Self::Direct(weights) => weights.elements(),
+            _ => 0,
+        }
+    }
+
     pub(super) fn run(&self, input: Map, out: MapMut, finish: &Finish) -> Result<()> {
         match self {
             Self::Winograd { weights, padding } | Self::WinogradBack { weights, padding } => {

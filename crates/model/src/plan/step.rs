@@ -152,6 +152,15 @@ impl Step {
         slots
     }
 
+    /// How many numbers its weights are.
+    pub(super) fn weights(&self) -> usize {
+        match &self.work {
+            Work::Convolution { kernel, .. } => kernel.elements(),
+            Work::Linear { weight, .. } => weight.elem_count(),
+            _ => 0,
+        }
+    }
+
     /// Does it.
     pub(super) fn run(&self, memory: &Memory, isa: Isa, rule: BackwardRule) -> Result<()> {
         let map = |slot: &Slot| memory.map(slot);

@@ -47,6 +47,11 @@ impl Direct {
         })
     }
 
+    /// How many numbers the packed weights are.
+    pub fn elements(&self) -> usize {
+        self.groups.iter().map(Matrix::elements).sum()
+    }
+
     /// The output's shape for an input.
     pub fn output_shape(&self, input: [usize; 4]) -> Result<[usize; 4]> {
         let [n, h, w, c] = input;

@@ -1,5 +1,5 @@
 use super::map::{RawFinish, Target};
-use super::matrix::{MOST_ROWS, Matrix, Product, tile_rows};
+use super::matrix::{MOST_ROWS, Matrix, Product, TileRows};
 use super::scratch::with_starts;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -78,36 +78,31 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
         let isa = matrix.isa();
         // A phase of a transposed convolution may have no taps.
         let width = (*segments).max(1);
-        let mut tiles = [(0, 0, [0; MOST_ROWS]); MOST_TILES];
+        let mut tiles = [TileRows::next(isa, 0, 1); MOST_TILES];
         let mut used = 0;
         let mut row = 0;
         while row < self.rows.len() {
-            let count = tile_rows(isa, self.rows.len() - row);
-            let mut pixels = [0; MOST_ROWS];
-            for (r, pixel) in pixels.iter_mut().enumerate().take(count) {
-                let table = &mut self.starts[row * width + r..(row + count) * width];
-                *pixel = place(self.rows.start + row + r, table, count);
+            let mut tile = TileRows::next(isa, row, self.rows.len() - row);
+            for (r, pixel) in tile.pixels.iter_mut().enumerate().take(tile.count) {
+                let table = &mut self.starts[row * width + r..(row + tile.count) * width];
+                *pixel = place(self.rows.start + row + r, table, tile.count);
             }
-            tiles[used] = (row, count, pixels);
+            tiles[used] = tile;
             used += 1;
-            row += count;
+            row += tile.count;
         }
         for panel in &matrix.panels()[self.panels.clone()] {
-            let packed = matrix.panel_data(panel);
-            for (row, count, pixels) in &tiles[..used] {
-                isa.run(Product {
-                    starts: &self.starts[row * width..(row + count) * width],
-                    rows: *count,
-                    segments: *segments,
-                    length: *length,
-                    pixels,
-                    out: *out,
-                    out_pixel: *out_pixel,
-                    finish,
-                    panel,
-                    packed,
-                });
-            }
+            isa.run(Product {
+                starts: self.starts,
+                tiles: &tiles[..used],
+                segments: *segments,
+                length: *length,
+                out: *out,
+                out_pixel: *out_pixel,
+                finish,
+                panel,
+                packed: matrix.panel_data(panel),
+            });
         }
     }
 }

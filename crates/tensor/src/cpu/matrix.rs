@@ -81,6 +81,11 @@ impl Matrix {
         self.columns
     }
 
+    /// How many numbers the packed weights are.
+    pub fn elements(&self) -> usize {
+        self.data.len()
+    }
+
     pub(super) fn panels(&self) -> &[Panel] {
         &self.panels
     }
@@ -93,14 +98,28 @@ impl Matrix {
 /// The most rows of any register tile.
 pub(super) const MOST_ROWS: usize = 8;
 
-/// How many of `left` rows the next register tile takes: the largest power of two that fits. Fewer sizes are less code,
-/// and the rest of a map is small.
-pub(super) fn tile_rows(isa: Isa, left: usize) -> usize {
-    let most = if isa == Isa::Avx512 || isa == Isa::Neon { MOST_ROWS } else { 4 };
-    if left >= most { most } else { 1 << left.max(1).ilog2() }
+/// The rows of one register tile.
+#[derive(Clone, Copy)]
+pub(super) struct TileRows {
+    /// The first of them among the task's rows.
+    pub(super) first: usize,
+    /// How many they are, a power of two.
+    pub(super) count: usize,
+    /// The output pixel of each.
+    pub(super) pixels: [usize; MOST_ROWS],
 }
 
-/// A register tile: some rows, as many as [`tile_rows`] says, times one panel.
+impl TileRows {
+    /// Rows from `first` on, of which `left` are left: the largest power of two that fits. Fewer sizes are less code,
+    /// and the rest of a map is small.
+    pub(super) fn next(isa: Isa, first: usize, left: usize) -> Self {
+        let most = if isa == Isa::Avx512 || isa == Isa::Neon { MOST_ROWS } else { 4 };
+        let count = if left >= most { most } else { 1 << left.max(1).ilog2() };
+        Self { first, count, pixels: [0; MOST_ROWS] }
+    }
+}
+
+/// Some rows times one panel.
 ///
 /// A row of the left factor may be scattered: `segments` pieces of `length` elements each, so that a convolution
 /// multiplies its windows where they lie in memory. To run it, starts must be valid for `length` elements, `packed` for
@@ -108,13 +127,11 @@ pub(super) fn tile_rows(isa: Isa, left: usize) -> usize {
 ///
 /// It is a kernel of its own, and not inlined into those that use it, to be compiled once per instruction set.
 pub(super) struct Product<'a> {
-    /// Per segment, the starts of the rows' pieces, `rows` of them.
+    /// Tile by tile, per segment, the starts of the rows' pieces.
     pub(super) starts: &'a [*const f32],
-    pub(super) rows: usize,
+    pub(super) tiles: &'a [TileRows],
     pub(super) segments: usize,
     pub(super) length: usize,
-    /// The output pixel of each row.
-    pub(super) pixels: &'a [usize; MOST_ROWS],
     /// Where pixel 0 is, and how far apart pixels are.
     pub(super) out: Target,
     pub(super) out_pixel: usize,
@@ -141,27 +158,31 @@ impl Kernel for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     unsafe fn with_columns<S: Simd, const V: usize>(&self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.rows {
-                1 => self.tile::<S, 1, V>(),
-                2 => self.tile::<S, 2, V>(),
-                4 => self.tile::<S, 4, V>(),
-                // Beyond the instruction set's registers this is never reached and compiles to nothing.
-                8 if S::ROWS == 8 => self.tile::<S, 8, V>(),
-                _ => unreachable!("`tile_rows` gives no other number"),
+        for rows in self.tiles {
+            // SAFETY: the caller's.
+            unsafe {
+                match rows.count {
+                    1 => self.tile::<S, 1, V>(rows),
+                    2 => self.tile::<S, 2, V>(rows),
+                    4 => self.tile::<S, 4, V>(rows),
+                    // Beyond the instruction set's registers this is never reached and compiles to nothing.
+                    8 if S::ROWS == 8 => self.tile::<S, 8, V>(rows),
+                    _ => unreachable!("`TileRows::next` gives no other number"),
+                }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self) {
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self, rows: &TileRows) {
         // SAFETY: the caller's.
         unsafe {
             let (panel, mut packed) = (self.panel, self.packed);
+            // A phase of a transposed convolution may have no segments; its table keeps a place for one.
+            let table = self.starts.as_ptr().add(rows.first * self.segments.max(1));
             let mut sums = [[S::splat(0.0); V]; R];
             for segment in 0..self.segments {
-                let starts: [*const f32; R] = *self.starts.as_ptr().add(segment * R).cast();
+                let starts: [*const f32; R] = *table.add(segment * R).cast();
                 for k in 0..self.length {
                     let mut right = [S::splat(0.0); V];
                     for (v, right) in right.iter_mut().enumerate() {
@@ -177,7 +198,7 @@ impl Product<'_> {
                 }
             }
             for r in 0..R {
-                let pixel = self.pixels[r];
+                let pixel = rows.pixels[r];
                 let row = self.out.at(pixel * self.out_pixel);
                 for v in 0..V {
                     let channel = panel.column + v * S::LANES;

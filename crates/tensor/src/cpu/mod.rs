@@ -8,6 +8,9 @@
 //! Each output element is computed by one task in one order, so results do not depend on the number of threads, nor
 //! on the batch around a row.
 
+// A function with vectors must become part of one that has their instruction set enabled; see `isa::Kernel`.
+#![allow(clippy::inline_always)]
+
 mod depthwise;
 mod direct;
 mod elementwise;

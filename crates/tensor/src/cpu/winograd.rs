@@ -1,8 +1,8 @@
 use super::Isa;
 use super::isa::Kernel;
 use super::map::{Buffer, Finish, Map, MapMut, RawFinish, Source, Target};
-use super::matrix::{MOST_ROWS, Panel, Product, panels, tile_rows};
-use super::scratch::with_scratch;
+use super::matrix::{MOST_ROWS, Panel, Product, TileRows, panels};
+use super::scratch::{with_scratch, with_starts};
 use super::simd::Simd;
 use super::winograd_transform::{Four, MOST, Six, Transform, Two};
 use candle_core::{Result, bail};
@@ -108,6 +108,11 @@ impl Winograd {
         Self { isa, tile, channels, outputs, panels, data }
     }
 
+    /// How many numbers the transformed weights are.
+    pub fn elements(&self) -> usize {
+        self.data.len()
+    }
+
     /// The number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
@@ -146,10 +151,19 @@ impl Winograd {
 
 /// Elements of a block's transformed input that stay in a core's second-level cache.
 const BLOCK: usize = 96 * 1024;
-/// The fewest tiles of a block: fewer would read the weights too often.
-const FEWEST: usize = 32;
+/// The most tiles of a block.
+const MOST_BLOCK: usize = 256;
+/// Elements of the products that are kept before they are transformed back.
+const PRODUCTS: usize = 512 * 1024;
 /// Enough tasks that the last ones to finish do not matter.
 const TASKS: usize = 8;
+
+/// Tiles per block. The weights are read once per block, so where they are large (many channels) a block must not be
+/// small, and rather spills to the third-level cache.
+fn tiles_per_block(frequencies: usize, channels: usize) -> usize {
+    let fewest = if channels > 128 { 64 } else { 32 };
+    (BLOCK / (frequencies * channels.max(1))).clamp(fewest, MOST_BLOCK).next_multiple_of(MOST_ROWS)
+}
 
 struct Job<'a> {
     weights: &'a Winograd,
@@ -171,84 +185,68 @@ impl Job<'_> {
         let frequencies = T::INPUTS * T::INPUTS;
         let channels = self.weights.channels;
         let lanes = self.weights.isa.lanes();
-        let block =
-            (BLOCK / (frequencies * channels.max(1))).max(FEWEST).next_multiple_of(MOST_ROWS).min(self.tiles.max(1));
+        let block = tiles_per_block(frequencies, channels).min(self.tiles.max(1));
         let blocks = self.tiles.div_ceil(block);
         let panels = &self.weights.panels;
         let widest = panels.iter().map(|panel| panel.vectors * lanes).max().unwrap_or(0);
         // Frequencies lie a little apart from a power of two, which would put all of them into the same cache sets.
         let plane = |tiles: usize, width: usize| tiles * width + 16;
         let isa = self.weights.isa;
+        let group = (PRODUCTS / (frequencies * block * widest.max(1))).clamp(1, panels.len().max(1));
+        let back = |first: usize, count: usize, from: Target, input_plane: usize, panels: &[Panel]| {
+            let product_plane = plane(count, widest);
+            with_scratch(frequencies * product_plane * panels.len(), |products| {
+                let back = Back::<T> {
+                    job: self,
+                    first,
+                    count,
+                    panels,
+                    from: Source(from.0.cast_const()),
+                    plane: input_plane,
+                    products: Target(products.as_mut_ptr()),
+                    product_plane,
+                    transform: std::marker::PhantomData,
+                };
+                back.multiply(frequencies);
+                isa.run(back);
+            });
+        };
+        let forth = |first: usize, count: usize, to: Target, input_plane: usize| {
+            let transform = std::marker::PhantomData::<T>;
+            isa.run(Forth { job: self, first, count, to, plane: input_plane, transform });
+        };
         if blocks >= TASKS || panels.len() == 1 {
             (0..blocks).into_par_iter().for_each(|index| {
                 let first = index * block;
                 let count = block.min(self.tiles - first);
-                let (input_plane, product_plane) = (plane(count, channels), plane(count, widest));
-                with_scratch(frequencies * (input_plane + product_plane), |scratch| {
-                    let (transformed, products) = scratch.split_at_mut(frequencies * input_plane);
-                    let (transformed, products) = (Target(transformed.as_mut_ptr()), Target(products.as_mut_ptr()));
-                    isa.run(Forth::<T> {
-                        job: self,
-                        first,
-                        count,
-                        to: transformed,
-                        plane: input_plane,
-                        transform: std::marker::PhantomData,
-                    });
-                    for panel in panels {
-                        let back = Back::<T> {
-                            job: self,
-                            first,
-                            count,
-                            panel,
-                            from: Source(transformed.0),
-                            plane: input_plane,
-                            products,
-                            product_plane,
-                            transform: std::marker::PhantomData,
-                        };
-                        back.multiply(frequencies);
-                        isa.run(back);
+                let input_plane = plane(count, channels);
+                with_scratch(frequencies * input_plane, |transformed| {
+                    let transformed = Target(transformed.as_mut_ptr());
+                    forth(first, count, transformed, input_plane);
+                    for panels in panels.chunks(group) {
+                        back(first, count, transformed, input_plane, panels);
                     }
                 });
             });
         } else {
             // Few tiles with many channels: all are transformed first, then blocks and panels are shared out.
             let input_plane = plane(self.tiles, channels);
+            let group = group.min(panels.len().div_ceil(TASKS.div_ceil(blocks.max(1)))).max(1);
             with_scratch(frequencies * input_plane, |scratch| {
                 let transformed = Target(scratch.as_mut_ptr());
                 let step = self.tiles.div_ceil(TASKS).max(1);
                 (0..self.tiles.div_ceil(step)).into_par_iter().for_each(|index| {
                     let first = index * step;
-                    isa.run(Forth::<T> {
-                        job: self,
-                        first,
-                        count: step.min(self.tiles - first),
-                        to: Target(transformed.at(first * channels)),
-                        plane: input_plane,
-                        transform: std::marker::PhantomData,
-                    });
+                    let to = Target(transformed.at(first * channels));
+                    forth(first, step.min(self.tiles - first), to, input_plane);
                 });
-                (0..blocks * panels.len()).into_par_iter().for_each(|index| {
-                    // Panel by panel: the weights, which are the larger part, are then read once.
-                    let (panel, first) = (&panels[index / blocks], index % blocks * block);
-                    let count = block.min(self.tiles - first);
-                    let product_plane = plane(count, panel.vectors * lanes);
-                    with_scratch(frequencies * product_plane, |products| {
-                        let back = Back::<T> {
-                            job: self,
-                            first,
-                            count,
-                            panel,
-                            from: Source(transformed.at(first * channels).cast_const()),
-                            plane: input_plane,
-                            products: Target(products.as_mut_ptr()),
-                            product_plane,
-                            transform: std::marker::PhantomData,
-                        };
-                        back.multiply(frequencies);
-                        isa.run(back);
-                    });
+                let groups = panels.len().div_ceil(group);
+                (0..blocks * groups).into_par_iter().for_each(|index| {
+                    // Group by group: the weights, which are the larger part, are then read once.
+                    let panels = &panels[index / blocks * group..((index / blocks + 1) * group).min(panels.len())];
+                    let first = index % blocks * block;
+                    let from = Target(transformed.at(first * channels));
+                    back(first, block.min(self.tiles - first), from, input_plane, panels);
                 });
             });
         }
@@ -328,14 +326,15 @@ impl<T: Transform> Kernel for Forth<'_, T> {
     }
 }
 
-/// Some tiles times one panel of the weights; as a kernel, transforms the products back.
+/// Some tiles times some panels of the weights; as a kernel, transforms the products back.
 struct Back<'a, T> {
     job: &'a Job<'a>,
     first: usize,
     count: usize,
-    panel: &'a Panel,
+    panels: &'a [Panel],
     from: Source,
     plane: usize,
+    /// Per panel, per frequency, the products of the tiles.
     products: Target,
     product_plane: usize,
     transform: std::marker::PhantomData<T>,
@@ -344,60 +343,76 @@ struct Back<'a, T> {
 impl<T: Transform> Kernel for Back<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: only pixels inside the output are written, and each belongs to one tile.
-        unsafe { self.transform_back::<S>(self.panel.vectors * S::LANES) }
-    }
-}
-
-impl<T> Back<'_, T> {
-    /// The products of all `frequencies`.
-    fn multiply(&self, frequencies: usize) {
-        let (isa, channels) = (self.job.weights.isa, self.job.weights.channels);
-        let width = self.panel.vectors * isa.lanes();
-        // A panel of its own: in the products, its first column is column 0 and the padding is kept.
-        let panel = Panel { offset: 0, column: 0, width, vectors: self.panel.vectors };
-        for frequency in 0..frequencies {
-            let offset = self.panel.offset + frequency * channels * width;
-            let packed = self.job.weights.data[offset..].as_ptr();
-            let mut tile = 0;
-            while tile < self.count {
-                let rows = tile_rows(isa, self.count - tile);
-                let mut starts = [std::ptr::null(); MOST_ROWS];
-                let mut pixels = [0; MOST_ROWS];
-                for r in 0..rows {
-                    starts[r] = self.from.at(frequency * self.plane + (tile + r) * channels);
-                    pixels[r] = tile + r;
-                }
-                // The planes hold `count` tiles of all channels and of the panel's width.
-                isa.run(Product {
-                    starts: &starts[..rows],
-                    rows,
-                    segments: 1,
-                    length: channels,
-                    pixels: &pixels,
-                    out: Target(self.products.at(frequency * self.product_plane)),
-                    out_pixel: width,
-                    finish: &RawFinish::NONE,
-                    panel: &panel,
-                    packed,
-                });
-                tile += rows;
-            }
+        for (index, panel) in self.panels.iter().enumerate() {
+            let products = Target(self.products.at(index * T::INPUTS * T::INPUTS * self.product_plane));
+            // SAFETY: only pixels inside the output are written, and each belongs to one tile.
+            unsafe { self.transform_back::<S>(panel, products) }
         }
     }
 }
 
+impl<T> Back<'_, T> {
+    /// The products of all `frequencies`. A frequency's inputs are used for all panels while they are in the cache.
+    fn multiply(&self, frequencies: usize) {
+        let (isa, channels) = (self.job.weights.isa, self.job.weights.channels);
+        with_starts(self.count, |starts| {
+            with_tiles(isa, self.count, |tiles| {
+                for frequency in 0..frequencies {
+                    for (tile, start) in starts.iter_mut().enumerate() {
+                        *start = self.from.at(frequency * self.plane + tile * channels);
+                    }
+                    for (index, panel) in self.panels.iter().enumerate() {
+                        let width = panel.vectors * isa.lanes();
+                        let offset = panel.offset + frequency * channels * width;
+                        let plane = (index * frequencies + frequency) * self.product_plane;
+                        // The planes hold `count` tiles of all channels and of the panel's width.
+                        isa.run(Product {
+                            starts,
+                            tiles,
+                            segments: 1,
+                            length: channels,
+                            out: Target(self.products.at(plane)),
+                            out_pixel: width,
+                            finish: &RawFinish::NONE,
+                            // In the products, the panel's first column is column 0 and its padding is kept.
+                            panel: &Panel { offset: 0, column: 0, width, vectors: panel.vectors },
+                            packed: self.job.weights.data[offset..].as_ptr(),
+                        });
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// Lends the register tiles of `count` rows whose output pixels are their own numbers.
+fn with_tiles(isa: Isa, count: usize, work: impl FnOnce(&[TileRows])) {
+    let mut tiles = [TileRows::next(isa, 0, 1); MOST_BLOCK / 4 + 2];
+    let (mut used, mut first) = (0, 0);
+    while first < count {
+        let mut tile = TileRows::next(isa, first, count - first);
+        for (r, pixel) in tile.pixels.iter_mut().enumerate() {
+            *pixel = first + r;
+        }
+        tiles[used] = tile;
+        used += 1;
+        first += tile.count;
+    }
+    work(&tiles[..used]);
+}
+
 impl<T: Transform> Back<'_, T> {
     #[inline(always)]
-    unsafe fn transform_back<S: Simd>(&self, width: usize) {
+    unsafe fn transform_back<S: Simd>(&self, panel: &Panel, products: Target) {
+        let width = panel.vectors * S::LANES;
         let Job { out, out_pixel, out_size: [oh, ow], finish, .. } = *self.job;
         for tile in 0..self.count {
             let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
             let (rows, columns) = ((oh - y).min(T::OUTPUTS), (ow - x).min(T::OUTPUTS));
-            for v in 0..self.panel.vectors {
+            for v in 0..panel.vectors {
                 let lane = v * S::LANES;
-                let count = (self.panel.width - lane).min(S::LANES);
-                let channel = self.panel.column + lane;
+                let count = (panel.width - lane).min(S::LANES);
+                let channel = panel.column + lane;
                 // SAFETY: the caller's.
                 unsafe {
                     let mut lines = [[S::splat(0.0); MOST]; MOST];
@@ -405,7 +420,7 @@ impl<T: Transform> Back<'_, T> {
                         let mut column = [S::splat(0.0); MOST];
                         for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
                             let plane = (j * T::INPUTS + i) * self.product_plane;
-                            *value = S::load(self.products.at(plane + tile * width + lane));
+                            *value = S::load(products.at(plane + tile * width + lane));
                         }
                         lines[i] = T::output::<S>(column);
                     }

@@ -1,0 +1,141 @@
+//! Does one piece of work at a time and says how long it took: `cargo xtask bench` talks to it.
+//!
+//! Each line of the standard input names some work, such as `vgg16 forward batch 8`; the answer is a line with the
+//! seconds per image (per explanation, for those). What a network needs before its first run is prepared with it and
+//! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
+
+use candle_core::{Device, Tensor};
+use faithful_core::{Error, Network, Objective, Result, Target};
+use faithful_model::{Graph, architecture, portable_uniform};
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+const SIZE: usize = 224;
+/// The class whose score is differentiated.
+const CLASS: usize = 5;
+
+fn main() -> Result<()> {
+    let mut bench = Bench::default();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.map_err(|error| Error::format("standard input", error.to_string()))?;
+        let answer = if line == "peak-memory" { peak_memory() } else { bench.seconds(&line)? };
+        println!("{answer}");
+        std::io::stdout().flush().map_err(|error| Error::format("standard output", error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The most bytes this process has held, where the system tells it.
+fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse().ok());
+    kilobytes.unwrap_or(f64::NAN) * 1024.0
+}
+
+#[derive(Default)]
+struct Bench {
+    /// One network at a time: they are large.
+    network: Option<(String, Graph)>,
+    images: HashMap<usize, Tensor>,
+    /// What an explanation keeps between images: baselines and their activations.
+    baselines: Option<(Tensor, Tensor)>,
+    seen: Vec<String>,
+}
+
+impl Bench {
+    /// Does the work that a line names, once more first where it is new, and gives the seconds per image.
+    fn seconds(&mut self, line: &str) -> Result<f64> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let unknown = || Error::format("work", format!("`{line}` is none: try `vgg16 forward batch 8`"));
+        let (name, kind, count) = match words[..] {
+            [name, kind, "batch", count] => (name, kind, count),
+            [name, kind, count, "draws"] => (name, kind, count),
+            _ => return Err(unknown()),
+        };
+        let count: usize = count.parse().map_err(|_| unknown())?;
+        if self.network.as_ref().is_none_or(|(loaded, _)| loaded != name) {
+            (self.network, self.baselines) = (None, None);
+            self.seen.clear();
+            self.network = Some((name.into(), architecture(name)?.random(1000, 0, &Device::Cpu)?));
+        }
+        if !self.seen.iter().any(|seen| seen == line) {
+            self.work(kind, count)?;
+            self.seen.push(line.into());
+        }
+        let start = Instant::now();
+        self.work(kind, count)?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(if kind == "expected-grad-cam" { seconds } else { seconds / count as f64 })
+    }
+
+    fn work(&mut self, kind: &str, count: usize) -> Result<()> {
+        let (_, network) = self.network.as_ref().expect("the caller loads one");
+        let objective = Objective::new(network, &Target::Output(CLASS));
+        match kind {
+            "forward" => network.evaluate(images(&mut self.images, count)?, &[]).map(drop),
+            "forward+input-gradient" => {
+                let batch = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+                objective.with_batch(batch).input_gradient(images(&mut self.images, count)?).map(drop)
+            }
+            "expected-grad-cam" => {
+                let layer = network.layer("features.29")?;
+                if self.baselines.is_none() {
+                    let baselines = random_images("baselines", count)?;
+                    let activations = objective.activations(&baselines, &[layer])?.remove(0);
+                    self.baselines = Some((baselines, activations));
+                }
+                let baselines = self.baselines.as_ref().expect("made above");
+                expected_gradcam(&objective, images(&mut self.images, 1)?, baselines).map(drop)
+            }
+            _ => Err(Error::format(
+                "work",
+                format!("`{kind}` is none of forward, forward+input-gradient, expected-grad-cam"),
+            )),
+        }
+    }
+}
+
+fn random_images(name: &str, count: usize) -> Result<Tensor> {
+    let numbers = portable_uniform(name, 0, count * 3 * SIZE * SIZE);
+    Ok(Tensor::from_vec(numbers, (count, 3, SIZE, SIZE), &Device::Cpu)?)
+}
+
+fn images(made: &mut HashMap<usize, Tensor>, count: usize) -> Result<&Tensor> {
+    if !made.contains_key(&count) {
+        made.insert(count, random_images("images", count)?);
+    }
+    Ok(&made[&count])
+}
+
+/// Expected Grad-CAM with the activation difference: the mean over draws of `(A(x) - A(x')) * g`, pooled, weighs the
+/// channels of `A(x)`. Written out here because what is timed is the network's part, and to say the same as the peer.
+fn expected_gradcam(
+    objective: &Objective,
+    x: &Tensor,
+    (baselines, baseline_activations): &(Tensor, Tensor),
+) -> Result<Tensor> {
+    let layer = objective.network().layer("features.29")?;
+    let activation = objective.activations(x, &[layer])?.remove(0);
+    let draws = baselines.dim(0)?;
+    let mut total: Option<Tensor> = None;
+    for first in (0..draws).step_by(objective.batch().get()) {
+        let count = objective.batch().get().min(draws - first);
+        let from = baselines.narrow(0, first, count)?;
+        let alphas = portable_uniform("alphas", first as u64, count).into_iter().map(|u| (u + 1.0) / 2.0).collect();
+        let alphas = Tensor::from_vec::<_, f32>(alphas, (count, 1, 1, 1), &Device::Cpu)?;
+        let points = (&from + x.broadcast_sub(&from)?.broadcast_mul(&alphas)?)?;
+        let gradient = objective.traces(&points, &[layer])?.remove(0).gradient;
+        let difference = activation.broadcast_sub(&baseline_activations.narrow(0, first, count)?)?;
+        let sum = (difference * gradient)?.sum_keepdim(0)?;
+        total = Some(match total {
+            Some(total) => (total + sum)?,
+            None => sum,
+        });
+    }
+    let total = total.ok_or_else(|| Error::format("work", "no draws"))?;
+    let weights = (total / draws as f64)?.mean_keepdim((2, 3))?;
+    let map = activation.broadcast_mul(&weights)?.sum_keepdim(1)?.relu()?;
+    Ok(map.upsample_bilinear2d(SIZE, SIZE, false)?)
+}

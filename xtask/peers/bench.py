@@ -1,0 +1,84 @@
+"""The same work as crates/model/examples/speed.rs in PyTorch; `cargo xtask bench --peer PYTHON` talks to it.
+
+Usage: python bench.py LAYOUT THREADS, where LAYOUT is contiguous_format or channels_last.
+Each line of the standard input names some work, such as `vgg16 forward batch 8`; the answer is a line with the seconds
+per image (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
+Weights are random: speed does not depend on them.
+"""
+import resource, sys, time
+import torch, torchvision
+import torch.nn.functional as F
+
+layout = getattr(torch, sys.argv[1])
+torch.set_num_threads(int(sys.argv[2]))
+BATCH = 8
+network, images, baselines, seen = (None, None), {}, None, set()
+
+
+def load(name):
+    torch.manual_seed(0)
+    net = getattr(torchvision.models, name)(weights=None).eval().to(memory_format=layout)
+    for p in net.parameters():
+        p.requires_grad_(False)
+    return net
+
+
+def batch_of(count):
+    if count not in images:
+        images[count] = torch.randn(count, 3, 224, 224).to(memory_format=layout)
+    return images[count]
+
+
+def forward(net, count):
+    with torch.no_grad():
+        net(batch_of(count))
+
+
+def forward_backward(net, count):
+    x = batch_of(count).detach().requires_grad_(True)
+    torch.autograd.grad(net(x)[:, 5].sum(), x)
+
+
+def expected_gradcam(net, draws):
+    """Expected Grad-CAM at features[29], activation difference, baseline activations cached; untracked below the layer."""
+    global baselines
+    lower, upper = net.features[:30], net.features[30:]
+    with torch.no_grad():
+        if baselines is None:
+            base = torch.randn(draws, 3, 224, 224).to(memory_format=layout)
+            baselines = base, torch.cat([lower(base[i:i + BATCH]) for i in range(0, draws, BATCH)])
+        base, acts = baselines
+        x = batch_of(1)
+        act = lower(x)
+    total = 0
+    for i in range(0, draws, BATCH):
+        xb = base[i:i + BATCH]
+        alpha = torch.rand(len(xb), 1, 1, 1)
+        with torch.no_grad():
+            mid = lower(xb + alpha * (x - xb))
+        mid.requires_grad_(True)
+        y = net.classifier(net.avgpool(upper(mid)).flatten(1))[:, 5].sum()
+        g = torch.autograd.grad(y, mid)[0]
+        total = total + ((act - acts[i:i + BATCH]) * g).sum(0, keepdim=True)
+    w = (total / draws).mean((2, 3), keepdim=True)
+    return F.interpolate(F.relu((w * act).sum(1, keepdim=True)), x.shape[-2:], mode="bilinear")
+
+
+for line in sys.stdin:
+    line = line.strip()
+    if line == "peak-memory":
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+        continue
+    name, kind, *rest = line.split(" ")
+    count = int(next(word for word in rest if word.isdigit()))
+    if network[0] != name:
+        network, baselines = (None, None), None
+        network, seen = (name, load(name)), set()
+    work = {"forward": forward, "forward+input-gradient": forward_backward, "expected-grad-cam": expected_gradcam}[kind]
+    if line not in seen:
+        work(network[1], count)
+        seen.add(line)
+    start = time.perf_counter()
+    work(network[1], count)
+    seconds = time.perf_counter() - start
+    print(seconds if kind == "expected-grad-cam" else seconds / count, flush=True)

@@ -1,0 +1,171 @@
+//! `cargo xtask bench`: our speed, and PyTorch's on the same work in the same minutes.
+
+use crate::shell::{cargo, root, run};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Times the shipped architectures.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A Python with torch and torchvision, to time `PyTorch` on the same work in turns with ours
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Only work whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Threads for ours and the peer's
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// How often each is timed; the median counts
+    #[arg(long, default_value_t = 7)]
+    repeat: usize,
+    /// Also asks each, in a process of its own, for the most memory it held
+    #[arg(long)]
+    memory: bool,
+    /// Other work than the table's, such as `vgg16 forward batch 4`
+    #[arg(long)]
+    work: Vec<String>,
+}
+
+/// The table's work, by the peer script's names.
+const WORK: [&str; 10] = [
+    "vgg16 forward batch 1",
+    "vgg16 forward batch 8",
+    "vgg16 forward+input-gradient batch 8",
+    "vgg16 expected-grad-cam 50 draws",
+    "resnet50 forward batch 1",
+    "resnet50 forward batch 8",
+    "resnet50 forward+input-gradient batch 8",
+    "mobilenet_v2 forward batch 1",
+    "mobilenet_v2 forward batch 8",
+    "mobilenet_v2 forward+input-gradient batch 8",
+];
+
+/// What is compared, ours first; the others are the peer's memory layouts.
+const PEERS: [&str; 2] = ["contiguous_format", "channels_last"];
+
+pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
+    if arguments.repeat == 0 || arguments.threads == 0 {
+        bail!("--repeat and --threads must be at least 1");
+    }
+    run(&mut cargo(&["build", "--quiet", "--release", "-p", "faithful-model", "--example", "speed"]))?;
+    let layouts: &[&str] = if arguments.peer.is_some() { &PEERS } else { &[] };
+    let start = |name: &str| Worker::start(name, arguments);
+    let work: Vec<&str> = if arguments.work.is_empty() {
+        WORK.into_iter().filter(|work| work.contains(&arguments.only)).collect()
+    } else {
+        arguments.work.iter().map(String::as_str).collect()
+    };
+    let mut rows = Vec::new();
+    let mut network = "";
+    let mut workers: Vec<Worker> = Vec::new();
+    for work in work {
+        // Processes of its own per network, so that memory of one is not held beside another.
+        let name = work.split(' ').next().unwrap_or_default();
+        if name != network {
+            workers.clear();
+            workers = std::iter::once("faithful").chain(layouts.iter().copied()).map(start).collect::<Result<_>>()?;
+            network = name;
+        }
+        // In turns: what else the machine does then slows all of them alike.
+        let mut seconds = vec![Vec::new(); workers.len()];
+        for _ in 0..arguments.repeat {
+            for (worker, seconds) in workers.iter_mut().zip(&mut seconds) {
+                seconds.push(worker.ask(work)?);
+            }
+        }
+        let mut medians = Vec::new();
+        for (worker, seconds) in workers.iter().zip(&mut seconds) {
+            seconds.sort_by(f64::total_cmp);
+            let (least, median, most) = (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
+            let name = format!("{work} {}", worker.name);
+            println!("{}", json!({"name": name, "seconds": median, "min": least, "max": most}));
+            medians.push((median, least));
+        }
+        let mut bytes = Vec::new();
+        if arguments.memory {
+            workers.clear();
+            network = "";
+            for name in std::iter::once("faithful").chain(layouts.iter().copied()) {
+                let mut worker = start(name)?;
+                worker.ask(work)?;
+                bytes.push(worker.ask("peak-memory")?);
+                println!("{}", json!({"name": format!("{work} {name}"), "peak_bytes": bytes.last()}));
+            }
+        }
+        rows.push((work, medians, bytes));
+    }
+    eprint!("{}", table(&rows, layouts));
+    Ok(())
+}
+
+/// The table in Markdown: medians, and how many times as long the peer takes, by medians and by the shortest times.
+fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String {
+    let mut text = String::from("| work | ours, s |");
+    for layout in layouts {
+        text += &format!(" {layout}, s | ratio (of minima) |");
+    }
+    text += " peak memory, MiB |\n|---|---|";
+    text += &"---|".repeat(layouts.len() * 2 + 1);
+    text += "\n";
+    for (work, seconds, bytes) in rows {
+        let (ours, peers) = seconds.split_first().expect("ours is always timed");
+        text += &format!("| {work} | {:.4} |", ours.0);
+        for peer in peers {
+            text += &format!(" {:.4} | {:.2} ({:.2}) |", peer.0, peer.0 / ours.0, peer.1 / ours.1);
+        }
+        let bytes: Vec<String> = bytes.iter().map(|bytes| format!("{:.0}", bytes / 1024.0 / 1024.0)).collect();
+        text += &format!(" {} |\n", bytes.join(" / "));
+    }
+    text
+}
+
+/// A process that does work when asked.
+struct Worker {
+    name: String,
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(name: &str, arguments: &Arguments) -> Result<Self> {
+        let threads = arguments.threads.to_string();
+        let mut command = match (&arguments.peer, name) {
+            (Some(python), "contiguous_format" | "channels_last") => {
+                let mut command = Command::new(python);
+                command.arg(root().join("xtask/peers/bench.py")).args([name, &threads]);
+                command
+            }
+            _ => {
+                let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+                Command::new(target.join("release/examples/speed"))
+            }
+        };
+        command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("could not start `{command:?}`"))?;
+        let questions = child.stdin.take().context("a worker without standard input")?;
+        let answers = BufReader::new(child.stdout.take().context("a worker without standard output")?);
+        Ok(Self { name: name.into(), child, questions, answers })
+    }
+
+    fn ask(&mut self, question: &str) -> Result<f64> {
+        writeln!(self.questions, "{question}").with_context(|| format!("{} no longer listens", self.name))?;
+        self.questions.flush()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        answer.trim().parse().with_context(|| format!("{} could not do `{question}`: `{}`", self.name, answer.trim()))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has nothing to save.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
