@@ -33,8 +33,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let layer = layer(&model, arguments.layer.as_deref(), &methods)?;
     let masks = arguments.masks.clone().map(Masks::new).transpose()?;
     let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, masks)?;
-    let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
-    let baselines = arguments.baselines.as_deref().unwrap_or(default_baselines);
+    let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
     let settings = Settings::new(arguments.draws, stop, sampler);
     let batch = match (arguments.batch, arguments.memory, model.graph.input_shape()) {

@@ -120,11 +120,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let labels = &model.labels;
     let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
     let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
-    let default_baselines = if model.file.is_none() { "scenes" } else { "zero" };
-    if explainer.compares() && arguments.baselines.is_none() && model.file.is_some() {
-        output.note("photos are compared with the mean colour; a folder of typical ones (--baselines) serves better");
-    }
-    let baselines = arguments.baselines.clone().unwrap_or_else(|| default_baselines.to_owned());
+    let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
     let plan = Plan {
         arguments,
