@@ -103,6 +103,8 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
 }
 
 /// The table in Markdown: medians, and how many times as long the peer takes, by medians and by the shortest times.
+// A row is a work, its times by layout, ours first, and the ratios.
+#[allow(clippy::type_complexity)]
 fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String {
     let mut text = String::from("| work | ours, s |");
     for layout in layouts {
@@ -134,16 +136,13 @@ struct Worker {
 impl Worker {
     fn start(name: &str, arguments: &Arguments) -> Result<Self> {
         let threads = arguments.threads.to_string();
-        let mut command = match (&arguments.peer, name) {
-            (Some(python), "contiguous_format" | "channels_last") => {
-                let mut command = Command::new(python);
-                command.arg(root().join("xtask/peers/bench.py")).args([name, &threads]);
-                command
-            }
-            _ => {
-                let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-                Command::new(target.join("release/examples/speed"))
-            }
+        let mut command = if let (Some(python), "contiguous_format" | "channels_last") = (&arguments.peer, name) {
+            let mut command = Command::new(python);
+            command.arg(root().join("xtask/peers/bench.py")).args([name, &threads]);
+            command
+        } else {
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+            Command::new(target.join("release/examples/speed"))
         };
         command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

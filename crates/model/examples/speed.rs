@@ -103,8 +103,8 @@ fn random_images(name: &str, count: usize) -> Result<Tensor> {
 }
 
 fn images(made: &mut HashMap<usize, Tensor>, count: usize) -> Result<&Tensor> {
-    if !made.contains_key(&count) {
-        made.insert(count, random_images("images", count)?);
+    if let std::collections::hash_map::Entry::Vacant(e) = made.entry(count) {
+        e.insert(random_images("images", count)?);
     }
     Ok(&made[&count])
 }
@@ -123,7 +123,8 @@ fn expected_gradcam(
     for first in (0..draws).step_by(objective.batch().get()) {
         let count = objective.batch().get().min(draws - first);
         let from = baselines.narrow(0, first, count)?;
-        let alphas = portable_uniform("alphas", first as u64, count).into_iter().map(|u| (u + 1.0) / 2.0).collect();
+        let alphas =
+            portable_uniform("alphas", first as u64, count).into_iter().map(|u| f32::midpoint(u, 1.0)).collect();
         let alphas = Tensor::from_vec::<_, f32>(alphas, (count, 1, 1, 1), &Device::Cpu)?;
         let points = (&from + x.broadcast_sub(&from)?.broadcast_mul(&alphas)?)?;
         let gradient = objective.traces(&points, &[layer])?.remove(0).gradient;
