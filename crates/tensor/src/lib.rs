@@ -18,8 +18,9 @@
 //!
 //! # What candle 0.11.1 gets wrong
 //!
-//! `tests/candle.rs` pins each line's left side, so that a candle which mends it is noticed; every operation's right
-//! side is held against finite differences in f64, and against `PyTorch`'s values and gradients in `tests/golden.rs`.
+//! `tests/candle.rs` pins the left side of those that can be seen on the CPU in a few lines, so that a candle which mends
+//! it is noticed; every operation's right side is held against finite differences in f64, and against `PyTorch`'s values
+//! and gradients in `tests/golden.rs`.
 //!
 //! | operation | candle | here | pinned by |
 //! |---|---|---|---|
