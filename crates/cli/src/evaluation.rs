@@ -4,7 +4,7 @@ use crate::inputs;
 use crate::photo;
 use anyhow::{Result, bail};
 use faithful_core::{Error, Stream};
-use faithful_data::{Decoding, Mask, SceneSpec, draw_scene};
+use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos};
 use faithful_evaluate::{Sample, Source, digest};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
@@ -57,12 +57,11 @@ impl<'a> Images<'a> {
             let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
             return Ok(Self { names, kind, model, decoding: *decoding, masks });
         }
-        let mut paths = Vec::new();
-        gather(folder, &mut paths)?;
+        let mut paths = list_photos(folder)?;
+        paths.retain(|path| !inputs::is_result(path));
         if paths.is_empty() {
             bail!("the folder `{}` has no photos", folder.display());
         }
-        paths.sort();
         if let Some(samples) = samples.map(NonZeroUsize::get).filter(|samples| *samples < paths.len()) {
             paths = (0..samples).map(|place| paths[place * paths.len() / samples].clone()).collect();
         }
@@ -133,15 +132,4 @@ fn seen(mask: &Mask, photo: &photo::Photo) -> faithful_core::Result<Vec<bool>> {
         mask.inside[y * mask.width + x]
     };
     Ok((0..height).flat_map(|row| (0..width).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect())
-}
-
-/// Photos below `folder`, however deep.
-fn gather(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
-    paths.extend(inputs::photos_in(folder).map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?);
-    for entry in std::fs::read_dir(folder)?.flatten() {
-        if entry.path().is_dir() {
-            gather(&entry.path(), paths)?;
-        }
-    }
-    Ok(())
 }

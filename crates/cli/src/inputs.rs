@@ -48,6 +48,11 @@ pub(crate) fn collect(paths: &[PathBuf]) -> Inputs {
     Inputs { photos, failures }
 }
 
+/// Whether a picture is one that `explain` wrote: its map lies beside it.
+pub(crate) fn is_result(picture: &Path) -> bool {
+    picture.with_extension("npy").exists()
+}
+
 /// The photos of a folder by their extension. Pictures that lie beside a raw map of their name are left out: an
 /// earlier run has drawn them.
 pub(crate) fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -57,7 +62,7 @@ pub(crate) fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let is_photo = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_photo && !hidden && path.is_file() && !path.with_extension("npy").exists() {
+        if is_photo && !hidden && path.is_file() && !is_result(&path) {
             photos.push(path);
         }
     }

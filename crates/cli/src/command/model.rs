@@ -6,7 +6,7 @@ use crate::model;
 use crate::output::Output;
 use crate::table::{Column, lines};
 use anyhow::Result;
-use faithful_core::{LayerId, Network};
+use faithful_core::Network;
 use faithful_model::{Place, faithful_home, known_models};
 use serde_json::json;
 
@@ -74,16 +74,14 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
 pub(crate) fn layers(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
     let model = model::load(arguments.name.model.as_deref(), arguments)?;
     let mut rows = Vec::new();
-    for (index, layer) in model.graph.layers().iter().enumerate() {
-        let is_target = model.target.is_some_and(|target| target.0 == index);
-        let stride = model.graph.inflate_region(LayerId(index));
+    for row in model.layer_table() {
         output.object(&json!({
-            "index": index, "name": layer.name, "kind": layer.kind, "shape": layer.shape,
-            "stride": stride, "target": is_target,
+            "index": row.layer.0, "name": row.name, "kind": row.kind, "shape": row.shape,
+            "stride": row.stride, "target": row.target,
         }))?;
-        let stride = stride.map_or(String::new(), |stride| spaced(&stride));
-        let mark = if is_target { "default target" } else { "" };
-        rows.push(vec![layer.name.clone(), layer.kind.clone(), shape(&layer.shape), stride, mark.to_owned()]);
+        let stride = row.stride.map_or(String::new(), |stride| spaced(&stride));
+        let mark = if row.target { "default target" } else { "" };
+        rows.push(vec![row.name, row.kind, shape(&row.shape), stride, mark.to_owned()]);
     }
     let columns =
         [Column::left("layer"), Column::left("kind"), Column::left("shape"), Column::right("stride"), Column::left("")];
