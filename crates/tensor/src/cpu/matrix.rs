@@ -2,6 +2,7 @@ use super::Isa;
 use super::isa::Kernel;
 use super::map::{Buffer, RawFinish, Target};
 use super::simd::Simd;
+use std::mem::MaybeUninit;
 
 /// A matrix `(depth, columns)` as the right factor of products, repacked so that the inner loop reads it in order.
 ///
@@ -97,6 +98,9 @@ impl Matrix {
 
 /// The most rows of any register tile.
 pub(super) const MOST_ROWS: usize = 8;
+
+/// The most vectors of a panel.
+const MOST_VECTORS: usize = 3;
 
 /// The rows of one register tile.
 #[derive(Clone, Copy)]
@@ -197,13 +201,21 @@ impl Product<'_> {
                     }
                 }
             }
+            // Sums that the loop below looked at by index would live in memory, and not in registers, above as well.
+            let mut parked = [MaybeUninit::<S::Vector>::uninit(); MOST_ROWS * MOST_VECTORS];
+            for r in 0..R {
+                for v in 0..V {
+                    parked[r * V + v].write(sums[r][v]);
+                }
+            }
+            let parked: *const S::Vector = std::hint::black_box(parked.as_ptr()).cast();
             for r in 0..R {
                 let pixel = rows.pixels[r];
                 let row = self.out.at(pixel * self.out_pixel);
                 for v in 0..V {
                     let channel = panel.column + v * S::LANES;
                     let count = (panel.width - v * S::LANES).min(S::LANES);
-                    let value = self.finish.apply::<S>(sums[r][v], pixel, channel, count);
+                    let value = self.finish.apply::<S>(*parked.add(r * V + v), pixel, channel, count);
                     S::store_up_to(row.add(channel), value, count);
                 }
             }
