@@ -42,6 +42,10 @@ fn numbers(length: usize) -> Vec<f32> {
 }
 
 fn main() -> candle_core::Result<()> {
+    rayon::scope(|_| work())
+}
+
+fn work() -> candle_core::Result<()> {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let isa = Isa::best();
     let wanted = |name: &str| name.contains(&filter);

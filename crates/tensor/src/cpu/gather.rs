@@ -1,13 +1,17 @@
 use super::map::{RawFinish, Target};
-use super::matrix::{MOST_ROWS, Matrix, Product, TileRows};
-use super::scratch::with_starts;
+use super::matrix::{Ahead, MOST_ROWS, Matrix, Panel, Product, TileRows};
+use super::scratch::{with_scratch, with_starts};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// What a core's second-level cache holds besides the weights that stream through it, in elements.
-const CACHE: usize = 48 * 1024;
-/// Enough tasks that the last ones to finish do not matter.
-const TASKS: usize = 16;
+/// About how many depths are multiplied at a time: a panel of so many stays in the first-level cache.
+const DEPTHS: usize = 384;
+/// Fewer rows than these read large weights too often.
+const FEWEST_ROWS: usize = 128;
+/// Weights up to this many elements may be read often: they stay in the second-level cache.
+const SMALL: usize = 128 * 1024;
+/// Tasks per thread: the last ones to finish do not matter.
+const TASKS: usize = 8;
 
 /// A product of rows that lie scattered in memory with a packed [`Matrix`].
 pub(super) struct Gather<'a, F> {
@@ -23,6 +27,46 @@ pub(super) struct Gather<'a, F> {
     pub(super) finish: RawFinish,
 }
 
+/// Depths that are multiplied at a time: elements `from .. from + length` of some segments.
+#[derive(Clone)]
+struct Block {
+    segments: Range<usize>,
+    from: usize,
+    length: usize,
+    /// The number of the first of them.
+    depth: usize,
+}
+
+/// Cuts the depths of a window into blocks of about [`DEPTHS`]. What a sum is added up to in between is kept exactly.
+fn blocks(segments: usize, length: usize) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if length > DEPTHS {
+        let pieces = length.div_ceil(DEPTHS);
+        let step = length.div_ceil(pieces).next_multiple_of(MOST_ROWS);
+        for segment in 0..segments {
+            for from in (0..length).step_by(step) {
+                let length_here = step.min(length - from);
+                blocks.push(Block {
+                    segments: segment..segment + 1,
+                    from,
+                    length: length_here,
+                    depth: segment * length + from,
+                });
+            }
+        }
+    } else if let Some(step) = DEPTHS.checked_div(length) {
+        for first in (0..segments).step_by(step) {
+            let end = (first + step).min(segments);
+            blocks.push(Block { segments: first..end, from: 0, length, depth: first * length });
+        }
+    }
+    if blocks.is_empty() {
+        // A phase of a transposed convolution may have no taps; its result is finished nevertheless.
+        blocks.push(Block { segments: 0..0, from: 0, length: 0, depth: 0 });
+    }
+    blocks
+}
+
 impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
     /// Computes all rows, in parallel.
     ///
@@ -31,26 +75,29 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
     /// matrix's columns, and what `finish` points to has the output's shape.
     pub(super) unsafe fn run(&self) {
         debug_assert_eq!(self.segments * self.length, self.matrix.depth());
-        let depth = self.matrix.depth().max(1);
-        let most = (CACHE / depth).clamp(MOST_ROWS, MOST_TASK_ROWS);
-        let even = self.rows.div_ceil(TASKS).next_multiple_of(MOST_ROWS);
-        let chunk = most.min(even).next_multiple_of(MOST_ROWS).max(MOST_ROWS);
+        let (depth, columns) = (self.matrix.depth().max(1), self.matrix.columns());
+        let tasks = TASKS * rayon::current_num_threads();
+        let fewest = if depth * columns > SMALL { FEWEST_ROWS } else { MOST_ROWS };
+        let chunk = self.rows.div_ceil(tasks).clamp(fewest, MOST_TASK_ROWS).next_multiple_of(MOST_ROWS);
         let chunks = self.rows.div_ceil(chunk);
         let panels = self.matrix.panels().len();
         // Columns are shared out only where there are too few rows, as the rows' addresses are computed again.
-        let groups = if chunks >= TASKS { 1 } else { panels.min(TASKS.div_ceil(chunks.max(1))) };
+        let groups = if chunks >= tasks / 2 { 1 } else { panels.min(tasks.div_ceil(chunks.max(1))) };
         let group = panels.div_ceil(groups.max(1)).max(1);
         let groups = panels.div_ceil(group);
+        let blocks = blocks(self.segments, self.length);
         let task = |index: usize| {
             let (chunk_index, group_index) = (index / groups, index % groups);
             let rows = chunk_index * chunk..((chunk_index + 1) * chunk).min(self.rows);
             let panels = group_index * group..((group_index + 1) * group).min(panels);
             with_starts(rows.len() * self.segments.max(1), |starts| {
                 // SAFETY: the caller's.
-                unsafe { Task { gather: self, rows, panels, starts }.run() };
+                unsafe {
+                    Task { gather: self, rows, panels: &self.matrix.panels()[panels], blocks: &blocks, starts }.run();
+                };
             });
         };
-        if chunks * groups <= 1 || self.rows * depth * self.matrix.columns() < 20_000 {
+        if chunks * groups <= 1 || self.rows * depth * columns < 20_000 {
             (0..chunks * groups).for_each(task);
         } else {
             (0..chunks * groups).into_par_iter().for_each(task);
@@ -62,7 +109,8 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
 struct Task<'a, F> {
     gather: &'a Gather<'a, F>,
     rows: Range<usize>,
-    panels: Range<usize>,
+    panels: &'a [Panel],
+    blocks: &'a [Block],
     starts: &'a mut [*const f32],
 }
 
@@ -74,8 +122,9 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
     /// # Safety
     /// The contract of [`Gather::run`].
     unsafe fn run(self) {
-        let Gather { matrix, segments, length, place, out, out_pixel, finish, .. } = self.gather;
+        let Gather { matrix, segments, place, out, out_pixel, finish, .. } = self.gather;
         let isa = matrix.isa();
+        let lanes = isa.lanes();
         // A phase of a transposed convolution may have no taps.
         let width = (*segments).max(1);
         let mut tiles = [TileRows::next(isa, 0, 1); MOST_TILES];
@@ -91,18 +140,49 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
             used += 1;
             row += tile.count;
         }
-        for panel in &matrix.panels()[self.panels.clone()] {
-            isa.run(Product {
-                starts: self.starts,
-                tiles: &tiles[..used],
-                segments: *segments,
-                length: *length,
-                out: *out,
-                out_pixel: *out_pixel,
-                finish,
-                panel,
-                packed: matrix.panel_data(panel),
-            });
-        }
+        let tiles = &tiles[..used];
+        // The next tile's first row; in a 1x1 convolution, all of its rows follow.
+        let next_row = tiles.get(1).map_or(std::ptr::null(), |tile| self.starts[tile.first * width]);
+        let steps: Vec<(&Block, &Panel)> =
+            self.blocks.iter().flat_map(|block| self.panels.iter().map(move |panel| (block, panel))).collect();
+        let data = |(block, panel): (&Block, &Panel)| {
+            matrix.panel_data(panel).wrapping_add(block.depth * panel.vectors * lanes)
+        };
+        let last = self.blocks.len() - 1;
+        let first_offset = self.panels.first().map_or(0, |panel| panel.offset) / matrix.depth().max(1);
+        let all_columns: usize = self.panels.iter().map(|panel| panel.vectors * lanes).sum();
+        let partial = if last > 0 { self.rows.len() * all_columns } else { 0 };
+        with_scratch(partial, |partial| {
+            let partial = Target(partial.as_mut_ptr());
+            for (index, &(block, panel)) in steps.iter().enumerate() {
+                let ahead = if index == 0 && *segments == 1 {
+                    Ahead { from: next_row, per_tile: 8 * block.length, per_depth: 8 }
+                } else if let Some(&next) = steps.get(index + 1) {
+                    let per_depth = next.1.vectors * lanes / used.min(3);
+                    Ahead { from: data(next), per_tile: per_depth * block.length * block.segments.len(), per_depth }
+                } else {
+                    Ahead { from: std::ptr::null(), per_tile: 0, per_depth: 0 }
+                };
+                isa.run(Product {
+                    starts: self.starts,
+                    tiles,
+                    window: *segments,
+                    segments: block.segments.clone(),
+                    from: block.from,
+                    length: block.length,
+                    out: *out,
+                    out_pixel: *out_pixel,
+                    finish,
+                    panel,
+                    packed: data((block, panel)),
+                    first: std::ptr::eq(block, &raw const self.blocks[0]),
+                    last: std::ptr::eq(block, &raw const self.blocks[last]),
+                    partial: Target(
+                        partial.at((panel.offset / matrix.depth().max(1) - first_offset) * self.rows.len()),
+                    ),
+                    ahead,
+                });
+            }
+        });
     }
 }

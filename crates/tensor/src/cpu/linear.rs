@@ -4,6 +4,12 @@ use super::map::{Source, Target};
 use super::simd::Simd;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
+/// How far ahead weights are asked for, in elements: they come from memory, where the processor stops at each page.
+const AHEAD: usize = 512;
+/// The sums of eight rows and three outputs.
+const MOST_SUMS: usize = 24;
 
 /// `out` `(N, O)` = `x` `(N, I)` times the transposed `weight` `(O, I)` plus `bias`, clamped to `bounds`.
 ///
@@ -29,7 +35,7 @@ pub fn linear(
         size: [n, i, o],
         out: Target(out.as_mut_ptr()),
     };
-    let step = 16;
+    let step = 24;
     (0..o.div_ceil(step)).into_par_iter().for_each(|index| {
         isa.run(Outputs { job: &job, from: index * step, to: ((index + 1) * step).min(o) });
     });
@@ -92,13 +98,20 @@ impl Kernel for Outputs<'_> {
             let mut output = self.from;
             while output < self.to {
                 // With sixteen registers there is room for half as many sums.
-                let outputs = if S::ROWS > 4 && output + 4 <= self.to { 4 } else { 1 };
+                let many = S::ROWS == 8;
+                let outputs = if many && output + 3 <= self.to { 3 } else { 1 };
                 let mut row = 0;
                 while row < n {
-                    let rows = if row + 4 <= n { 4 } else { 1 };
+                    let rows = match n - row {
+                        8.. if many => 8,
+                        4.. => 4,
+                        _ => 1,
+                    };
                     match (outputs, rows) {
-                        (4, 4) => self.dots::<S, 4, 4>(output, row),
-                        (4, _) => self.dots::<S, 4, 1>(output, row),
+                        (3, 8) if many => self.dots::<S, 3, 8>(output, row),
+                        (3, 4) if many => self.dots::<S, 3, 4>(output, row),
+                        (3, _) if many => self.dots::<S, 3, 1>(output, row),
+                        (_, 8) if many => self.dots::<S, 1, 8>(output, row),
                         (_, 4) => self.dots::<S, 1, 4>(output, row),
                         _ => self.dots::<S, 1, 1>(output, row),
                     }
@@ -119,23 +132,41 @@ impl Outputs<'_> {
         unsafe {
             let mut sums = [[S::splat(0.0); O]; R];
             let mut k = 0;
-            while k < i {
-                let count = (i - k).min(S::LANES);
+            while k + S::LANES <= i {
                 let mut weights = [S::splat(0.0); O];
                 for (j, value) in weights.iter_mut().enumerate() {
-                    *value = S::load_up_to(weight.at((output + j) * i + k), count);
+                    let from = weight.at((output + j) * i + k);
+                    *value = S::load(from);
+                    S::prefetch(from.wrapping_add(AHEAD));
                 }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = S::load_up_to(x.at((row + r) * i + k), count);
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum = S::mul_add(value, weight, *sum);
+                for r in 0..R {
+                    let value = S::load(x.at((row + r) * i + k));
+                    for j in 0..O {
+                        sums[r][j] = S::mul_add(value, weights[j], sums[r][j]);
                     }
                 }
                 k += S::LANES;
             }
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
-                    let value = S::sum(sum) + bias.map_or(0.0, |bias| bias[output + j]);
+            if k < i {
+                for r in 0..R {
+                    let value = S::load_partial(x.at((row + r) * i + k), i - k);
+                    for j in 0..O {
+                        let weight = S::load_partial(weight.at((output + j) * i + k), i - k);
+                        sums[r][j] = S::mul_add(value, weight, sums[r][j]);
+                    }
+                }
+            }
+            // As in a matrix product's tile: looked at by a loop, sums would live in memory above as well.
+            let mut parked = [MaybeUninit::<S::Vector>::uninit(); MOST_SUMS];
+            for r in 0..R {
+                for j in 0..O {
+                    parked[r * O + j].write(sums[r][j]);
+                }
+            }
+            let parked: *const S::Vector = std::hint::black_box(parked.as_ptr()).cast();
+            for r in 0..R {
+                for j in 0..O {
+                    let value = S::sum(*parked.add(r * O + j)) + bias.map_or(0.0, |bias| bias[output + j]);
                     // Comparisons that let NaN through, unlike `f32::max`.
                     let value = if value < bounds.0 { bounds.0 } else { value };
                     *out.at((row + r) * o + output + j) = if value > bounds.1 { bounds.1 } else { value };

@@ -11,12 +11,17 @@ pub struct Buffer {
 }
 
 /// A cache line's elements.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
+/// From this many elements on, memory comes in large pages where the system has them.
+const LARGE: usize = 1024 * 1024;
 
 impl Buffer {
     /// Zeros. The system commits memory only as it is written.
     pub fn zeros(length: usize) -> Self {
         let data = vec![0.0; length + LINE];
+        if length >= LARGE {
+            ask_for_large_pages(&data);
+        }
         let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         Self { data, start, length }
     }
@@ -29,6 +34,25 @@ impl Buffer {
             *self = Self::zeros(length);
         }
     }
+}
+
+/// Asks for large pages: kernels walk through many rows at a time, each on a page of its own, and with small pages the
+/// processor looks up addresses half of its time.
+fn ask_for_large_pages(data: &[f32]) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        let start = data.as_ptr().addr().next_multiple_of(PAGE);
+        let end = data.as_ptr_range().end.addr() / PAGE * PAGE;
+        if start < end {
+            let start = data.as_ptr().with_addr(start).cast_mut().cast();
+            // SAFETY: the range lies inside memory that is ours; the advice does not change what it holds. A refusal
+            // changes nothing.
+            let _ = unsafe { libc::madvise(start, end - start.addr(), libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = data;
 }
 
 impl Clone for Buffer {
@@ -268,8 +292,8 @@ impl RawFinish {
         add: Source(std::ptr::null()),
         add_pixel: 0,
         clamp: false,
-        low: 0.0,
-        high: 0.0,
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
         gate: Source(std::ptr::null()),
         gate_pixel: 0,
         gate_low: 0.0,
@@ -281,6 +305,43 @@ impl RawFinish {
     pub(super) fn starting_at_channel(&self, first: usize) -> Self {
         let move_on = |source: Source| if source.0.is_null() { source } else { Source(source.at(first)) };
         Self { bias: move_on(self.bias), add: move_on(self.add), gate: move_on(self.gate), ..*self }
+    }
+
+    /// Whether results stay as they are.
+    #[inline(always)]
+    pub(super) fn is_nothing(&self) -> bool {
+        self.bias.0.is_null() && self.add.0.is_null() && !self.clamp && self.gate.0.is_null()
+    }
+
+    #[inline(always)]
+    pub(super) fn has_gate(&self) -> bool {
+        !self.gate.0.is_null()
+    }
+
+    /// The bias of a vector of channels, zero where there is none.
+    ///
+    /// # Safety
+    /// As [`RawFinish::apply`]'s for a whole vector.
+    #[inline(always)]
+    pub(super) unsafe fn bias<S: Simd>(&self, channel: usize) -> S::Vector {
+        // SAFETY: the caller's.
+        unsafe { if self.bias.0.is_null() { S::splat(0.0) } else { S::load(self.bias.at(channel)) } }
+    }
+
+    /// Finishes a whole vector which has its bias already and no gate.
+    ///
+    /// # Safety
+    /// As [`RawFinish::apply`]'s.
+    #[inline(always)]
+    pub(super) unsafe fn whole<S: Simd>(&self, mut value: S::Vector, pixel: usize, channel: usize) -> S::Vector {
+        // SAFETY: the caller's.
+        unsafe {
+            if !self.add.0.is_null() {
+                value = S::add(value, S::load(self.add.at(pixel * self.add_pixel + channel)));
+            }
+            // NaN is the second operand and goes through.
+            S::min(S::splat(self.high), S::max(S::splat(self.low), value))
+        }
     }
 
     /// Finishes `count` channels from `channel` on of the pixel number `pixel`.

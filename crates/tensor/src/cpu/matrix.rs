@@ -3,6 +3,7 @@ use super::isa::Kernel;
 use super::map::{Buffer, RawFinish, Target};
 use super::simd::Simd;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// A matrix `(depth, columns)` as the right factor of products, repacked so that the inner loop reads it in order.
 ///
@@ -123,26 +124,45 @@ impl TileRows {
     }
 }
 
-/// Some rows times one panel.
+/// Some rows times one panel, or times some of its depths.
 ///
 /// A row of the left factor may be scattered: `segments` pieces of `length` elements each, so that a convolution
-/// multiplies its windows where they lie in memory. To run it, starts must be valid for `length` elements, `packed` for
-/// all depths, and the output pixels be the task's own.
+/// multiplies its windows where they lie in memory. To run it, starts must be valid for `length` elements from `from`
+/// on, `packed` for all depths, `partial` for all rows, and the output pixels be the task's own.
 ///
 /// It is a kernel of its own, and not inlined into those that use it, to be compiled once per instruction set.
 pub(super) struct Product<'a> {
-    /// Tile by tile, per segment, the starts of the rows' pieces.
+    /// Tile by tile, per segment of the whole window, the starts of the rows' pieces.
     pub(super) starts: &'a [*const f32],
     pub(super) tiles: &'a [TileRows],
-    pub(super) segments: usize,
+    /// How many segments a window has, and which of them are multiplied.
+    pub(super) window: usize,
+    pub(super) segments: Range<usize>,
+    /// Which elements of each segment.
+    pub(super) from: usize,
     pub(super) length: usize,
     /// Where pixel 0 is, and how far apart pixels are.
     pub(super) out: Target,
     pub(super) out_pixel: usize,
     pub(super) finish: &'a RawFinish,
     pub(super) panel: &'a Panel,
-    /// The panel's data.
+    /// The panel's data at the first depth.
     pub(super) packed: *const f32,
+    /// Whether sums start from what earlier depths left in `partial`, and whether these depths are the last.
+    pub(super) first: bool,
+    pub(super) last: bool,
+    /// Unfinished sums: a row of the panel's full width per row of the task.
+    pub(super) partial: Target,
+    pub(super) ahead: Ahead,
+}
+
+/// What is fetched into the second-level cache meanwhile: the next panel, or the next rows.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) from: *const f32,
+    /// Elements per tile and per depth.
+    pub(super) per_tile: usize,
+    pub(super) per_depth: usize,
 }
 
 impl Kernel for Product<'_> {
@@ -162,15 +182,16 @@ impl Kernel for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     unsafe fn with_columns<S: Simd, const V: usize>(&self) {
-        for rows in self.tiles {
+        for (index, rows) in self.tiles.iter().enumerate() {
+            let ahead = self.ahead.from.wrapping_add(index * self.ahead.per_tile);
             // SAFETY: the caller's.
             unsafe {
                 match rows.count {
-                    1 => self.tile::<S, 1, V>(rows),
-                    2 => self.tile::<S, 2, V>(rows),
-                    4 => self.tile::<S, 4, V>(rows),
+                    1 => self.tile::<S, 1, V>(rows, ahead),
+                    2 => self.tile::<S, 2, V>(rows, ahead),
+                    4 => self.tile::<S, 4, V>(rows, ahead),
                     // Beyond the instruction set's registers this is never reached and compiles to nothing.
-                    8 if S::ROWS == 8 => self.tile::<S, 8, V>(rows),
+                    8 if S::ROWS == 8 => self.tile::<S, 8, V>(rows, ahead),
                     _ => unreachable!("`TileRows::next` gives no other number"),
                 }
             }
@@ -178,21 +199,31 @@ impl Product<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self, rows: &TileRows) {
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self, rows: &TileRows, mut ahead: *const f32) {
         // SAFETY: the caller's.
         unsafe {
             let (panel, mut packed) = (self.panel, self.packed);
             // A phase of a transposed convolution may have no segments; its table keeps a place for one.
-            let table = self.starts.as_ptr().add(rows.first * self.segments.max(1));
+            let table = self.starts.as_ptr().add(rows.first * self.window.max(1));
+            let partial = self.partial.at(rows.first * V * S::LANES);
             let mut sums = [[S::splat(0.0); V]; R];
-            for segment in 0..self.segments {
+            if !self.first {
+                for r in 0..R {
+                    for v in 0..V {
+                        sums[r][v] = S::load(partial.add((r * V + v) * S::LANES));
+                    }
+                }
+            }
+            for segment in self.segments.clone() {
                 let starts: [*const f32; R] = *table.add(segment * R).cast();
-                for k in 0..self.length {
+                for k in self.from..self.from + self.length {
                     let mut right = [S::splat(0.0); V];
                     for (v, right) in right.iter_mut().enumerate() {
                         *right = S::load(packed.add(v * S::LANES));
                     }
                     packed = packed.add(V * S::LANES);
+                    S::prefetch(ahead);
+                    ahead = ahead.wrapping_add(self.ahead.per_depth);
                     for r in 0..R {
                         let left = S::splat(*starts[r].add(k));
                         for v in 0..V {
@@ -200,6 +231,18 @@ impl Product<'_> {
                         }
                     }
                 }
+            }
+            if !self.last {
+                for r in 0..R {
+                    for v in 0..V {
+                        S::store(partial.add((r * V + v) * S::LANES), sums[r][v]);
+                    }
+                }
+                return;
+            }
+            if panel.width == V * S::LANES && !self.finish.has_gate() {
+                self.store_whole::<S, R, V>(rows, &sums);
+                return;
             }
             // Sums that the loop below looked at by index would live in memory, and not in registers, above as well.
             let mut parked = [MaybeUninit::<S::Vector>::uninit(); MOST_ROWS * MOST_VECTORS];
@@ -217,6 +260,31 @@ impl Product<'_> {
                     let count = (panel.width - v * S::LANES).min(S::LANES);
                     let value = self.finish.apply::<S>(*parked.add(r * V + v), pixel, channel, count);
                     S::store_up_to(row.add(channel), value, count);
+                }
+            }
+        }
+    }
+
+    /// Finishes and stores whole vectors, from register to memory.
+    #[inline(always)]
+    unsafe fn store_whole<S: Simd, const R: usize, const V: usize>(&self, rows: &TileRows, sums: &[[S::Vector; V]; R]) {
+        let column = self.panel.column;
+        // SAFETY: the caller's.
+        unsafe {
+            let plain = self.finish.is_nothing();
+            let mut bias = [S::splat(0.0); V];
+            for (v, bias) in bias.iter_mut().enumerate() {
+                *bias = self.finish.bias::<S>(column + v * S::LANES);
+            }
+            for r in 0..R {
+                let pixel = rows.pixels[r];
+                let row = self.out.at(pixel * self.out_pixel + column);
+                for v in 0..V {
+                    let mut value = sums[r][v];
+                    if !plain {
+                        value = self.finish.whole::<S>(S::add(value, bias[v]), pixel, column + v * S::LANES);
+                    }
+                    S::store(row.add(v * S::LANES), value);
                 }
             }
         }

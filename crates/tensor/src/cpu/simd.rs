@@ -44,6 +44,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ) -> Self::Vector;
     /// The sum of the lanes, in a fixed order.
     unsafe fn sum(value: Self::Vector) -> f32;
+    /// Asks for the cache line at `from`, any address, in the second-level cache; nothing where the target cannot.
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        let _ = from;
+    }
 
     /// Loads `count` elements, all lanes where there are at least as many.
     #[inline(always)]

@@ -378,7 +378,7 @@ fn indices([n, h, w, c]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usiz
 /// A convolution large enough to be shared out, alone and in a batch, with one thread and with several.
 #[test]
 fn results_do_not_depend_on_threads_or_batch() {
-    let (c, o) = (40, 72);
+    let (c, o) = (50, 72);
     let conv = Conv { padding: [1; 4], ..Conv::default() };
     let (weight, input) = (numbers(1, o * c * 9), numbers(2, 6 * 30 * 30 * c));
     for isa in Isa::available() {
@@ -400,6 +400,38 @@ fn results_do_not_depend_on_threads_or_batch() {
         assert_eq!(all, run(6, 1));
         for (one, all) in run(1, 2).iter().zip(&all) {
             assert_eq!(one[..], all[..size * o]);
+        }
+    }
+}
+
+#[test]
+fn deep_windows_are_added_up_in_parts() {
+    for (channels, outputs, kernel, stride, size) in
+        [(900, 70, 1, 1, [5, 7]), (130, 50, 3, 2, [9, 8]), (401, 20, 3, 1, [4, 4])]
+    {
+        let conv = Conv { stride: [stride; 2], padding: [kernel / 2; 4], ..Conv::default() };
+        let shape = [outputs, channels, kernel, kernel];
+        let weight = numbers(1, shape.iter().product());
+        let input = Loose::new(2, [2, size[0], size[1], channels], 1);
+        let [oh, ow] = output_size(size, [kernel; 2], &conv).unwrap();
+        let bias = numbers(3, outputs);
+        for isa in Isa::available() {
+            let direct = Direct::new(isa, &weight, shape, &conv).unwrap();
+            let mut out = Loose::new(4, [2, oh, ow, outputs], 0);
+            let mut expected = convolved(&input.values(), input.shape, &weight, shape, &conv, out.shape);
+            for (i, (value, before)) in expected.iter_mut().zip(out.values()).enumerate() {
+                *value += f64::from(bias[i % outputs]) + f64::from(before);
+            }
+            let finish = Finish { bias: Some(&bias), accumulate: true, ..Finish::default() };
+            direct.run(input.map(), out.map_mut(), &finish).unwrap();
+            assert!(distance(&out.values(), &expected) <= 1e-5, "{isa:?} {shape:?}");
+
+            let gradient = Loose::new(5, out.shape, 0);
+            let mut back = Loose::new(6, input.shape, 0);
+            let expected = pulled_back(&gradient.values(), gradient.shape, &weight, shape, &conv, back.shape);
+            let transposed = Transposed::new(isa, &weight, shape, &conv).unwrap();
+            transposed.run(gradient.map(), back.map_mut(), &Finish::default()).unwrap();
+            assert!(distance(&back.values(), &expected) <= 1e-5, "{isa:?} {shape:?} back");
         }
     }
 }

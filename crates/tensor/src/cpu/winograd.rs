@@ -1,7 +1,7 @@
 use super::Isa;
 use super::isa::Kernel;
-use super::map::{Buffer, Finish, Map, MapMut, RawFinish, Source, Target};
-use super::matrix::{MOST_ROWS, Panel, Product, TileRows, panels};
+use super::map::{Buffer, Finish, LINE, Map, MapMut, RawFinish, Source, Target};
+use super::matrix::{Ahead, MOST_ROWS, Panel, Product, TileRows, panels};
 use super::scratch::{with_scratch, with_starts};
 use super::simd::Simd;
 use super::winograd_transform::{Four, MOST, Six, Transform, Two};
@@ -149,20 +149,23 @@ impl Winograd {
     }
 }
 
-/// Elements of a block's transformed input that stay in a core's second-level cache.
-const BLOCK: usize = 96 * 1024;
 /// The most tiles of a block.
 const MOST_BLOCK: usize = 256;
 /// Elements of the products that are kept before they are transformed back.
-const PRODUCTS: usize = 512 * 1024;
+const PRODUCTS: usize = 2 * 1024 * 1024;
 /// Enough tasks that the last ones to finish do not matter.
 const TASKS: usize = 8;
 
-/// Tiles per block. The weights are read once per block, so where they are large (many channels) a block must not be
-/// small, and rather spills to the third-level cache.
+/// Tiles per block. With few channels a block's transformed inputs stay in the second-level cache; where the weights
+/// are large, which are read once per block, it must not be small, and rather spills to the third-level cache.
 fn tiles_per_block(frequencies: usize, channels: usize) -> usize {
-    let fewest = if channels > 128 { 64 } else { 32 };
-    (BLOCK / (frequencies * channels.max(1))).clamp(fewest, MOST_BLOCK).next_multiple_of(MOST_ROWS)
+    let tiles = match channels {
+        0..=64 => 24 * 64 * 36 / (frequencies * channels.max(1)),
+        65..=128 => 48,
+        129..=256 => 64,
+        _ => 96,
+    };
+    tiles.clamp(24, MOST_BLOCK).next_multiple_of(MOST_ROWS)
 }
 
 struct Job<'a> {
@@ -193,7 +196,15 @@ impl Job<'_> {
         let plane = |tiles: usize, width: usize| tiles * width + 16;
         let isa = self.weights.isa;
         let group = (PRODUCTS / (frequencies * block * widest.max(1))).clamp(1, panels.len().max(1));
+        let whole_block = tiles_of_rows(isa, block);
         let back = |first: usize, count: usize, from: Target, input_plane: usize, panels: &[Panel]| {
+            let last_block;
+            let tiles = if count == block {
+                &whole_block
+            } else {
+                last_block = tiles_of_rows(isa, count);
+                &last_block
+            };
             let product_plane = plane(count, widest);
             with_scratch(frequencies * product_plane * panels.len(), |products| {
                 let back = Back::<T> {
@@ -207,7 +218,7 @@ impl Job<'_> {
                     product_plane,
                     transform: std::marker::PhantomData,
                 };
-                back.multiply(frequencies);
+                back.multiply(frequencies, tiles);
                 isa.run(back);
             });
         };
@@ -287,6 +298,21 @@ impl<T: Transform> Kernel for Forth<'_, T> {
                 .wrapping_mul(input_pixel);
             let whole = y0 == 0 && x0 == 0 && y1 == T::INPUTS && x1 == T::INPUTS;
             let mut channel = 0;
+            if whole {
+                while channel + S::LANES <= channels {
+                    let to = self.to.at(tile * channels + channel);
+                    // SAFETY: the tile lies inside the map; the planes hold all channels of all tiles.
+                    unsafe {
+                        transform_whole::<S, T>(
+                            input.at(origin.wrapping_add(channel)),
+                            [w * input_pixel, input_pixel],
+                            to,
+                            self.plane,
+                        );
+                    }
+                    channel += S::LANES;
+                }
+            }
             while channel < channels {
                 let count = (channels - channel).min(S::LANES);
                 // SAFETY: only pixels inside the map are read; the planes hold all channels of all tiles.
@@ -294,11 +320,7 @@ impl<T: Transform> Kernel for Forth<'_, T> {
                     let mut lines = [[S::splat(0.0); MOST]; MOST];
                     for i in 0..T::INPUTS {
                         let mut column = [S::splat(0.0); MOST];
-                        if whole && count == S::LANES {
-                            for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
-                                *value = S::load(input.at(origin.wrapping_add((j * w + i) * input_pixel + channel)));
-                            }
-                        } else if i >= x0 && i < x1 {
+                        if i >= x0 && i < x1 {
                             for (j, value) in column.iter_mut().enumerate().take(T::INPUTS) {
                                 if j >= y0 && j < y1 {
                                     let at = origin.wrapping_add((j * w + i) * input_pixel + channel);
@@ -321,6 +343,45 @@ impl<T: Transform> Kernel for Forth<'_, T> {
                     }
                 }
                 channel += S::LANES;
+            }
+        }
+    }
+}
+
+/// Transforms a vector of channels of a tile that lies inside the map, of pixels `[down, across]` apart, to
+/// frequencies `plane` apart, and asks for the pixels that the next tile adds.
+///
+/// Addresses are found step by step: as sums of indices, the compiler would keep all of them on the stack.
+#[inline(always)]
+unsafe fn transform_whole<S: Simd, T: Transform>(
+    from: *const f32,
+    [down, across]: [usize; 2],
+    to: *mut f32,
+    plane: usize,
+) {
+    // SAFETY: the caller's; the next tile's pixels are only asked for.
+    unsafe {
+        let mut lines = [[S::splat(0.0); MOST]; MOST];
+        for i in 0..T::INPUTS {
+            let from = from.wrapping_add(i * across);
+            let mut column = [S::splat(0.0); MOST];
+            for j in 0..T::INPUTS {
+                column[j] = S::load(from.wrapping_add(j * down));
+                if i < T::OUTPUTS {
+                    S::prefetch(from.wrapping_add(T::INPUTS * across).wrapping_add(j * down));
+                }
+            }
+            lines[i] = T::input::<S>(column);
+        }
+        for j in 0..T::INPUTS {
+            let to = to.wrapping_add(j * T::INPUTS * plane);
+            let mut row = [S::splat(0.0); MOST];
+            for i in 0..T::INPUTS {
+                row[i] = lines[i][j];
+            }
+            let row = T::input::<S>(row);
+            for i in 0..T::INPUTS {
+                S::store(to.wrapping_add(i * plane), row[i]);
             }
         }
     }
@@ -353,52 +414,63 @@ impl<T: Transform> Kernel for Back<'_, T> {
 
 impl<T> Back<'_, T> {
     /// The products of all `frequencies`. A frequency's inputs are used for all panels while they are in the cache.
-    fn multiply(&self, frequencies: usize) {
+    fn multiply(&self, frequencies: usize, tiles: &[TileRows]) {
         let (isa, channels) = (self.job.weights.isa, self.job.weights.channels);
+        let weights = &self.job.weights.data;
+        let width = |panel: &Panel| panel.vectors * isa.lanes();
+        let data =
+            |frequency: usize, panel: &Panel| weights[panel.offset + frequency * channels * width(panel)..].as_ptr();
         with_starts(self.count, |starts| {
-            with_tiles(isa, self.count, |tiles| {
-                for frequency in 0..frequencies {
-                    for (tile, start) in starts.iter_mut().enumerate() {
-                        *start = self.from.at(frequency * self.plane + tile * channels);
-                    }
-                    for (index, panel) in self.panels.iter().enumerate() {
-                        let width = panel.vectors * isa.lanes();
-                        let offset = panel.offset + frequency * channels * width;
-                        let plane = (index * frequencies + frequency) * self.product_plane;
-                        // The planes hold `count` tiles of all channels and of the panel's width.
-                        isa.run(Product {
-                            starts,
-                            tiles,
-                            segments: 1,
-                            length: channels,
-                            out: Target(self.products.at(plane)),
-                            out_pixel: width,
-                            finish: &RawFinish::NONE,
-                            // In the products, the panel's first column is column 0 and its padding is kept.
-                            panel: &Panel { offset: 0, column: 0, width, vectors: panel.vectors },
-                            packed: self.job.weights.data[offset..].as_ptr(),
-                        });
-                    }
+            for frequency in 0..frequencies {
+                for (tile, start) in starts.iter_mut().enumerate() {
+                    *start = self.from.at(frequency * self.plane + tile * channels);
                 }
-            });
+                for (index, panel) in self.panels.iter().enumerate() {
+                    // The next panel's weights come to the cache in the course of the first three register tiles.
+                    let next = match self.panels.get(index + 1) {
+                        Some(next) => data(frequency, next),
+                        None => data((frequency + 1) % frequencies, &self.panels[0]),
+                    };
+                    let plane = (index * frequencies + frequency) * self.product_plane;
+                    let width = width(panel);
+                    // The planes hold `count` tiles of all channels and of the panel's width.
+                    isa.run(Product {
+                        starts,
+                        tiles,
+                        window: 1,
+                        segments: 0..1,
+                        from: 0,
+                        length: channels,
+                        out: Target(self.products.at(plane)),
+                        out_pixel: width,
+                        finish: &RawFinish::NONE,
+                        // In the products, the panel's first column is column 0 and its padding is kept.
+                        panel: &Panel { offset: 0, column: 0, width, vectors: panel.vectors },
+                        packed: data(frequency, panel),
+                        first: true,
+                        last: true,
+                        partial: Target(std::ptr::null_mut()),
+                        ahead: Ahead { from: next, per_tile: LINE * channels, per_depth: LINE },
+                    });
+                }
+            }
         });
     }
 }
 
-/// Lends the register tiles of `count` rows whose output pixels are their own numbers.
-fn with_tiles(isa: Isa, count: usize, work: impl FnOnce(&[TileRows])) {
-    let mut tiles = [TileRows::next(isa, 0, 1); MOST_BLOCK / 4 + 2];
-    let (mut used, mut first) = (0, 0);
+/// The register tiles of `count` rows whose output pixels are their own numbers.
+fn tiles_of_rows(isa: Isa, count: usize) -> Vec<TileRows> {
+    let mut tiles = Vec::with_capacity(count / 4 + 2);
+    let mut first = 0;
     while first < count {
         let mut tile = TileRows::next(isa, first, count - first);
         for (r, pixel) in tile.pixels.iter_mut().enumerate() {
             *pixel = first + r;
         }
-        tiles[used] = tile;
-        used += 1;
         first += tile.count;
+        tiles.push(tile);
     }
-    work(&tiles[..used]);
+    tiles
 }
 
 impl<T: Transform> Back<'_, T> {
@@ -409,8 +481,16 @@ impl<T: Transform> Back<'_, T> {
         for tile in 0..self.count {
             let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
             let (rows, columns) = ((oh - y).min(T::OUTPUTS), (ow - x).min(T::OUTPUTS));
+            let whole = rows == T::OUTPUTS && columns == T::OUTPUTS && !finish.has_gate();
             for v in 0..panel.vectors {
                 let lane = v * S::LANES;
+                if whole && lane + S::LANES <= panel.width {
+                    let from = products.at(tile * width + lane);
+                    let pixel = (image * oh + y) * ow + x;
+                    // SAFETY: the caller's.
+                    unsafe { self.finish_whole::<S>(from, pixel, panel.column + lane) }
+                    continue;
+                }
                 let count = (panel.width - lane).min(S::LANES);
                 let channel = panel.column + lane;
                 // SAFETY: the caller's.
@@ -436,6 +516,38 @@ impl<T: Transform> Back<'_, T> {
                             S::store_up_to(out.at(pixel * out_pixel + channel), value, count);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Transforms a vector of channels of a tile back whose outputs all exist, from pixel number `pixel` on.
+    #[inline(always)]
+    unsafe fn finish_whole<S: Simd>(&self, from: *const f32, pixel: usize, channel: usize) {
+        let Job { out, out_pixel, out_size: [_, ow], finish, .. } = *self.job;
+        // SAFETY: the caller's.
+        unsafe {
+            let bias = finish.bias::<S>(channel);
+            let mut lines = [[S::splat(0.0); MOST]; MOST];
+            for i in 0..T::INPUTS {
+                let from = from.wrapping_add(i * self.product_plane);
+                let mut column = [S::splat(0.0); MOST];
+                for j in 0..T::INPUTS {
+                    column[j] = S::load(from.wrapping_add(j * T::INPUTS * self.product_plane));
+                }
+                lines[i] = T::output::<S>(column);
+            }
+            for j in 0..T::OUTPUTS {
+                let pixel = pixel + j * ow;
+                let to = out.at(pixel * out_pixel + channel);
+                let mut row = [S::splat(0.0); MOST];
+                for i in 0..T::INPUTS {
+                    row[i] = lines[i][j];
+                }
+                let row = T::output::<S>(row);
+                for i in 0..T::OUTPUTS {
+                    let value = finish.whole::<S>(S::add(row[i], bias), pixel + i, channel);
+                    S::store(to.wrapping_add(i * out_pixel), value);
                 }
             }
         }
