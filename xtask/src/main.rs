@@ -31,7 +31,7 @@ enum Command {
     DrawScenes,
     /// The thesis's Table 4 on your photos: every method, six metrics
     EvalTable4(evaluation::Evaluation),
-    /// The thesis's Table 5: Expected Grad-CAM by the number of draws
+    /// The thesis's Table 5: Expected Grad-CAM by mini-batches
     EvalTable5(evaluation::Evaluation),
     /// Seconds per explanation of every method, beside the peers
     BenchMethods(bench_methods::BenchMethods),

@@ -140,6 +140,9 @@ pub(crate) struct ExplainArguments {
     /// Masking methods try only the N channels that vary most; all unless said
     #[arg(long, value_name = "N", help_heading = "Explanation")]
     pub(crate) channels: Option<NonZeroUsize>,
+    /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
+    #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
+    pub(crate) quality: String,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
     pub(crate) stop: String,
@@ -173,6 +176,9 @@ pub(crate) struct ExplainArguments {
     /// Add a strip with the colours and the values they stand for
     #[arg(long, help_heading = "Pictures")]
     pub(crate) legend: bool,
+    /// Write every map that Hyper Expected Grad-CAM goes through into this folder too
+    #[arg(long, value_name = "DIR", help_heading = "Pictures")]
+    pub(crate) parts: Option<PathBuf>,
     /// Write a JSON line per draw beside each map, to see it converge
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace: bool,
@@ -189,7 +195,9 @@ pub(crate) struct EvaluateArguments {
     /// A folder of photos, with its folders; or `scenes`, drawn with exact masks of their objects
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,
-    /// Methods, by commas; `layer-cam.expected` puts another gradient under a class activation map
+    /// Methods, by commas; words after a dot say how: `layer-cam.expected` puts another gradient under a class activation
+    /// map, `expected-grad-cam.5x5` takes mini-batches, `hyper-expected-grad-cam.draft` a quality, `grad-cam++.torchcam`
+    /// a library's definition
     #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
     pub(crate) methods: Vec<String>,
     /// Metrics, by commas; `drop@30` masks the highest 30 percent; `faithful metrics` lists them

@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
 use faithful_cam::{
     BaselineCache, BaselineUse, CamParameters, Definition, Difference, EstimatorParameters, Fusion, GradientEstimator,
+    Quality, hyper_parts,
 };
 use faithful_core::{Convergence, Error, LayerId, MethodInfo, Objective, Result, Score, Stop, Stream};
 use faithful_gradient::{Channels, GradientParameters, Quadrature, reduce_channels};
@@ -33,6 +34,9 @@ pub(crate) struct Settings {
     pub(crate) cache: Arc<BaselineCache>,
 }
 
+/// The one method that is made of parts, which can be looked at.
+const HYPER: &str = "hyper-expected-grad-cam";
+
 /// What concerns class activation maps and masking methods alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CamChoices {
@@ -41,6 +45,10 @@ pub(crate) struct CamChoices {
     pub(crate) difference: Difference,
     pub(crate) fusion: Fusion,
     pub(crate) channels: Option<NonZeroUsize>,
+    /// How much work Hyper Expected Grad-CAM may be.
+    pub(crate) quality: Quality,
+    /// Whether the maps that an explanation went through are kept.
+    pub(crate) parts: bool,
 }
 
 impl Settings {
@@ -63,6 +71,8 @@ pub(crate) struct Found {
     pub(crate) completeness: Option<(f64, f64)>,
     /// What the reader of the map should know.
     pub(crate) notes: Vec<String>,
+    /// The raw maps `(h, w)` that it went through, by name, where they were asked for.
+    pub(crate) parts: Vec<(String, Tensor)>,
 }
 
 /// Every method, in the order in which they are listed.
@@ -132,6 +142,11 @@ impl Explainer {
         }
     }
 
+    /// Whether it is made of parts that can be looked at, with a quality to choose.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.info().name == HYPER
+    }
+
     /// Whether the seed and the number of draws matter.
     pub(crate) fn draws(&self) -> bool {
         self.estimator().map_or(self.info().draws, |estimator| !estimator.single)
@@ -168,27 +183,43 @@ impl Explainer {
                     cache: Some(cache),
                     ..Default::default()
                 };
-                estimator.draws = draws.unwrap_or(estimator.draws);
+                let own = if self.has_parts() { cam.quality.draws() } else { estimator.draws };
+                estimator.draws = draws.unwrap_or(own);
                 estimator.paths = cam.paths.unwrap_or(estimator.paths);
                 let mut parameters = CamParameters {
                     estimator: gradient,
                     gradient: estimator,
                     fusion: cam.fusion,
                     definition,
+                    hyper: cam.quality.parameters(),
                     ..Default::default()
                 };
                 parameters.perturbation.draws = draws;
                 parameters.perturbation.channels = cam.channels;
-                let found = faithful_cam::explain_scores(method, objective, input, layers, scores, &parameters)?;
+                let mut parts = Vec::new();
+                let found = match *layers {
+                    [layer] if cam.parts && self.has_parts() => {
+                        let all = hyper_parts(objective, input, layer, scores, &parameters)?;
+                        for one in &all {
+                            let planes = one.maps().into_iter().map(|(name, map)| Ok((name, plane(map)?)));
+                            parts.push(planes.collect::<Result<Vec<_>>>()?);
+                        }
+                        all.into_iter().map(|one| one.explanation).collect()
+                    }
+                    _ => faithful_cam::explain_scores(method, objective, input, layers, scores, &parameters)?,
+                };
+                parts.resize(found.len(), Vec::new());
                 found
                     .into_iter()
-                    .map(|explanation| {
+                    .zip(parts)
+                    .map(|(explanation, parts)| {
                         Ok(Found {
                             map: plane(&explanation.map)?,
                             score: number(&explanation.score)?,
                             convergence: explanation.convergence.into_iter().next(),
                             completeness: explanation.completeness.first().map(|both| (both.attributed, both.expected)),
                             notes: Vec::new(),
+                            parts,
                         })
                     })
                     .collect()
@@ -213,6 +244,7 @@ impl Explainer {
                         convergence: attribution.convergence,
                         completeness: None,
                         notes: attribution.notes.iter().map(ToString::to_string).collect(),
+                        parts: Vec::new(),
                     })
                 };
                 scores.iter().map(explain).collect()

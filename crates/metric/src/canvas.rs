@@ -69,30 +69,35 @@ fn rise_taps() -> [f64; 11] {
     })
 }
 
-/// Rows that show `input` where `shown` says so and `canvas` elsewhere, one row per entry of `shown`.
-pub(crate) fn compose(
-    input: &[f32],
-    canvases: &[&[f32]],
-    shown: &dyn Fn(usize, usize) -> bool,
-    channels: usize,
-    shape: &[usize],
-    like: &Tensor,
-) -> Result<Tensor> {
-    let cells = input.len() / channels;
-    let mut rows = Vec::with_capacity(canvases.len() * input.len());
-    for (row, canvas) in canvases.iter().enumerate() {
-        for channel in 0..channels {
-            let offset = channel * cells;
-            rows.extend((0..cells).map(
-                |cell| {
-                    if shown(row, cell) { input[offset + cell] } else { canvas[offset + cell] }
-                },
-            ));
-        }
+/// Pictures of one input on a canvas that differ from each other in few cells, made one from the other.
+pub(crate) struct Reveal<'a> {
+    picture: Vec<f32>,
+    shown: &'a [f32],
+    /// Cells in the order in which they are shown, and how many are.
+    order: &'a [u32],
+    count: usize,
+    cells: usize,
+}
+
+impl<'a> Reveal<'a> {
+    /// Nothing of `shown` on `canvas` yet; both are rows of `order.len()` cells in some channels.
+    pub(crate) fn new(shown: &'a [f32], canvas: Vec<f32>, order: &'a [u32]) -> Self {
+        Self { picture: canvas, shown, order, count: 0, cells: order.len() }
     }
-    let mut shape = shape.to_vec();
-    shape[0] = canvases.len();
-    Ok(Tensor::from_vec(rows, shape, like.device())?.to_dtype(like.dtype())?)
+
+    /// The picture with the first `count` cells shown; counts must not fall.
+    pub(crate) fn until(&mut self, count: usize) -> &[f32] {
+        let channels = self.picture.len().checked_div(self.cells).unwrap_or(0);
+        for channel in 0..channels {
+            let offset = channel * self.cells;
+            for &cell in &self.order[self.count..count] {
+                let place = offset + cell as usize;
+                self.picture[place] = self.shown[place];
+            }
+        }
+        self.count = count;
+        &self.picture
+    }
 }
 
 /// A tensor's values in scan order.

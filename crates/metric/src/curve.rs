@@ -1,4 +1,4 @@
-use crate::canvas::{Canvas, compose, values};
+use crate::canvas::{Canvas, Reveal, values};
 use crate::rank::{Cover, Rank};
 use candle_core::Tensor;
 use faithful_core::{Error, Objective, Result};
@@ -189,19 +189,20 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
     scores.insert(inserted(cover.cells), 0.0);
 
     let pictures: Vec<Picture> = scores.keys().copied().collect();
+    // They come insertion first, each by ascending counts, so that each is made from the one before.
+    let mut inserting = Reveal::new(&photo, insertion, rank.order());
+    let mut deleting = Reveal::new(&deletion, photo.clone(), rank.order());
+    let mut shape = input.dims().to_vec();
     for chunk in pictures.chunks(objective.batch().get()) {
-        let canvases: Vec<&[f32]> = chunk
-            .iter()
-            .map(|picture| match picture {
-                Picture::Inserted(_) => insertion.as_slice(),
-                Picture::Deleted(_) => deletion.as_slice(),
-            })
-            .collect();
-        let shown = |row: usize, cell: usize| match chunk[row] {
-            Picture::Inserted(count) => rank.is_top(cell, count),
-            Picture::Deleted(count) => !rank.is_top(cell, count),
-        };
-        let rows = compose(&photo, &canvases, &shown, cover.channels, input.dims(), input)?;
+        let mut rows = Vec::with_capacity(chunk.len() * photo.len());
+        for picture in chunk {
+            rows.extend_from_slice(match *picture {
+                Picture::Inserted(count) => inserting.until(count),
+                Picture::Deleted(count) => deleting.until(count),
+            });
+        }
+        shape[0] = chunk.len();
+        let rows = Tensor::from_vec(rows, shape.as_slice(), input.device())?.to_dtype(input.dtype())?;
         for (picture, score) in chunk.iter().zip(values(&objective.scores(&rows)?)?) {
             scores.insert(*picture, f64::from(score));
         }

@@ -8,6 +8,7 @@ use faithful_core::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rank {
     positions: Vec<u32>,
+    order: Vec<u32>,
 }
 
 impl Rank {
@@ -33,12 +34,17 @@ impl Rank {
         for (position, &cell) in order.iter().enumerate() {
             positions[cell as usize] = position as u32;
         }
-        Ok(Self { positions })
+        Ok(Self { positions, order })
     }
 
     /// Each cell's place in the order: 0 for the highest.
     pub fn positions(&self) -> &[u32] {
         &self.positions
+    }
+
+    /// The cells in this order, the highest first.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// How many cells there are.

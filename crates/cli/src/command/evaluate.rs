@@ -4,13 +4,15 @@ use crate::arguments::EvaluateArguments;
 use crate::baseline;
 use crate::evaluation::{Images, Masks};
 use crate::failure::Outcome;
-use crate::method::{Explainer, Settings, parse_stop};
+use crate::method::{CamChoices, Explainer, Settings, parse_stop};
+use crate::arguments::MiniBatches;
 use crate::model;
 use crate::output::Output;
 use crate::photo;
 use crate::size;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
+use faithful_cam::{Definition, Quality};
 use faithful_core::{Error, LayerId, Network, Objective, Score, Target};
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
 use faithful_metric::{Metric, Protocol, Steps};
@@ -27,7 +29,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let stop = parse_stop(&arguments.stop)?;
     let decoding = photo::decoding(arguments.max_megapixels)?;
     let shard = shard(arguments)?;
-    let methods: Vec<Explainer> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
+    let methods: Vec<Named> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
     let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
     let preprocessing = model.photo_preprocessing()?;
     let layer = layer(&model, arguments.layer.as_deref(), &methods)?;
@@ -49,11 +51,11 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
         image_count: images.names().len(),
         methods: methods
             .iter()
-            .map(|method| {
-                let draws = if method.draws() { arguments.draws.map(|draws| draws.to_string()) } else { None };
+            .map(|Named { method, label, draws, .. }| {
+                let draws = draws.or(arguments.draws).filter(|_| method.draws());
                 let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
                 let baselines = if method.compares() { format!(" baselines={baselines}") } else { String::new() };
-                format!("{}{draws}{baselines}", method.label())
+                format!("{label}{draws}{baselines}")
             })
             .collect(),
         metrics: metrics.iter().map(Metric::name).collect(),
@@ -71,11 +73,12 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
 
     let explainers: Vec<Box<dyn faithful_evaluate::Explainer>> = methods
         .into_iter()
-        .map(|method| {
+        .map(|Named { method, label, cam, draws }| {
             let layers = if method.needs_layers() { layer.into_iter().collect() } else { Vec::new() };
             let name = layer.map(|layer| model.graph.layers()[layer.0].name.clone());
             let layer = name.filter(|_| method.needs_layers());
-            Box::new(Prepared { label: method.label(), method, layers, layer, settings: settings.clone() })
+            let settings = Settings { cam, draws: draws.or(settings.draws), ..settings.clone() };
+            Box::new(Prepared { label, method, layers, layer, settings })
                 as Box<dyn faithful_evaluate::Explainer>
         })
         .collect();
@@ -146,10 +149,45 @@ impl faithful_evaluate::Explainer for Prepared {
     }
 }
 
-/// `layer-cam`, or `layer-cam.expected` with another gradient.
-fn named(name: &str) -> Result<Explainer> {
-    let (method, gradient) = name.split_once('.').map_or((name, None), |(method, gradient)| (method, Some(gradient)));
-    Ok(Explainer::new(method, gradient, "paper")?)
+/// A method as `--methods` names it.
+struct Named {
+    method: Explainer,
+    /// As it was named.
+    label: String,
+    cam: CamChoices,
+    draws: Option<NonZeroUsize>,
+}
+
+/// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
+/// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
+fn named(name: &str) -> Result<Named> {
+    let mut words = name.split('.');
+    let method = words.next().unwrap_or_default();
+    let (mut gradient, mut definition, mut cam, mut draws) = (None, "paper", CamChoices::default(), None);
+    let mut quality = None;
+    for word in words {
+        if let Ok(MiniBatches { paths, draws: each }) = word.parse() {
+            cam.paths = Some(paths);
+            draws = Some(each);
+        } else if let Ok(found) = Quality::named(word) {
+            quality = Some(found);
+        } else if Definition::named(word).is_ok() {
+            definition = word;
+        } else {
+            gradient = Some(word);
+        }
+    }
+    let explainer = Explainer::new(method, gradient, definition)?;
+    if let Some(found) = quality {
+        if !explainer.has_parts() {
+            return Err(Error::parameter("methods", format!("`{method}` has no qualities to choose from")).into());
+        }
+        cam.quality = found;
+    }
+    if draws.is_some() && !(explainer.compares() && explainer.draws() && explainer.needs_layers()) {
+        return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")).into());
+    }
+    Ok(Named { method: explainer, label: name.to_owned(), cam, draws })
 }
 
 fn metrics(arguments: &EvaluateArguments) -> Result<Vec<Metric>> {
@@ -176,11 +214,11 @@ fn shard(arguments: &EvaluateArguments) -> Result<Shard> {
     }
 }
 
-fn layer(model: &Model, name: Option<&str>, methods: &[Explainer]) -> Result<Option<LayerId>> {
+fn layer(model: &Model, name: Option<&str>, methods: &[Named]) -> Result<Option<LayerId>> {
     if let Some(name) = name {
         return model::layer(model, name).map(Some);
     }
-    if model.target.is_none() && methods.iter().any(Explainer::needs_layers) {
+    if model.target.is_none() && methods.iter().any(|named| named.method.needs_layers()) {
         let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
         return Err(Error::parameter("layer", reason).into());
     }

@@ -15,7 +15,7 @@ use crate::{baseline, size};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
-use faithful_cam::{Difference, Fusion};
+use faithful_cam::{Difference, Fusion, Quality};
 use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stop, Stream, Target};
 use faithful_data::Decoding;
 use faithful_model::Model;
@@ -39,6 +39,7 @@ struct Plan<'a> {
     scale: Scale,
     style: Style,
     folder: Folder,
+    parts: Option<Folder>,
 }
 
 /// What was found about one class of a photo.
@@ -108,12 +109,23 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         difference: Difference::named(&arguments.difference)?,
         fusion: Fusion::named(&arguments.fusion)?,
         channels: arguments.channels,
+        quality: Quality::named(&arguments.quality)?,
+        parts: arguments.parts.is_some(),
     };
+    if !explainer.has_parts() {
+        for (flag, given) in [("parts", cam.parts), ("quality", cam.quality != Quality::default())] {
+            if given {
+                let reason = "only `hyper-expected-grad-cam` has it; choose that by --method";
+                return Err(Error::parameter(flag, reason).into());
+            }
+        }
+    }
     let draws = arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws);
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
     let scale = Scale { signed: explainer.info().signed, percentile: arguments.percentile };
     let style = style(arguments)?;
     let folder = Folder::prepare(&arguments.out)?;
+    let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
     let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;
     let layers = layers(&model, &explainer, &arguments.layer)?;
@@ -141,6 +153,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         scale,
         style,
         folder,
+        parts,
     };
     let inputs = run::photos(&arguments.photos.images);
     let table = table(&inputs);
@@ -231,6 +244,15 @@ impl Plan<'_> {
         let label = self.explainer.label();
         let name =
             if several { format!("{}.{label}.class{class}", input.stem) } else { format!("{}.{label}", input.stem) };
+        if let Some(folder) = &self.parts {
+            for (part, map) in &found.parts {
+                let map = Map::from_tensor(&map.to_dtype(DType::F32)?)?;
+                let scaled = rescale(&map, &Scale { signed: map.values().iter().any(|value| *value < 0.0), ..self.scale })?;
+                let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
+                folder.write(&format!("{name}.{part}.npy"), &encode_npy(&map))?;
+                folder.write(&format!("{name}.{part}.png"), &encode_png(&picture)?)?;
+            }
+        }
         let trace = match &found.convergence {
             Some(convergence) if self.arguments.trace => {
                 Some(self.folder.write(&format!("{name}.jsonl"), trace(convergence).as_bytes())?)

@@ -7,7 +7,7 @@ use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_tensor::cpu::{Isa, Windows};
-use faithful_tensor::{Activation, Binary, Pool, Reduction};
+use faithful_tensor::{Activation, Binary, PadMode, Pool, Reduction};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -15,12 +15,13 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Default)]
 pub(super) struct Kernels(Mutex<HashMap<KernelKey, Arc<Kernel>>>);
 
-/// The convolution's node, the batch normalisation folded into it, and whether it is the reverse pass's.
-type KernelKey = (usize, Option<usize>, bool);
+/// What is folded, and whether the kernel is the reverse pass's.
+type KernelKey = (Folded, bool);
 
-/// A convolution node and the batch normalisation that is folded into it.
-#[derive(Clone, Copy, Debug)]
+/// A convolution node, and the nodes that are folded into it: the padding before it and the batch normalisation behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Folded {
+    pub(super) padding: Option<usize>,
     pub(super) convolution: usize,
     pub(super) normalization: Option<usize>,
 }
@@ -28,7 +29,7 @@ pub(super) struct Folded {
 impl Kernels {
     /// The kernel of a convolution, repacked at its first use.
     pub(super) fn get(&self, graph: &Graph, isa: Isa, folded: Folded, back: bool) -> Result<Arc<Kernel>> {
-        let key = (folded.convolution, folded.normalization, back);
+        let key = (folded, back);
         let mut kernels = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(kernel) = kernels.get(&key) {
             return Ok(kernel.clone());
@@ -40,7 +41,11 @@ impl Kernels {
             Op::BatchNorm { scale, .. } => scale,
             _ => unreachable!("only batch normalisations are folded"),
         });
-        let convolution = Convolution { weight, conv, scale };
+        let mut conv = *conv;
+        if let Some(more) = folded.padding.and_then(|node| zeros_around(&graph.nodes[node].op)) {
+            conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
+        }
+        let convolution = Convolution { weight, conv: &conv, scale };
         let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa)? });
         kernels.insert(key, kernel.clone());
         Ok(kernel)
@@ -163,6 +168,8 @@ pub(super) struct Forward<'a> {
     /// Chains of nodes that one step computes, by the number of their last node.
     chains: HashMap<usize, Chain>,
     absorbed: Vec<bool>,
+    /// The padding that is folded into a convolution, by the convolution's node.
+    padded: HashMap<usize, usize>,
 }
 
 /// A node, and what is fused behind it.
@@ -208,10 +215,14 @@ impl<'a> Forward<'a> {
             pinned,
             chains: HashMap::new(),
             absorbed: vec![false; count],
+            padded: HashMap::new(),
         };
         let order = || (0..count).filter(|&index| reached[index]);
         for index in order() {
             forward.describe(index)?;
+        }
+        for index in order() {
+            forward.fold_padding(index);
         }
         for index in order() {
             forward.node(index)?;
@@ -231,6 +242,21 @@ impl<'a> Forward<'a> {
             self.depends[index] = node.inputs.iter().any(|input| self.depends[input.0]);
         }
         Ok(())
+    }
+
+    /// Lets convolutions read what a node pads with zeros: importers of frameworks with uneven padding write it apart.
+    fn fold_padding(&mut self, index: usize) {
+        let users = &self.users[index];
+        let node = &self.graph.nodes[index];
+        let reads = |user: &usize| {
+            let user = &self.graph.nodes[*user];
+            matches!(user.op, Op::Conv2d { .. }) && user.inputs[0].0 == index
+        };
+        let folds = !users.is_empty() && users.iter().all(reads) && zeros_around(&node.op).is_some();
+        if folds && self.depends[index] && !self.pinned[index] && index != self.request.given {
+            self.padded.extend(users.iter().map(|&user| (user, index)));
+            self.absorbed[index] = true;
+        }
     }
 
     /// A buffer for a value of these dimensions.
@@ -368,14 +394,15 @@ impl<'a> Forward<'a> {
     /// Computes a chain that ends at `end`.
     fn chain(&mut self, end: usize, chain: Chain) -> Result<()> {
         let head = &self.graph.nodes[chain.head];
-        let input = head.inputs[0].0;
+        let padding = self.padded.get(&chain.head).copied();
+        let input = padding.map_or(head.inputs[0].0, |padding| self.graph.nodes[padding].inputs[0].0);
         let add = chain.add.map(|node| self.slot(node).expect("as its other operand does"));
         let slot = self.slot(input).expect("a chain's operand depends on what is given and stands before it");
         let bounds = chain.bounds;
         let ending = Ending { add, bounds, ..Ending::default() };
         match &head.op {
             Op::Conv2d { bias, .. } => {
-                let folded = Folded { convolution: chain.head, normalization: chain.normalization };
+                let folded = Folded { padding, convolution: chain.head, normalization: chain.normalization };
                 let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
                 let bias = self.folded_bias(bias.as_ref(), chain.normalization)?;
                 let ending = Ending { bias, ..ending };
@@ -535,6 +562,15 @@ fn slot_shape(dims: &[usize]) -> [usize; 4] {
         [n, k] => [n, 1, 1, k],
         _ => [1, 1, 1, dims.iter().product()],
     }
+}
+
+/// How many zeros a node puts around maps, `[top, left, bottom, right]` as a convolution's padding.
+fn zeros_around(op: &Op) -> Option<[usize; 4]> {
+    let Op::Pad { pads, mode: PadMode::Constant(0.0) } = op else { return None };
+    let [[0, 0], [0, 0], [top, bottom], [left, right]] = pads[..] else { return None };
+    let sides = [top, left, bottom, right].map(usize::try_from);
+    let [Ok(top), Ok(left), Ok(bottom), Ok(right)] = sides else { return None };
+    Some([top, left, bottom, right])
 }
 
 /// The bounds of an activation that clamps.

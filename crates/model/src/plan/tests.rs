@@ -3,7 +3,7 @@
 use crate::{Graph, GraphBuilder, NodeId, Op, portable_uniform};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, LayerId, Network, Tap};
-use faithful_tensor::{Activation, Binary, Conv, Pool, Reduction};
+use faithful_tensor::{Activation, Binary, Conv, PadMode, Pool, Reduction};
 
 /// Builds graphs of the usual blocks, with weights and choices that depend on the seed.
 struct Blocks {
@@ -43,6 +43,12 @@ impl Blocks {
         let bias = (self.choose(2) == 0).then(|| self.weight(&[o]));
         let conv = Conv { stride: [stride; 2], padding: [kernel / 2; 4], groups, ..Conv::default() };
         self.add(Op::Conv2d { weight, bias, conv }, &[x])
+    }
+
+    /// Zeros around maps as a node of their own, as importers leave them.
+    fn pad(&mut self, x: NodeId, [top, left, bottom, right]: [isize; 4]) -> NodeId {
+        let pads = vec![[0, 0], [0, 0], [top, bottom], [left, right]];
+        self.add(Op::Pad { pads, mode: PadMode::Constant(0.0) }, &[x])
     }
 
     fn norm(&mut self, x: NodeId, channels: usize) -> NodeId {
@@ -130,6 +136,7 @@ fn resnet_like(seed: u64) -> Graph {
 fn mobilenet_like(seed: u64) -> Graph {
     let relu6 = || Op::Activation(Activation::Clip { low: 0.0, high: 1.5 });
     let (mut b, x) = Blocks::new(seed, &[3, 24, 17]);
+    let x = b.pad(x, [0, 1, 1, 0]);
     let x = b.conv(x, [3, 8], 3, 2, 1);
     let x = b.norm(x, 8);
     let mut x = b.add(relu6(), &[x]);
@@ -139,6 +146,7 @@ fn mobilenet_like(seed: u64) -> Graph {
         let y = b.norm(y, wide);
         let y = b.add(relu6(), &[y]);
         let kernel = 3 + 2 * b.choose(2);
+        let y = if stride == 2 { b.pad(y, [1, 0, 2, 1]) } else { y };
         let y = b.conv(y, [wide, wide], kernel, stride, wide);
         let y = b.norm(y, wide);
         let y = b.add(relu6(), &[y]);
@@ -146,6 +154,8 @@ fn mobilenet_like(seed: u64) -> Graph {
         let y = b.norm(y, o);
         x = if c == o && stride == 1 { b.add(Op::Binary(Binary::Add), &[x, y]) } else { y };
     }
+    let x = b.pad(x, [1, 2, 0, 1]);
+    let x = b.conv(x, [20, 20], 3, 1, 1);
     let x = b.add(Op::Reduce { axes: vec![2, 3], keep: false, reduction: Reduction::Mean }, &[x]);
     let x = b.linear(x, [20, 5]);
     b.builder.finish(x).unwrap()
