@@ -1,7 +1,6 @@
 use crate::shell::{cargo, root, run};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

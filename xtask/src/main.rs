@@ -7,6 +7,7 @@ mod bench_methods;
 mod ci;
 mod evaluation;
 mod shell;
+mod slurm;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +36,8 @@ enum Command {
     EvalTable5(evaluation::Evaluation),
     /// Seconds per explanation of every method, beside the peers
     BenchMethods(bench_methods::BenchMethods),
+    /// Evaluate on a real Slurm on this machine (Debian: `apt install slurm-wlm munge`) and compare with a single run
+    SlurmCheck(slurm::Slurm),
     /// Time the networks, and PyTorch on the same work
     Bench(bench::Arguments),
 }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
         Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
         Command::BenchMethods(arguments) => bench_methods::run(&arguments),
+        Command::SlurmCheck(arguments) => slurm::check(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
     }
 }

@@ -70,6 +70,11 @@ impl<'a> Images<'a> {
         Ok(Self { names, kind: Kind::Photos(paths), model, decoding: *decoding, masks })
     }
 
+    /// Whether it is known where the objects are, for those that have a mask.
+    pub(crate) fn have_masks(&self) -> bool {
+        self.masks.is_some() || matches!(self.kind, Kind::Scenes(_))
+    }
+
     /// What tells one list of images from another.
     pub(crate) fn digest(&self) -> String {
         format!("{:016x}", digest(self.names.iter().map(String::as_str)))

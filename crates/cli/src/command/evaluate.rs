@@ -1,11 +1,11 @@
 //! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
 
 use crate::arguments::EvaluateArguments;
+use crate::arguments::MiniBatches;
 use crate::baseline;
 use crate::evaluation::{Images, Masks};
 use crate::failure::Outcome;
 use crate::method::{CamChoices, Explainer, Settings, parse_stop};
-use crate::arguments::MiniBatches;
 use crate::model;
 use crate::output::Output;
 use crate::photo;
@@ -35,6 +35,10 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let layer = layer(&model, arguments.layer.as_deref(), &methods)?;
     let masks = arguments.masks.clone().map(Masks::new).transpose()?;
     let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, masks)?;
+    if let Some(metric) = metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
+        let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
+        return Err(Error::parameter("metrics", reason).into());
+    }
     let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
     let settings = Settings::new(arguments.draws, stop, sampler);
@@ -78,8 +82,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
             let name = layer.map(|layer| model.graph.layers()[layer.0].name.clone());
             let layer = name.filter(|_| method.needs_layers());
             let settings = Settings { cam, draws: draws.or(settings.draws), ..settings.clone() };
-            Box::new(Prepared { label, method, layers, layer, settings })
-                as Box<dyn faithful_evaluate::Explainer>
+            Box::new(Prepared { label, method, layers, layer, settings }) as Box<dyn faithful_evaluate::Explainer>
         })
         .collect();
     let plan = Plan {

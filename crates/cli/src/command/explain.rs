@@ -247,7 +247,8 @@ impl Plan<'_> {
         if let Some(folder) = &self.parts {
             for (part, map) in &found.parts {
                 let map = Map::from_tensor(&map.to_dtype(DType::F32)?)?;
-                let scaled = rescale(&map, &Scale { signed: map.values().iter().any(|value| *value < 0.0), ..self.scale })?;
+                let scaled =
+                    rescale(&map, &Scale { signed: map.values().iter().any(|value| *value < 0.0), ..self.scale })?;
                 let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
                 folder.write(&format!("{name}.{part}.npy"), &encode_npy(&map))?;
                 folder.write(&format!("{name}.{part}.png"), &encode_png(&picture)?)?;
