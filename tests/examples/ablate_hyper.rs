@@ -7,8 +7,8 @@
 //! choose among the variants; the first one chosen is what the others' paired differences refer to.
 
 use faithful_cam::{
-    CamParameters, Combination, Filter, FusionParameters, HyperParameters, Quality, StageParameters, Weighting,
-    explain, method,
+    CamParameters, Combination, Filter, FusionParameters, HyperParameters, Mixture, Quality, Refinement,
+    StageParameters, Weighting, explain, method,
 };
 use faithful_core::{Error, Network, Objective, Result, Stream, Target};
 use faithful_data::{Decoding, preprocess, read_photo};
@@ -32,6 +32,8 @@ const VARIANTS: &[Variant] = &[
     ("hyper", HYPER, |_| {}),
     ("draft", HYPER, |p| quality(p, Quality::Draft)),
     ("full", HYPER, |p| quality(p, Quality::Full)),
+    ("unrefined", HYPER, |p| p.hyper.refinement = Refinement::None),
+    ("mixed", HYPER, |p| p.hyper.refinement = Refinement::Mixed(Mixture { width: 0.75, share: 2.0 / 3.0 })),
     ("no-contrast", HYPER, |p| p.hyper.contrast = false),
     ("no-stages", HYPER, |p| p.hyper.stages.count = Some(0)),
     ("stages-0.5", HYPER, |p| {

@@ -96,13 +96,15 @@ fn every_part_can_be_inspected() {
     assert_eq!(parts.plan.stages.iter().map(|stage| stage.side).collect::<Vec<_>>(), [[16, 16], [8, 8]]);
     assert_eq!(parts.frequency.levels.iter().map(|level| level.inflate[0]).collect::<Vec<_>>(), [4.0, 2.0]);
     let names: Vec<String> = parts.maps().into_iter().map(|(name, _)| name).collect();
-    for name in ["base", "stage-16x16", "stage-8x8", "level-0", "detail-1", "frequency", "stages", "combined"] {
+    for name in
+        ["base", "stage-16x16", "stage-8x8", "level-0", "detail-1", "frequency", "stages", "combined", "refined"]
+    {
         assert!(names.iter().any(|known| known == name), "{names:?}");
     }
     let map = values(&parts.explanation.map);
     assert_eq!((map.iter().copied().fold(2.0, f32::min), map.iter().copied().fold(-1.0, f32::max)), (0.0, 1.0));
-    // The explanation has the order of the combined map.
-    let combined = values(&parts.fused.combined);
+    // The explanation has the order of the refined map.
+    let combined = values(&parts.refined.map);
     for (a, b) in [(0, 500), (77, 301), (1000, 31)] {
         assert!((combined[a] - combined[b]) * (map[a] - map[b]) >= 0.0);
     }

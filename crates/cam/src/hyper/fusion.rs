@@ -43,7 +43,7 @@ pub struct Fused {
     pub stages: Option<Tensor>,
     /// `(1, H, W)`: stages and frequency map together, before calibration.
     pub combined: Tensor,
-    /// `(1, H, W)` in `[0, 1]`: the explanation.
+    /// `(1, H, W)` in `[0, 1]`: the same, calibrated.
     pub map: Tensor,
 }
 
@@ -111,7 +111,7 @@ fn normalise(map: &Tensor) -> Result<Tensor> {
     if highest > 0.0 { Ok((map / highest)?) } else { Ok(map.ones_like()?) }
 }
 
-fn calibrate(product: &Tensor) -> Result<Tensor> {
+pub(crate) fn calibrate(product: &Tensor) -> Result<Tensor> {
     let scores = standardised(product)?.to_dtype(DType::F64)?;
     let mean = scores.mean_all()?.to_scalar::<f64>()?;
     let values: Vec<f64> = scores.flatten_all()?.to_vec1()?;

@@ -4,6 +4,7 @@ mod baseline;
 mod decomposition;
 mod dependency;
 mod fusion;
+mod refinement;
 mod stage;
 
 use crate::expectation::{AtInput, Difference, Request, expectations};
@@ -13,17 +14,20 @@ use crate::{CamParameters, EstimatorParameters, estimator, rule};
 use candle_core::{DType, Tensor};
 use faithful_baseline::Blurred;
 use faithful_core::{Error, LayerId, Objective, Result, Score};
-use faithful_tensor::log_softmax;
+use faithful_tensor::{log_softmax, softmax};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 pub use decomposition::{DecompositionParameters, Filter, FrequencyMap, Level, decompose, decomposition_layers};
 pub use dependency::{DependencyParameters, Supermap, Weighting};
 pub use fusion::{Combination, Fused, FusionParameters, fuse_parts};
+pub use refinement::{Mixture, Refined, Refinement};
 pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
 
 use baseline::PartlyBlurred;
 use dependency::{Neighbourhoods, feature_dependencies};
+use fusion::calibrate;
+use refinement::{Judge, refine};
 
 /// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,8 @@ pub struct HyperParameters {
     pub decomposition: DecompositionParameters,
     /// Part IV.
     pub fusion: FusionParameters,
+    /// What becomes of part IV's map: the network is asked how coarse it should be.
+    pub refinement: Refinement,
     /// Whether outputs are log-softmaxed before they are scored, so that what speaks for other classes too counts
     /// less: a logit becomes a log probability. Networks with a single output are left as they are. On.
     pub contrast: bool,
@@ -55,12 +61,12 @@ impl Default for HyperParameters {
 /// How much work an explanation may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Quality {
-    /// For a first look.
+    /// For a first look: few draws, no stages, one mixture of details and low frequencies.
     Draft,
-    /// The default.
+    /// The default: the network is asked for the mixture; no stages, which cost much and change little.
     #[default]
     Standard,
-    /// For publication.
+    /// For publication: more draws, and the stages of parts I and II.
     Full,
 }
 
@@ -94,9 +100,12 @@ impl Quality {
     pub fn parameters(self) -> HyperParameters {
         let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         let (stages, per_block) = match self {
-            Self::Draft => (Some(0), 1),
-            Self::Standard => (None, 1),
+            Self::Draft | Self::Standard => (Some(0), 1),
             Self::Full => (None, 4),
+        };
+        let refinement = match self {
+            Self::Draft => Refinement::Mixed(Mixture { width: 0.75, share: 2.0 / 3.0 }),
+            Self::Standard | Self::Full => Refinement::default(),
         };
         HyperParameters {
             blurred: 0.5,
@@ -105,6 +114,7 @@ impl Quality {
             dependencies: DependencyParameters { draws: number(per_block), ..DependencyParameters::default() },
             decomposition: DecompositionParameters::default(),
             fusion: FusionParameters::default(),
+            refinement,
             contrast: true,
         }
     }
@@ -123,7 +133,9 @@ pub struct HyperParts {
     pub frequency: FrequencyMap,
     /// Part IV.
     pub fused: Fused,
-    /// The explanation: [`Fused::map`], the scores that were asked for and how the draws went.
+    /// What became of it.
+    pub refined: Refined,
+    /// The explanation: the refined map, [calibrated](fuse_parts); the scores that were asked for and how the draws went.
     pub explanation: Explanation,
 }
 
@@ -142,6 +154,7 @@ impl HyperParts {
         maps.push(("frequency".to_owned(), &self.frequency.map));
         maps.extend(self.fused.stages.iter().map(|stages| ("stages".to_owned(), stages)));
         maps.push(("combined".to_owned(), &self.fused.combined));
+        maps.push(("refined".to_owned(), &self.refined.map));
         maps
     }
 }
@@ -167,7 +180,8 @@ pub fn hyper_parts(
         return Err(Error::shape("the input of Hyper Expected Grad-CAM", expected, input.dims()));
     };
     let size = [height, width];
-    let HyperParameters { blurred, blur, stages, dependencies, decomposition, fusion, contrast } = &parameters.hyper;
+    let HyperParameters { blurred, blur, stages, dependencies, decomposition, fusion, refinement, contrast } =
+        &parameters.hyper;
     if !(0.0..=1.0).contains(blurred) {
         return Err(Error::parameter("blurred", format!("{blurred} is outside [0, 1]")));
     }
@@ -228,13 +242,18 @@ pub fn hyper_parts(
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
         let fused = fuse_parts(&maps, &frequency.map, fusion)?;
+        let probable = Probable { score: scores[index], softmax: *contrast };
+        let hidden = parameters.gradient.sampler.sample(input, &parameters.gradient.stream, 0..1)?;
+        let judge = Judge { objective: objective.with_score(&probable), input, hidden: &hidden };
+        let refinement = if silent { &Refinement::None } else { refinement };
+        let refined = refine(&judge, &fused.combined, plan.inflate, refinement)?;
         let explanation = Explanation {
-            map: fused.map.clone(),
+            map: calibrate(&refined.map)?,
             score: scores[index].score(&asked_scores)?,
             convergence: one.convergence.into_iter().collect(),
             completeness: Vec::new(),
         };
-        parts.push(HyperParts { base, plan, supermaps, frequency, fused, explanation });
+        parts.push(HyperParts { base, plan, supermaps, frequency, fused, refined, explanation });
     }
     Ok(parts)
 }
@@ -250,6 +269,22 @@ impl Score for Contrasted<'_> {
         // The softmax of a single output is 1 whatever it is.
         if self.contrast && output.rank() == 2 && output.dim(1)? > 1 {
             self.score.score(&log_softmax(output, 1)?)
+        } else {
+            self.score.score(output)
+        }
+    }
+}
+
+/// A score of the softmax of the output: what a person would read.
+struct Probable<'a> {
+    score: &'a dyn Score,
+    softmax: bool,
+}
+
+impl Score for Probable<'_> {
+    fn score(&self, output: &Tensor) -> Result<Tensor> {
+        if self.softmax && output.rank() == 2 && output.dim(1)? > 1 {
+            self.score.score(&softmax(output, 1)?)
         } else {
             self.score.score(output)
         }

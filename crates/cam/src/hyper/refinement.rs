@@ -1,0 +1,236 @@
+//! After part IV: how coarse the map should be, asked of the network itself.
+//!
+//! Not in the thesis. A map of fine details leads insertion and deletion, but what it keeps of a photo is too scattered
+//! for the network where all else is hidden; a smooth map is the other way round. Which mixture serves depends on the
+//! photo, so a few are tried, and the one that explains the network's own answers best is kept.
+
+use super::decomposition::standardised;
+use candle_core::{DType, Tensor};
+use faithful_core::{Error, Objective, Result};
+use faithful_frequency::gaussian_blur;
+
+/// How the map of part IV is mixed with its own low frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refinement {
+    /// Not at all.
+    None,
+    /// Always in one way.
+    Mixed(Mixture),
+    /// In each of these ways, and in none; the network chooses.
+    Asked {
+        /// What is tried beside the map as it is.
+        mixtures: Vec<Mixture>,
+        /// Which shares of the most important pixels, in `(0, 1]`, are kept alone, and removed, to see how the score
+        /// answers.
+        shares: Vec<f64>,
+    },
+}
+
+/// `(1 - m) F + m G F`, with `F` the map and `G F` what a Gaussian leaves of it, each divided by its standard deviation
+/// over pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mixture {
+    /// The Gaussian's standard deviation in inflate regions of the target layer, above 0.
+    pub width: f64,
+    /// The share `m` of the low frequencies, in `[0, 1]`.
+    pub share: f64,
+}
+
+impl Refinement {
+    /// The mixtures that [`Refinement::default`] tries.
+    fn tried() -> Vec<Mixture> {
+        let widths = [0.5, 0.75, 1.0];
+        let shares = [0.5, 2.0 / 3.0, 0.8, 1.0];
+        widths.iter().flat_map(|&width| shares.map(|share| Mixture { width, share })).collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        let (mixtures, shares): (&[Mixture], &[f64]) = match self {
+            Self::None => (&[], &[]),
+            Self::Mixed(mixture) => (std::slice::from_ref(mixture), &[]),
+            Self::Asked { mixtures, shares } => (mixtures, shares),
+        };
+        for Mixture { width, share } in mixtures {
+            if !(*width > 0.0 && width.is_finite()) {
+                return Err(Error::parameter("refinement width", format!("{width} is not above 0")));
+            }
+            if !(0.0..=1.0).contains(share) {
+                return Err(Error::parameter("refinement share", format!("{share} is outside [0, 1]")));
+            }
+        }
+        match shares.iter().find(|share| !(**share > 0.0 && **share <= 1.0)) {
+            Some(share) => Err(Error::parameter("refinement shares", format!("{share} is outside (0, 1]"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for Refinement {
+    fn default() -> Self {
+        Self::Asked { mixtures: Self::tried(), shares: vec![0.15, 0.3, 0.5] }
+    }
+}
+
+/// What the refinement came to.
+#[derive(Clone, Debug)]
+pub struct Refined {
+    /// `(1, H, W)`: the map, without a unit.
+    pub map: Tensor,
+    /// The mixture it is; none where the map stayed as it was.
+    pub mixture: Option<Mixture>,
+    /// What was tried and how much each explains: the score of what is kept minus the score of what is left, summed over
+    /// the shares. The first is the map as it is.
+    pub tried: Vec<(Option<Mixture>, f64)>,
+}
+
+/// What the network is asked with.
+pub(crate) struct Judge<'a> {
+    /// The network with the score that counts: a probability, where there are several classes.
+    pub(crate) objective: Objective<'a>,
+    /// `(1, C, H, W)`.
+    pub(crate) input: &'a Tensor,
+    /// `(1, C, H, W)`: what stands where pixels are hidden.
+    pub(crate) hidden: &'a Tensor,
+}
+
+/// Mixes `map` `(1, H, W)`, with `inflate` pixels of the input per place of the target layer, as `refinement` says.
+///
+/// # Errors
+/// [`Error::Parameter`] for widths and shares that make no sense.
+pub(crate) fn refine(judge: &Judge<'_>, map: &Tensor, inflate: [f64; 2], refinement: &Refinement) -> Result<Refined> {
+    refinement.check()?;
+    let pixels = (inflate[0] * inflate[1]).sqrt();
+    let whole = standardised(map)?;
+    let mixed = |Mixture { width, share }: Mixture| -> Result<Tensor> {
+        let low = standardised(&gaussian_blur(map, width * pixels)?)?;
+        Ok(((&whole * (1.0 - share))? + (low * share)?)?)
+    };
+    let kept = |map: Tensor, mixture| Ok(Refined { map, mixture, tried: Vec::new() });
+    match refinement {
+        Refinement::None => kept(map.clone(), None),
+        Refinement::Mixed(mixture) => kept(mixed(*mixture)?, Some(*mixture)),
+        Refinement::Asked { mixtures, shares } => {
+            let mut candidates = vec![(None, whole.clone())];
+            for &mixture in mixtures {
+                candidates.push((Some(mixture), mixed(mixture)?));
+            }
+            let gains = judge.gains(candidates.iter().map(|(_, map)| map), shares)?;
+            // The first of equals: the finest.
+            let best = (0..gains.len()).fold(0, |best, at| if gains[at] > gains[best] { at } else { best });
+            let tried = candidates.iter().zip(&gains).map(|((mixture, _), gain)| (*mixture, *gain)).collect();
+            let (mixture, map) = candidates.swap_remove(best);
+            Ok(Refined { map, mixture, tried })
+        }
+    }
+}
+
+impl Judge<'_> {
+    /// Per map, the score of what its highest places keep minus the score of what they leave, summed over `shares`.
+    fn gains<'t>(&self, maps: impl Iterator<Item = &'t Tensor>, shares: &[f64]) -> Result<Vec<f64>> {
+        let (_, _, height, width) = self.input.dims4()?;
+        let cells = height * width;
+        let mut masks: Vec<f32> = Vec::new();
+        for map in maps {
+            let values: Vec<f64> = map.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+            let mut order: Vec<usize> = (0..cells).collect();
+            order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+            for share in shares {
+                let count = ((share * cells as f64).round() as usize).clamp(1, cells);
+                let mut mask = vec![0.0; cells];
+                order[..count].iter().for_each(|&cell| mask[cell] = 1.0);
+                masks.extend(mask.iter());
+                masks.extend(mask.iter().map(|kept| 1.0 - kept));
+            }
+        }
+        let rows = masks.len() / cells;
+        let difference = (self.input - self.hidden)?;
+        let mut scores = Vec::with_capacity(rows);
+        let batch = self.objective.batch().get();
+        for group in masks.chunks(batch * cells) {
+            let shape = (group.len() / cells, 1, height, width);
+            let masks = Tensor::from_slice(group, shape, self.input.device())?.to_dtype(self.input.dtype())?;
+            let points = masks.broadcast_mul(&difference)?.broadcast_add(self.hidden)?;
+            scores.extend(self.objective.scores(&points)?.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+        }
+        let gain = |scores: &[f64]| scores.chunks_exact(2).map(|pair| pair[0] - pair[1]).sum();
+        Ok(scores.chunks((2 * shares.len()).max(1)).map(gain).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use faithful_core::{LayerInfo, Network, Probe, Target};
+
+    /// Its only output is the mean of the first row.
+    struct FirstRow;
+
+    impl Network for FirstRow {
+        fn layers(&self) -> &[LayerInfo] {
+            &[]
+        }
+
+        fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
+            Ok(input.narrow(2, 0, 1)?.flatten_from(1)?.mean_keepdim(1)?)
+        }
+    }
+
+    fn judged(map: &Tensor, refinement: &Refinement) -> Result<Refined> {
+        let input = Tensor::ones((1, 1, 8, 8), DType::F32, &Device::Cpu).unwrap();
+        let hidden = input.zeros_like().unwrap();
+        let score = Target::Output(0);
+        let objective = Objective::new(&FirstRow, &score);
+        refine(&Judge { objective, input: &input, hidden: &hidden }, map, [2.0, 2.0], refinement)
+    }
+
+    fn map(value: impl Fn(usize, usize) -> f64) -> Tensor {
+        let values: Vec<f64> = (0..64).map(|cell| value(cell / 8, cell % 8)).collect();
+        Tensor::from_vec(values, (1, 8, 8), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn a_map_that_explains_all_stays() {
+        let perfect = map(|row, _| f64::from(u8::from(row == 0)));
+        let asked = Refinement::Asked { mixtures: Refinement::tried(), shares: vec![0.125] };
+        let refined = judged(&perfect, &asked).unwrap();
+        assert_eq!((refined.mixture, refined.tried[0].1), (None, 1.0));
+        assert_eq!(refined.tried.len(), 13);
+    }
+
+    #[test]
+    fn scattered_evidence_is_gathered() {
+        // Every other pixel of the first row, and one that stands out far from it.
+        let scattered = map(|row, column| match (row, column) {
+            (0, column) if column % 2 == 0 => 1.0,
+            (0, _) => -0.01,
+            (5, 4) => 1.2,
+            _ => 0.0,
+        });
+        let asked = Refinement::Asked { mixtures: vec![Mixture { width: 0.5, share: 1.0 }], shares: vec![0.125] };
+        let refined = judged(&scattered, &asked).unwrap();
+        assert!(refined.mixture.is_some(), "{:?}", refined.tried);
+        assert!(refined.tried[1].1 > refined.tried[0].1);
+    }
+
+    #[test]
+    fn one_mixture_asks_nothing() {
+        let some = map(|row, column| (row * 3 + column) as f64);
+        let mixture = Mixture { width: 1.0, share: 1.0 };
+        let refined = judged(&some, &Refinement::Mixed(mixture)).unwrap();
+        assert!(refined.tried.is_empty() && refined.mixture == Some(mixture));
+        let low = standardised(&gaussian_blur(&some, 2.0).unwrap()).unwrap();
+        let far = (refined.map - low).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!(far < 1e-12);
+        assert_eq!(judged(&some, &Refinement::None).unwrap().mixture, None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let some = map(|row, _| row as f64);
+        for (width, share) in [(0.0, 0.5), (f64::NAN, 0.5), (1.0, 1.5), (1.0, -0.1)] {
+            assert!(judged(&some, &Refinement::Mixed(Mixture { width, share })).is_err());
+        }
+        assert!(judged(&some, &Refinement::Asked { mixtures: Vec::new(), shares: vec![0.0] }).is_err());
+    }
+}
