@@ -10,16 +10,19 @@ pub enum Colormap {
     Inferno,
     /// Dark blue over grey to yellow, for every kind of colour vision (Nuñez, Anderton and Renslow, 2018).
     Cividis,
+    /// Black over grey to white, in even steps of lightness.
+    Grey,
     /// Blue over near-white to red, for signed maps: both arms are straight lines in `OKLab` of equal lightness.
     Diverging,
 }
 
 impl Colormap {
     /// All of them with the names that [`Colormap::from_name`] knows.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("viridis", Self::Viridis),
         ("inferno", Self::Inferno),
         ("cividis", Self::Cividis),
+        ("grey", Self::Grey),
         ("diverging", Self::Diverging),
     ];
 
@@ -38,6 +41,7 @@ impl Colormap {
             Self::Viridis => between(&VIRIDIS, value),
             Self::Inferno => between(&INFERNO, value),
             Self::Cividis => between(&CIVIDIS, value),
+            Self::Grey => oklab_to_srgb(f64::from(value), 0.0, 0.0).map(byte),
             Self::Diverging => diverging(value),
         }
     }
@@ -62,7 +66,11 @@ fn diverging(value: f32) -> [u8; 3] {
     let hue = if signed < 0.0 { 262f64 } else { 27f64 }.to_radians();
     let chroma = 0.17 * signed.abs();
     let srgb = oklab_to_srgb(0.96 - 0.49 * signed.abs(), chroma * hue.cos(), chroma * hue.sin());
-    srgb.map(|channel| (channel * 255.0).round().clamp(0.0, 255.0) as u8)
+    srgb.map(byte)
+}
+
+fn byte(channel: f64) -> u8 {
+    (channel * 255.0).round().clamp(0.0, 255.0) as u8
 }
 
 /// `OKLab` (Ottosson, 2020) to sRGB in 0 to 1; may leave that range for colours outside the gamut.
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn sequential_maps_grow_evenly_in_lightness() {
-        for colormap in [Colormap::Viridis, Colormap::Inferno, Colormap::Cividis] {
+        for colormap in [Colormap::Viridis, Colormap::Inferno, Colormap::Cividis, Colormap::Grey] {
             let steps: Vec<f64> = (0..=16).map(|step| lightness(colormap.color(step as f32 / 16.0))).collect();
             let mean = (steps[16] - steps[0]) / 16.0;
             for pair in steps.windows(2) {

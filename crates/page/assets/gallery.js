@@ -1,0 +1,456 @@
+// Photos with their maps: a row per photo (or a wall of tiles that open one), under common controls.
+
+// One photo and its maps, linked: one cursor, one zoom, one class.
+class Exhibit {
+  constructor(gallery, photo, level) {
+    Object.assign(this, { gallery, photo, level, view: 0, zoom: { scale: 1, x: 0.5, y: 0.5 }, cursor: null, panes: [], built: false });
+    this.element = make("article", { class: "photo", "data-photo": photo.name });
+    this.title = make(level, { id: fresh("photo") }, photo.name);
+    this.element.setAttribute("aria-labelledby", this.title.id);
+    this.element.append(make("div", { class: "bar" }, this.title));
+  }
+
+  build() {
+    if (this.built) return;
+    this.built = true;
+    const { photo } = this;
+    const side = make("div", { class: "side" });
+    if (photo.views.length > 1) {
+      side.append(choice("Class", "class", photo.views.map((view, i) => [i, view.title]), 0, (i) => this.show(i)));
+    }
+    this.shownScale = make("output", { "aria-live": "off" }, "100%");
+    const button = (text, words, run) => make("button", { type: "button", "aria-label": `${words}: ${photo.name}`, title: words, onclick: run }, text);
+    side.append(
+      make(
+        "span",
+        { class: "zoom" },
+        button("−", "Zoom out", () => this.zoomBy(1 / 1.6)),
+        this.shownScale,
+        button("+", "Zoom in", () => this.zoomBy(1.6)),
+        button("↺", "Reset the zoom", () => this.zoomTo({ scale: 1, x: 0.5, y: 0.5 })),
+      ),
+    );
+    this.title.parentElement.append(side);
+    this.maps = make("div", { class: "maps" });
+    this.status = make("div", { class: "unseen", role: "status" });
+    this.element.append(this.maps, this.status);
+    if (photo.remark) this.element.append(make("p", { class: "remark" }, photo.remark));
+    this.show(0);
+  }
+
+  show(index) {
+    this.view = index;
+    this.forget();
+    const view = this.photo.views[index];
+    const columns = this.photo.columns ?? this.gallery.columns;
+    const panes = [this.pane("Photo", null), ...view.maps.map((map, i) => this.pane(columns[i].name, map, columns[i]))];
+    this.maps.replaceChildren(...panes);
+    this.read();
+  }
+
+  forget() {
+    for (const pane of this.panes) this.gallery.painter.remove(pane);
+    this.panes = [];
+  }
+
+  pane(name, map, column) {
+    const { photo, gallery } = this;
+    const view = photo.views[this.view];
+    const figure = make("figure", { class: "map" });
+    const aside = map?.seconds ? duration(map.seconds) : map ? null : `${photo.width} × ${photo.height}`;
+    const body = make("div", { class: "body" });
+    figure.append(make("figcaption", {}, make("span", { title: column?.note }, name), aside ? make("span", { class: "quiet" }, aside) : null), body);
+    if (map?.error) {
+      const box = make("div", { class: "missing" }, map.error);
+      box.style.aspectRatio = this.aspect();
+      body.append(box);
+      return figure;
+    }
+    const words = map
+      ? `${name}: map of ${photo.name} for ${view.title}. ${this.peak(map)}Arrow keys read values, plus and minus zoom, shift and arrows move.`
+      : `The photo ${photo.name}. Arrow keys move the cursor, plus and minus zoom, shift and arrows move.`;
+    const canvas = make("canvas", { class: "view", role: "img", tabindex: 0, "aria-label": words });
+    canvas.style.aspectRatio = this.aspect();
+    const reading = make("span", { class: "reading", "aria-hidden": "true" });
+    const pane = { canvas, photo, map, name, reading, draw: () => this.draw(pane), visible: false, dirty: true };
+    this.panes.push(pane);
+    gallery.painter.add(pane);
+    this.listen(canvas);
+    body.append(canvas);
+    if (map) {
+      pane.strip = make("i");
+      body.append(make("div", { class: "scale" }, make("span", {}, number(map.low)), pane.strip, make("span", {}, number(map.high))));
+    }
+    body.append(reading);
+    if (map) body.append(...this.below(map, view, pane));
+    else if (photo.top.length) body.append(this.guesses(view));
+    return figure;
+  }
+
+  aspect() {
+    const frame = frameOf(this.photo, this.gallery.look.whole);
+    return String(clamp(frame.width / frame.height, 0.62, 1.9));
+  }
+
+  peak(map) {
+    if (!map.peak) return "";
+    const [x, y] = map.peak.map((at) => `${Math.round(at * 100)}%`);
+    return `Highest ${number(map.max)} at ${x} from the left and ${y} from the top. `;
+  }
+
+  guesses(view) {
+    const bar = (p) => {
+      const svg = make("svg:svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" });
+      svg.append(make("svg:rect", { width: Math.max(p * 100, 0.4), height: 4 }));
+      return svg;
+    };
+    const item = (guess) =>
+      make("li", { class: guess.class === view.class ? "shown" : null }, make("span", { title: guess.label }, guess.label), make("span", {}, percent(guess.probability)), bar(guess.probability));
+    return make("ul", { class: "guesses", "aria-label": "Most probable classes" }, ...this.photo.top.map(item));
+  }
+
+  // What stands under a map: its curves, its measures, remarks, files.
+  below(map, view, pane) {
+    const parts = [];
+    const best = (name) => {
+      const all = view.maps.flatMap((other) => other.measures?.filter((m) => m.name === name && m.better) ?? []);
+      const values = all.map((m) => m.value);
+      return all.length < 2 ? NaN : all[0].better === "higher" ? Math.max(...values) : Math.min(...values);
+    };
+    if (map.curves?.length) {
+      const areas = (map.measures ?? []).map((m) => `${m.name} ${number(m.value)}`).join(", ");
+      const svg = make("svg:svg", { class: "plot", role: "img", "aria-label": `Probability as the most important pixels appear and vanish: ${areas}` });
+      const chart = { series: map.curves.map((c, i) => ({ ...c, color: i })), x_range: [0, 1], y_range: [0, 1] };
+      let frame = null;
+      const size = () => { if (svg.clientWidth) frame = plot(svg, chart, { small: true }); };
+      new ResizeObserver(size).observe(svg);
+      follow(svg, () => frame, (x) => {
+        if (x === null) this.read();
+        else {
+          const values = chart.series.map((s) => `${s.name} ${number(valueAt(s.x, s.y, x) ?? NaN)}`);
+          pane.reading.replaceChildren(make("b", {}, values.join(" · ")), ` at ${Math.round(x * 100)}% of the pixels`);
+        }
+      });
+      parts.push(make("div", { class: "curve" }, svg));
+    }
+    if (map.measures?.length) {
+      const key = (m) => {
+        const at = map.curves?.findIndex((c) => c.name === m.name) ?? -1;
+        return at < 0 ? null : make("i", { class: `key s${at}${map.curves[at].dashed ? " dash" : ""}` });
+      };
+      const item = (m) => make("li", { class: m.value === best(m.name) ? "best" : null }, key(m), `${m.name} `, make("b", {}, m.value.toFixed(3)));
+      parts.push(make("ul", { class: "measures" }, ...map.measures.map(item)));
+    }
+    if (map.remark) parts.push(make("p", { class: "remark" }, map.remark));
+    if (map.files?.length) parts.push(make("div", { class: "save" }, ...map.files.map((f) => make("a", { href: f.href, download: f.name }, f.text))));
+    return parts;
+  }
+
+  window(canvas) {
+    const frame = frameOf(this.photo, this.gallery.look.whole);
+    return windowOf(frame, canvas.clientWidth / Math.max(canvas.clientHeight, 1), this.zoom);
+  }
+
+  draw(pane) {
+    const { look } = this.gallery;
+    paint(pane, look, this.window(pane.canvas), this.cursor);
+    if (pane.strip) pane.strip.style.background = lutOf(colormapOf(pane.map, look)).gradient;
+  }
+
+  soil() {
+    for (const pane of this.panes) pane.soil();
+  }
+
+  reframe() {
+    for (const pane of this.panes) pane.canvas.style.aspectRatio = this.aspect();
+    this.soil();
+  }
+
+  // The numbers under the maps.
+  read(aloud = false) {
+    const { photo, cursor, gallery } = this;
+    const heard = [];
+    for (const { map, name, reading } of this.panes) {
+      if (!cursor) {
+        reading.replaceChildren();
+        continue;
+      }
+      const place = `x ${Math.floor(cursor.x)}, y ${Math.floor(cursor.y)}`;
+      if (!map) {
+        reading.replaceChildren(place);
+        heard.push(place);
+        continue;
+      }
+      const values = peek(map, gridOf, () => this.read());
+      const value = values ? valueIn(map, values, photo, cursor.x, cursor.y, gallery.look.smooth) : null;
+      const text = value === null ? "not seen by the network" : number(value);
+      reading.replaceChildren(make("b", {}, text), ` at ${place}`);
+      heard.push(`${name} ${text}`);
+    }
+    this.status.textContent = aloud ? heard.join(", ") : "";
+  }
+
+  pointAt(cursor, aloud = false) {
+    this.cursor = cursor;
+    this.read(aloud);
+    this.soil();
+  }
+
+  place(event) {
+    const box = event.currentTarget.getBoundingClientRect();
+    const view = this.window(event.currentTarget);
+    const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    return { x: view.left + u * view.width, y: view.top + v * view.height };
+  }
+
+  zoomTo(zoom) {
+    const scale = clamp(zoom.scale, 1, 32);
+    this.zoom = { scale, x: clamp(zoom.x, 0, 1), y: clamp(zoom.y, 0, 1) };
+    this.shownScale.textContent = `${Math.round(scale * 100)}%`;
+    for (const { canvas } of this.panes) canvas.classList.toggle("near", scale > 1);
+    this.soil();
+  }
+
+  // Zooms about a place of the photo, which stays where it is on the screen.
+  zoomBy(factor, about = this.cursor) {
+    const frame = frameOf(this.photo, this.gallery.look.whole);
+    const scale = clamp(this.zoom.scale * factor, 1, 32);
+    const keep = this.zoom.scale / scale;
+    const share = about ? { x: (about.x - frame.left) / frame.width, y: (about.y - frame.top) / frame.height } : this.zoom;
+    this.zoomTo({ scale, x: share.x + (this.zoom.x - share.x) * keep, y: share.y + (this.zoom.y - share.y) * keep });
+  }
+
+  panBy(dx, dy) {
+    this.zoomTo({ scale: this.zoom.scale, x: this.zoom.x + dx / this.zoom.scale, y: this.zoom.y + dy / this.zoom.scale });
+  }
+
+  listen(canvas) {
+    const fingers = new Map();
+    const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.x - b.x, a.y - b.y); };
+    canvas.addEventListener("pointerdown", (event) => {
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (this.zoom.scale > 1 || fingers.size > 1) canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const before = fingers.get(event.pointerId);
+      if (before) {
+        const old = fingers.size === 2 ? spread() : 0;
+        fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+        if (fingers.size === 2 && old > 0) this.zoomBy(spread() / old);
+        else if (this.zoom.scale > 1) {
+          const box = canvas.getBoundingClientRect();
+          this.panBy((before.x - event.clientX) / box.width, (before.y - event.clientY) / box.height);
+        }
+      }
+      const place = this.place(event);
+      const inside = place.x >= 0 && place.y >= 0 && place.x < this.photo.width && place.y < this.photo.height;
+      this.pointAt(inside ? place : null);
+    });
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+    canvas.addEventListener("pointerleave", () => this.pointAt(null));
+    canvas.addEventListener("dblclick", (event) => this.zoomBy(2, this.place(event)));
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !event.metaKey) return;
+        event.preventDefault();
+        this.zoomBy(Math.exp(-event.deltaY * 0.004), this.place(event));
+      },
+      { passive: false },
+    );
+    canvas.addEventListener("keydown", (event) => {
+      const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (arrow && event.shiftKey) this.panBy(arrow[0] * 0.1, arrow[1] * 0.1);
+      else if (arrow) {
+        const view = this.window(canvas);
+        const from = this.cursor ?? { x: view.left + view.width / 2, y: view.top + view.height / 2 };
+        const step = Math.max(view.width / 40, 1);
+        const to = { x: clamp(from.x + arrow[0] * step, 0, this.photo.width - 0.5), y: clamp(from.y + arrow[1] * step, 0, this.photo.height - 0.5) };
+        this.pointAt(to, true);
+      } else if (event.key === "+" || event.key === "=") this.zoomBy(1.6);
+      else if (event.key === "-") this.zoomBy(1 / 1.6);
+      else if (event.key === "0") this.zoomTo({ scale: 1, x: 0.5, y: 0.5 });
+      else if (event.key === "Escape" && this.cursor) this.pointAt(null);
+      else return;
+      event.preventDefault();
+      if (event.key === "Escape") event.stopPropagation();
+    });
+    canvas.addEventListener("blur", () => { if (this.cursor) this.pointAt(null); });
+  }
+}
+
+class Gallery {
+  constructor(holder, part) {
+    Object.assign(this, part);
+    this.holder = holder;
+    this.look = { colormap: "viridis", opacity: 0.55, threshold: 0, smooth: true, whole: part.whole ?? true, ...part.look };
+    this.large = this.photos.length > 40;
+    this.painter = new Painter(this.large);
+    this.exhibits = [];
+    this.near = new IntersectionObserver(
+      (entries) => entries.forEach(({ target, isIntersecting }) => { if (isIntersecting) { this.near.unobserve(target); target.exhibit.build(); } }),
+      { rootMargin: "800px 0px" },
+    );
+    holder.append(this.tools());
+    if (this.groups.length) this.hang();
+    else this.list();
+    addEventListener("beforeprint", () => this.painter.drawAll());
+  }
+
+  tools() {
+    const redraw = () => { this.painter.soilAll(); this.drawStrip(); };
+    this.strip = make("canvas", { class: "strip", width: 256, height: 1, "aria-hidden": "true" });
+    const names = Object.keys(data.colormaps).filter((name) => name !== "diverging");
+    const colors = make("select", { "data-tool": "colormap", onchange: () => { this.look.colormap = colors.value; redraw(); } }, ...options(names.map((n) => [n, n]), this.look.colormap));
+    const box = tool("Colours, low to high", colors);
+    colors.remove();
+    box.append(make("div", { class: "row" }, colors, this.strip));
+    box.classList.add("wide");
+    const bar = make("div", { class: "tools", role: "group", "aria-label": "How maps are drawn" });
+    bar.append(
+      box,
+      slider("Opacity", "opacity", Math.round(this.look.opacity * 100), (v) => `${v}%`, (v) => { this.look.opacity = v / 100; redraw(); }),
+      slider("Hide below", "threshold", Math.round(this.look.threshold * 100), (v) => `${v}% of the range`, (v) => { this.look.threshold = v / 100; redraw(); }),
+      choice("Interpolation", "smooth", [["smooth", "Smooth"], ["cells", "Cells"]], this.look.smooth ? "smooth" : "cells", (v) => { this.look.smooth = v === "smooth"; redraw(); this.exhibits.forEach((e) => e.built && e.read()); }),
+      choice("Show", "frame", [["photo", "Whole photo"], ["seen", "What the network saw"]], this.look.whole ? "photo" : "seen", (v) => { this.look.whole = v === "photo"; this.reframe(); }),
+    );
+    if (this.groups.length) {
+      const tile = slider("Tile size", "tile", 30, () => "", (v) => { this.holder.style.setProperty("--tile", `${80 + v * 3}px`); });
+      bar.append(tile);
+      this.holder.style.setProperty("--tile", "170px");
+      if (this.groups.length > 1) {
+        const all = [["all", `All ${this.groups.length}`], ...this.groups.map((group, i) => [String(i), group.title])];
+        const pick = make("select", { "data-tool": "group", onchange: () => this.pick(pick.value) }, ...options(all, "all"));
+        bar.append(tool(this.group_name ?? "Group", pick));
+      }
+    }
+    if (this.photos.length > 3 && !this.groups.length) {
+      const orders = [["given", "as given"], ["name", "name"], ["probability", "most probable first"], ["improbable", "least probable first"]];
+      const order = make("select", { "data-tool": "order", onchange: () => this.sort(order.value) }, ...options(orders, "given"));
+      bar.append(tool("Order", order));
+    }
+    if (this.photos.length > 12) {
+      const find = make("input", { type: "search", "data-tool": "find", placeholder: "name or class", oninput: () => this.find(find.value) });
+      this.count = make("output", { class: "quiet" }, "");
+      bar.append(tool("Find", find, this.count));
+    }
+    this.drawStrip();
+    return bar;
+  }
+
+  drawStrip() {
+    const image = new ImageData(256, 1);
+    const pixels = new Uint32Array(image.data.buffer);
+    pixels.set(lutOf(this.look.colormap).colors);
+    pixels.fill(0, 0, Math.ceil(this.look.threshold * 255));
+    this.strip.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  reframe() {
+    for (const exhibit of this.exhibits) if (exhibit.built) exhibit.reframe();
+    this.open?.reframe();
+    this.painter.soilAll();
+  }
+
+  // A row per photo.
+  list() {
+    this.rows = make("div", { class: "photos" });
+    this.holder.append(this.rows);
+    for (const photo of this.photos) this.append(photo);
+  }
+
+  append(photo, first = false) {
+    const exhibit = new Exhibit(this, photo, "h3");
+    exhibit.element.exhibit = exhibit;
+    this.exhibits.push(exhibit);
+    if (first) this.rows.prepend(exhibit.element);
+    else this.rows.append(exhibit.element);
+    if (this.large) this.near.observe(exhibit.element);
+    else {
+      exhibit.build();
+      // Paper wants every picture: decode also what is not in view.
+      for (const { map } of exhibit.panes) {
+        peek(photo.image, photoBitmap, () => {});
+        if (map) peek(map, gridOf, () => {});
+      }
+    }
+    return exhibit;
+  }
+
+  sort(order) {
+    const probability = (exhibit) => exhibit.photo.views[0]?.probability ?? 0;
+    const sorted = [...this.exhibits];
+    if (order === "name") sorted.sort((a, b) => a.photo.name.localeCompare(b.photo.name));
+    if (order === "probability") sorted.sort((a, b) => probability(b) - probability(a));
+    if (order === "improbable") sorted.sort((a, b) => probability(a) - probability(b));
+    this.rows.append(...sorted.map((exhibit) => exhibit.element));
+  }
+
+  matches(photo, words) {
+    const text = [photo.name, ...photo.views.map((v) => v.title), ...photo.top.slice(0, 1).map((g) => g.label)].join(" ").toLowerCase();
+    return text.includes(words.trim().toLowerCase());
+  }
+
+  find(words) {
+    let shown = 0;
+    const all = this.groups.length ? this.tiles : this.exhibits;
+    for (const one of all) {
+      one.element.hidden = !this.matches(one.photo, words);
+      if (!one.element.hidden) shown += 1;
+    }
+    this.count.textContent = words ? `${shown} of ${all.length}` : "";
+  }
+
+  pick(which) {
+    for (const [i, section] of this.walls.entries()) section.hidden = which !== "all" && which !== String(i);
+  }
+
+  // Walls of tiles, one per group.
+  hang() {
+    this.dialog = make("dialog", { "aria-label": "One photo" });
+    this.dialog.addEventListener("close", () => { this.open?.forget(); this.open = null; this.dialog.replaceChildren(); this.from?.focus(); });
+    this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.dialog.close(); });
+    this.tiles = [];
+    this.walls = this.groups.map((group) => {
+      const wall = make("ul", { class: "wall" });
+      for (const [place, index] of group.photos.entries()) wall.append(this.tile(group, place, this.photos[index]));
+      const title = make("h3", { id: fresh("group") }, group.title);
+      return make("section", { class: "group", "aria-labelledby": title.id }, title, group.note ? make("p", {}, group.note) : null, wall);
+    });
+    this.holder.append(...this.walls, this.dialog);
+  }
+
+  tile(group, place, photo) {
+    const view = photo.views[0];
+    const map = view.maps[group.column];
+    const caption = group.captions?.[place] ?? percent(view.probability);
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const button = make("button", { type: "button", class: "tile", onclick: () => this.enlarge(group, place, button) });
+    button.append(canvas, make("span", { class: "under" }, make("span", {}, photo.name), make("b", {}, caption)));
+    button.setAttribute("aria-label", `${photo.name}, ${caption}${map?.error ? `, ${map.error}` : ""}: show all maps`);
+    const pane = {
+      canvas, photo, map, visible: false, dirty: true,
+      draw: () => paint(pane, this.look, windowOf(frameOf(photo, this.look.whole), 1, { scale: 1, x: 0.5, y: 0.5 }), null),
+    };
+    this.painter.add(pane);
+    const element = make("li", {}, button);
+    this.tiles.push({ element, photo });
+    return element;
+  }
+
+  enlarge(group, place, from) {
+    if (from) this.from = from;
+    this.open?.forget();
+    const photo = this.photos[group.photos[place]];
+    const exhibit = new Exhibit(this, photo, "h2");
+    this.open = exhibit;
+    const go = (step) => () => this.enlarge(group, (place + step + group.photos.length) % group.photos.length);
+    const button = (text, words, run) => make("button", { type: "button", "aria-label": words, onclick: run }, text);
+    const close = button("Close", "Close", () => this.dialog.close());
+    const arrows = group.photos.length > 1 ? [button("← Previous", "Previous photo", go(-1)), button("Next →", "Next photo", go(1))] : [];
+    this.dialog.replaceChildren(make("div", { class: "close" }, ...arrows, close), exhibit.element);
+    exhibit.build();
+    if (!this.dialog.open) this.dialog.showModal();
+    close.focus();
+  }
+}

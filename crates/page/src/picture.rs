@@ -1,0 +1,118 @@
+use faithful_core::{Error, Result};
+use faithful_report::encode_png;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
+use image::imageops::FilterType;
+use image::{ExtendedColorType, RgbImage};
+use std::sync::Arc;
+
+/// Below this many bytes a picture is kept without loss, whatever JPEG would need.
+const SMALL: usize = 16 << 10;
+const QUALITY: u8 = 86;
+
+/// A picture as the bytes of an image file, as small as it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) media: &'static str,
+}
+
+impl Encoded {
+    /// The longer side in pixels that keeps so many photos within about 28 MB of a page.
+    pub fn longest_of(count: usize) -> u32 {
+        match count {
+            0..=60 => 640,
+            61..=200 => 480,
+            201..=500 => 384,
+            501..=1000 => 288,
+            _ => 224,
+        }
+    }
+
+    /// Encodes a picture whose longer side is reduced to `longest` pixels where it is longer: without loss as WebP or
+    /// PNG where that is small or smaller than a JPEG of quality 86, and as that JPEG otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a picture without pixels.
+    pub fn picture(picture: &RgbImage, longest: u32) -> Result<Self> {
+        let (width, height) = picture.dimensions();
+        if width == 0 || height == 0 {
+            return Err(Error::parameter("picture", "it has no pixels"));
+        }
+        let share = f64::from(longest.max(1)) / f64::from(width.max(height));
+        let reduced;
+        let picture = if share < 1.0 {
+            let side = |side: u32| (f64::from(side) * share).round().max(1.0) as u32;
+            reduced = image::imageops::resize(picture, side(width), side(height), FilterType::CatmullRom);
+            &reduced
+        } else {
+            picture
+        };
+        let failed = |error: image::ImageError| Error::format("picture", error.to_string());
+        let (width, height) = picture.dimensions();
+        let mut webp = Vec::new();
+        let encoder = WebPEncoder::new_lossless(&mut webp);
+        encoder.encode(picture, width, height, ExtendedColorType::Rgb8).map_err(failed)?;
+        let mut best = (webp, "image/webp");
+        if best.0.len() > SMALL {
+            let mut jpeg = Vec::new();
+            JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(picture).map_err(failed)?;
+            if jpeg.len() < best.0.len() {
+                best = (jpeg, "image/jpeg");
+            }
+        } else {
+            let png = encode_png(picture)?;
+            if png.len() < best.0.len() {
+                best = (png, "image/png");
+            }
+        }
+        Ok(Self { bytes: best.0.into(), media: best.1 })
+    }
+
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(side: u32) -> RgbImage {
+        let mut state = 7u32;
+        RgbImage::from_fn(side, side, |_, _| {
+            image::Rgb([0; 3].map(|_: u8| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            }))
+        })
+    }
+
+    #[test]
+    fn small_pictures_come_back_pixel_for_pixel() {
+        let picture = noise(40);
+        let encoded = Encoded::picture(&picture, 640).unwrap();
+        assert_eq!(image::load_from_memory(encoded.bytes()).unwrap().to_rgb8(), picture);
+    }
+
+    #[test]
+    fn large_pictures_are_reduced_and_become_jpeg() {
+        let encoded = Encoded::picture(&noise(600), 300).unwrap();
+        assert_eq!(encoded.media, "image/jpeg");
+        let back = image::load_from_memory(encoded.bytes()).unwrap();
+        assert_eq!((back.width(), back.height()), (300, 300));
+        assert!(Encoded::picture(&RgbImage::new(0, 5), 300).is_err());
+    }
+
+    #[test]
+    fn thin_pictures_keep_a_pixel() {
+        let encoded = Encoded::picture(&RgbImage::new(2000, 1), 100).unwrap();
+        assert_eq!(image::load_from_memory(encoded.bytes()).unwrap().height(), 1);
+    }
+}
