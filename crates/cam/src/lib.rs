@@ -57,9 +57,10 @@ pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstima
 pub use expectation::{Completeness, Difference};
 pub use fusion::{Fusion, fuse};
 pub use hyper::{
-    Combination, DecompositionParameters, DependencyParameters, Filter, FrequencyMap, Fused, FusionParameters,
-    HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, Stage, StageParameters, StagePlan,
-    Supermap, Weighting, decompose, decomposition_layers, fuse_parts, hyper_parts, plan_stages,
+    Calibration, Combination, DecompositionParameters, DependencyParameters, Filter, FrequencyMap, Fused,
+    FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, Stage,
+    StageParameters, StagePlan, Supermap, Weighting, decompose, decomposition_layers, fuse_parts, hyper_parts,
+    plan_stages,
 };
 pub use layout::Layout;
 pub use method::{CamParameters, Explanation, METHODS, Method, explain, explain_scores, method};

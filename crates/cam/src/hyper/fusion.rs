@@ -41,21 +41,15 @@ pub struct Fused {
     /// `(1, H, W)`: what the stages say together; added to the frequency map, or multiplied with it. None without
     /// stages.
     pub stages: Option<Tensor>,
-    /// `(1, H, W)`: stages and frequency map together, before calibration.
+    /// `(1, H, W)`: stages and frequency map together.
     pub combined: Tensor,
-    /// `(1, H, W)` in `[0, 1]`: the same, calibrated.
-    pub map: Tensor,
 }
 
 /// Part IV of Hyper Expected Grad-CAM (Buono and Åkesson 2023, 4.8.6).
 ///
 /// `supermaps` `(1, H, W)`, not negative, go from the coarsest to the finest stage; `frequency` `(1, H, W)` is signed.
 ///
-/// # Calibration
-/// Insertion, deletion and percentile masks see only the order of pixels. The values are the logistic function of
-/// the combined map's standard score, `1 / (1 + exp(-(p - mean) / deviation))`, scaled so that the lowest is 0 and the
-/// highest 1: monotone, so that the order stays, and steepest where most pixels are. A map without contrast becomes
-/// zero.
+/// The map is not calibrated yet: see [`Calibration`](super::Calibration).
 ///
 /// # Errors
 /// [`Error::Parameter`] for a modulation outside `[0, 1]` or a weight that is negative or not finite.
@@ -86,8 +80,7 @@ pub fn fuse_parts(supermaps: &[Tensor], frequency: &Tensor, parameters: &FusionP
             ((frequency - low)? * stages)?
         }
     };
-    let map = calibrate(&combined)?;
-    Ok(Fused { stages, combined, map })
+    Ok(Fused { stages, combined })
 }
 
 /// The product of tempered supermaps by which the thesis multiplies, in `[0, 1]`.
@@ -109,18 +102,6 @@ fn modulating(supermaps: &[Tensor], modulation: f64) -> Result<Tensor> {
 fn normalise(map: &Tensor) -> Result<Tensor> {
     let highest = map.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()?;
     if highest > 0.0 { Ok((map / highest)?) } else { Ok(map.ones_like()?) }
-}
-
-pub(crate) fn calibrate(product: &Tensor) -> Result<Tensor> {
-    let scores = standardised(product)?.to_dtype(DType::F64)?;
-    let mean = scores.mean_all()?.to_scalar::<f64>()?;
-    let values: Vec<f64> = scores.flatten_all()?.to_vec1()?;
-    let logistic: Vec<f64> = values.iter().map(|score| 1.0 / (1.0 + (mean - score).exp())).collect();
-    let low = logistic.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = logistic.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let range = high - low;
-    let scaled: Vec<f64> = logistic.iter().map(|value| if range > 0.0 { (value - low) / range } else { 0.0 }).collect();
-    Ok(Tensor::from_vec(scaled, product.shape(), product.device())?.to_dtype(product.dtype())?)
 }
 
 #[cfg(test)]
@@ -146,7 +127,6 @@ mod tests {
         let fused = fuse_parts(&[row(&[2.0, 4.0]), row(&[1.0, 1.0])], &row(&[3.0, 1.0]), &product(0.5)).unwrap();
         assert_eq!(values(fused.stages.as_ref().unwrap()), [0.875 * 0.75, 1.0]);
         assert_eq!(values(&fused.combined), [2.0 * 0.875 * 0.75, 0.0]);
-        assert_eq!(values(&fused.map), [1.0, 0.0]);
     }
 
     #[test]
@@ -162,9 +142,8 @@ mod tests {
         let frequency = row(&[-1.0, 0.5, 3.0, 0.0]);
         let stages = [row(&[1.0, 0.0, 0.0, 1.0])];
         for fused in [fuse_parts(&stages, &frequency, &product(0.0)), fuse_parts(&[], &frequency, &product(0.95))] {
-            let map = values(&fused.unwrap().map);
+            let map = values(&fused.unwrap().combined);
             assert!(map[2] > map[1] && map[1] > map[3] && map[3] > map[0], "{map:?}");
-            assert_eq!((map[0], map[2]), (0.0, 1.0));
         }
         assert!(fuse_parts(&[], &frequency, &product(1.5)).is_err());
         assert!(fuse_parts(&[], &frequency, &product(f64::NAN)).is_err());
@@ -177,7 +156,7 @@ mod tests {
         let zero = row(&[0.0, 0.0]);
         for parameters in [product(0.95), FusionParameters::default()] {
             let fused = fuse_parts(std::slice::from_ref(&zero), &zero, &parameters).unwrap();
-            assert_eq!(values(&fused.map), [0.0, 0.0]);
+            assert_eq!(values(&fused.combined), [0.0, 0.0]);
         }
     }
 }

@@ -21,12 +21,11 @@ use std::sync::Arc;
 pub use decomposition::{DecompositionParameters, Filter, FrequencyMap, Level, decompose, decomposition_layers};
 pub use dependency::{DependencyParameters, Supermap, Weighting};
 pub use fusion::{Combination, Fused, FusionParameters, fuse_parts};
-pub use refinement::{Mixture, Refined, Refinement};
+pub use refinement::{Calibration, Mixture, Refined, Refinement};
 pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
 
 use baseline::PartlyBlurred;
 use dependency::{Neighbourhoods, feature_dependencies};
-use fusion::calibrate;
 use refinement::{Judge, refine};
 
 /// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
@@ -135,7 +134,7 @@ pub struct HyperParts {
     pub fused: Fused,
     /// What became of it.
     pub refined: Refined,
-    /// The explanation: the refined map, [calibrated](fuse_parts); the scores that were asked for and how the draws went.
+    /// The explanation: the refined and calibrated map, the scores that were asked for and how the draws went.
     pub explanation: Explanation,
 }
 
@@ -248,7 +247,7 @@ pub fn hyper_parts(
         let refinement = if silent { &Refinement::None } else { refinement };
         let refined = refine(&judge, &fused.combined, plan.inflate, refinement)?;
         let explanation = Explanation {
-            map: calibrate(&refined.map)?,
+            map: refined.calibrated.clone(),
             score: scores[index].score(&asked_scores)?,
             convergence: one.convergence.into_iter().collect(),
             completeness: Vec::new(),

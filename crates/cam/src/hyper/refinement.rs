@@ -36,6 +36,52 @@ pub struct Mixture {
     pub share: f64,
 }
 
+/// How a map's order becomes values in `[0, 1]`: `t / sqrt(1 + t^2)` of `t = k (z - c)`, with `z` the map's standard score,
+/// scaled so that the lowest is 0 and the highest 1.
+///
+/// It is monotone, and saturates so slowly that single precision keeps the order: insertion, deletion and percentile
+/// masks, which see only the order of pixels, do not change. A map without contrast becomes zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibration {
+    /// The standard score `c` at which values change most.
+    pub centre: f64,
+    /// How sharply values change there, `k`, above 0.
+    pub steepness: f64,
+}
+
+impl Calibration {
+    /// From the tightest to the widest. Where the network is asked, the map has the tightest under which the network
+    /// still gives [most](Self::ENOUGH) of its score when the photo is multiplied with it; else it has the widest.
+    pub const TRIED: [Self; 6] = [
+        Self { centre: 2.0, steepness: 4.0 },
+        Self { centre: 1.5, steepness: 4.0 },
+        Self { centre: 1.0, steepness: 4.0 },
+        Self { centre: 0.5, steepness: 4.0 },
+        Self { centre: 0.5, steepness: 1.0 },
+        Self::WIDEST,
+    ];
+
+    /// Steepest where most pixels are.
+    pub const WIDEST: Self = Self { centre: 0.0, steepness: 0.5 };
+
+    /// The share of the score, from that of a hidden photo to that of the photo, that is most of it.
+    pub const ENOUGH: f64 = 0.9;
+
+    fn apply(self, map: &Tensor) -> Result<Tensor> {
+        let values: Vec<f64> = standardised(map)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let squash = |score: &f64| {
+            let t = self.steepness * (score - mean - self.centre);
+            t / (1.0 + t * t).sqrt()
+        };
+        let squashed: Vec<f64> = values.iter().map(squash).collect();
+        let low = squashed.iter().copied().fold(f64::INFINITY, f64::min);
+        let range = squashed.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low;
+        let scaled = squashed.iter().map(|value| if range > 0.0 { (value - low) / range } else { 0.0 }).collect();
+        Ok(Tensor::from_vec(scaled, map.shape(), map.device())?.to_dtype(map.dtype())?)
+    }
+}
+
 impl Refinement {
     /// The mixtures that [`Refinement::default`] tries.
     fn tried() -> Vec<Mixture> {
@@ -76,6 +122,10 @@ impl Default for Refinement {
 pub struct Refined {
     /// `(1, H, W)`: the map, without a unit.
     pub map: Tensor,
+    /// `(1, H, W)` in `[0, 1]`: the explanation.
+    pub calibrated: Tensor,
+    /// How it was calibrated.
+    pub calibration: Calibration,
     /// The mixture it is; none where the map stayed as it was.
     pub mixture: Option<Mixture>,
     /// What was tried and how much each explains: the score of what is kept minus the score of what is left, summed over
@@ -105,7 +155,10 @@ pub(crate) fn refine(judge: &Judge<'_>, map: &Tensor, inflate: [f64; 2], refinem
         let low = standardised(&gaussian_blur(map, width * pixels)?)?;
         Ok(((&whole * (1.0 - share))? + (low * share)?)?)
     };
-    let kept = |map: Tensor, mixture| Ok(Refined { map, mixture, tried: Vec::new() });
+    let kept = |map: Tensor, mixture| {
+        let calibration = Calibration::WIDEST;
+        Ok(Refined { calibrated: calibration.apply(&map)?, map, calibration, mixture, tried: Vec::new() })
+    };
     match refinement {
         Refinement::None => kept(map.clone(), None),
         Refinement::Mixed(mixture) => kept(mixed(*mixture)?, Some(*mixture)),
@@ -119,7 +172,8 @@ pub(crate) fn refine(judge: &Judge<'_>, map: &Tensor, inflate: [f64; 2], refinem
             let best = (0..gains.len()).fold(0, |best, at| if gains[at] > gains[best] { at } else { best });
             let tried = candidates.iter().zip(&gains).map(|((mixture, _), gain)| (*mixture, *gain)).collect();
             let (mixture, map) = candidates.swap_remove(best);
-            Ok(Refined { map, mixture, tried })
+            let (calibrated, calibration) = judge.calibrate(&map)?;
+            Ok(Refined { map, calibrated, calibration, mixture, tried })
         }
     }
 }
@@ -142,18 +196,39 @@ impl Judge<'_> {
                 masks.extend(mask.iter().map(|kept| 1.0 - kept));
             }
         }
-        let rows = masks.len() / cells;
+        let scores = self.masked(&masks)?;
+        let gain = |scores: &[f64]| scores.chunks_exact(2).map(|pair| pair[0] - pair[1]).sum();
+        Ok(scores.chunks((2 * shares.len()).max(1)).map(gain).collect())
+    }
+
+    /// The tightest map that keeps most of the score.
+    fn calibrate(&self, map: &Tensor) -> Result<(Tensor, Calibration)> {
+        let maps = Calibration::TRIED.iter().map(|calibration| calibration.apply(map)).collect::<Result<Vec<_>>>()?;
+        let (_, _, height, width) = self.input.dims4()?;
+        let cells = height * width;
+        let mut masks = [vec![0f32; cells], vec![1f32; cells]].concat();
+        for map in &maps {
+            masks.extend(map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        let scores = self.masked(&masks)?;
+        let enough = scores[0] + Calibration::ENOUGH * (scores[1] - scores[0]);
+        let tightest = scores[2..].iter().position(|score| *score >= enough).unwrap_or(maps.len() - 1);
+        Ok((maps[tightest].clone(), Calibration::TRIED[tightest]))
+    }
+
+    /// The scores of the input under masks, one value per cell and mask.
+    fn masked(&self, masks: &[f32]) -> Result<Vec<f64>> {
+        let (_, _, height, width) = self.input.dims4()?;
+        let cells = height * width;
         let difference = (self.input - self.hidden)?;
-        let mut scores = Vec::with_capacity(rows);
-        let batch = self.objective.batch().get();
-        for group in masks.chunks(batch * cells) {
+        let mut scores = Vec::with_capacity(masks.len() / cells);
+        for group in masks.chunks(self.objective.batch().get() * cells) {
             let shape = (group.len() / cells, 1, height, width);
             let masks = Tensor::from_slice(group, shape, self.input.device())?.to_dtype(self.input.dtype())?;
             let points = masks.broadcast_mul(&difference)?.broadcast_add(self.hidden)?;
             scores.extend(self.objective.scores(&points)?.to_dtype(DType::F64)?.to_vec1::<f64>()?);
         }
-        let gain = |scores: &[f64]| scores.chunks_exact(2).map(|pair| pair[0] - pair[1]).sum();
-        Ok(scores.chunks((2 * shares.len()).max(1)).map(gain).collect())
+        Ok(scores)
     }
 }
 
@@ -223,6 +298,21 @@ mod tests {
         let far = (refined.map - low).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(far < 1e-12);
         assert_eq!(judged(&some, &Refinement::None).unwrap().mixture, None);
+    }
+
+    #[test]
+    fn a_map_is_as_tight_as_the_network_allows() {
+        // The network sees the first row alone, so the tightest map that has all of it serves.
+        let perfect = map(|row, column| if row == 0 { 1.0 } else { 0.001 * column as f64 });
+        let refined = judged(&perfect, &Refinement::default()).unwrap();
+        assert_eq!(refined.calibration, Calibration::TRIED[0]);
+        let values: Vec<f64> = refined.calibrated.flatten_all().unwrap().to_vec1().unwrap();
+        assert!(values[..8].iter().all(|value| *value > 0.99) && values[8..].iter().all(|value| *value < 0.01));
+        // A map that points elsewhere keeps nothing, whatever its calibration.
+        let wrong = judged(&map(|row, _| row as f64), &Refinement::default()).unwrap();
+        assert_eq!(wrong.calibration, Calibration::WIDEST);
+        let flat = judged(&map(|_, _| 3.0), &Refinement::None).unwrap();
+        assert_eq!(flat.calibrated.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(), 0.0);
     }
 
     #[test]
