@@ -1,8 +1,10 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
 mod dream;
+mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
+pub(crate) use sanity::{Check, SanityArguments};
 
 use crate::size::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Model(ModelCommand),
     /// Measure methods on many photos: a resumable run whose rows are Parquet
     Evaluate(Box<EvaluateArguments>),
+    /// Check that maps change when the network loses its weights, layer by layer
+    Sanity(Box<SanityArguments>),
     /// Print the table of evaluation runs
     Table(TableArguments),
     /// List the metrics that `evaluate --metrics` knows

@@ -48,6 +48,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
+        Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
         Command::Table(arguments) => command::table::run(arguments, output),
         Command::Metrics => command::lists::metrics(output),
         Command::Methods => command::lists::methods(output),

@@ -56,11 +56,16 @@ impl Output {
         }
         // Draws nothing where stderr is no terminal, and no colour anywhere.
         let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
-        let template = "{msg} {wide_bar} {pos}/{len} {elapsed} (about {eta} left)";
+        let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {elapsed} (about {eta} left)\n{wide_msg}";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(word.to_owned());
+        bar.set_prefix(word.to_owned());
         bar.tick();
         *self.bar() = bar;
+    }
+
+    /// What is known so far, below the progress bar.
+    pub(crate) fn say(&self, text: &str) {
+        self.bar().set_message(text.to_owned());
     }
 
     /// One step is done.

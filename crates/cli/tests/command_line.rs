@@ -8,5 +8,6 @@ mod command_line {
     pub(crate) mod gradient;
     pub(crate) mod lists;
     pub(crate) mod predict;
+    pub(crate) mod sanity;
     pub(crate) mod support;
 }

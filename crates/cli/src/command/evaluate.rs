@@ -18,6 +18,7 @@ use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, 
 use faithful_metric::{Metric, Protocol, Steps};
 use faithful_model::Model;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 /// What is measured where the user names no metrics: the thesis's six, with equal-area masks beside the soft one.
@@ -32,7 +33,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let methods: Vec<Named> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
     let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
     let preprocessing = model.photo_preprocessing()?;
-    let layer = layer(&model, arguments.layer.as_deref(), &methods)?;
+    let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
     let masks = arguments.masks.clone().map(Masks::new).transpose()?;
     let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, masks)?;
     if let Some(metric) = metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
@@ -97,11 +98,22 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     };
     let mine = (0..images.names().len()).filter(|&image| shard.has(image)).count();
     output.start(mine, "evaluating");
+    let mut means: BTreeMap<String, (f64, usize)> = BTreeMap::new();
     let summary = run(&plan, &images, &store, shard, &mut |event| match event {
         Event::Image { .. } => output.advance(),
         Event::Failed { image, method: "", reason } => output.error(&format!("{image}: {reason}")),
         Event::Failed { image, method, reason } => output.error(&format!("{image}: {method}: {reason}")),
-        Event::Misclassified(_) | Event::Rows(_) => {}
+        Event::Rows(rows) => {
+            // The first metric's mean per method so far.
+            if let Some((row, value)) = rows.first().and_then(|row| Some((row, row.value?))) {
+                let (sum, count) = means.entry(row.method.clone()).or_default();
+                (*sum, *count) = (*sum + value, *count + 1);
+                let mean =
+                    |(method, (sum, count)): (&String, &(f64, usize))| format!("{method} {:.3}", sum / *count as f64);
+                output.say(&format!("{}: {}", row.metric, means.iter().map(mean).collect::<Vec<_>>().join(", ")));
+            }
+        }
+        Event::Misclassified(_) => {}
     });
     output.finish();
     let summary = summary.with_context(|| {
@@ -153,17 +165,17 @@ impl faithful_evaluate::Explainer for Prepared {
 }
 
 /// A method as `--methods` names it.
-struct Named {
-    method: Explainer,
+pub(super) struct Named {
+    pub(super) method: Explainer,
     /// As it was named.
-    label: String,
-    cam: CamChoices,
-    draws: Option<NonZeroUsize>,
+    pub(super) label: String,
+    pub(super) cam: CamChoices,
+    pub(super) draws: Option<NonZeroUsize>,
 }
 
 /// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
 /// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
-fn named(name: &str) -> Result<Named> {
+pub(super) fn named(name: &str) -> Result<Named> {
     let mut words = name.split('.');
     let method = words.next().unwrap_or_default();
     let (mut gradient, mut definition, mut cam, mut draws) = (None, "paper", CamChoices::default(), None);
@@ -217,7 +229,8 @@ fn shard(arguments: &EvaluateArguments) -> Result<Shard> {
     }
 }
 
-fn layer(model: &Model, name: Option<&str>, methods: &[Named]) -> Result<Option<LayerId>> {
+/// The layer that was named, or the model's own target where a method needs one.
+pub(super) fn target_layer(model: &Model, name: Option<&str>, methods: &[Named]) -> Result<Option<LayerId>> {
     if let Some(name) = name {
         return model::layer(model, name).map(Some);
     }

@@ -7,4 +7,5 @@ pub(crate) mod lists;
 pub(crate) mod model;
 pub(crate) mod predict;
 mod run;
+pub(crate) mod sanity;
 pub(crate) mod table;

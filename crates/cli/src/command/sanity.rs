@@ -1,0 +1,94 @@
+//! `faithful sanity`: does a map change when the network loses what it has learnt?
+
+use super::evaluate::{Named, named, target_layer};
+use super::run;
+use crate::arguments::{Check, SanityArguments};
+use crate::failure::Outcome;
+use crate::inputs::Input;
+use crate::method::Settings;
+use crate::output::Output;
+use crate::table::{Column, Table};
+use crate::{baseline, model, photo};
+use anyhow::Result;
+use faithful_core::{LayerId, Network, Objective, Score, Stop, Stream, Target};
+use faithful_metric::{LayerSimilarity, parameter_randomisation};
+use faithful_model::Randomisation;
+use serde_json::json;
+use std::sync::Arc;
+
+pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result<Outcome> {
+    let methods: Vec<Named> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
+    let decoding = photo::decoding(arguments.photos.max_megapixels)?;
+    let model = model::classifier(&arguments.model, output)?;
+    let preprocessing = model.photo_preprocessing()?;
+    let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
+    let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
+    let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
+    let settings = Settings::new(arguments.draws, Stop::Draws, sampler);
+    let order = match arguments.check {
+        Check::Cascading => Randomisation::Cascading,
+        Check::Independent => Randomisation::Independent,
+    };
+    let most = arguments.layers.map_or(usize::MAX, std::num::NonZeroUsize::get);
+    let mut found: Vec<Vec<Vec<LayerSimilarity>>> = vec![Vec::new(); methods.len()];
+    let inputs = run::photos(&arguments.photos.images);
+    let outcome = run::for_each_photo(&inputs, output, "checking", |input: &Input| {
+        let photo = photo::read(&input.path, preprocessing, &decoding)?;
+        let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned();
+        let prediction = model::predict(&Objective::new(&model.graph, &Target::Output(0)), &photo.tensor)?;
+        // The trained network's class, whatever the others see.
+        let target = Target::Output(prediction.ranked[0]);
+        for (Named { method, label, cam, draws }, found) in methods.iter().zip(&mut found) {
+            let layers: Vec<LayerId> = if method.needs_layers() { layer.into_iter().collect() } else { Vec::new() };
+            let stream = Stream::new(arguments.seed, name.as_bytes());
+            let mut explain = |network: &dyn Network| {
+                let objective = Objective::new(network, &target);
+                let scores: [&dyn Score; 1] = [&target];
+                // What is known of baselines belongs to one network.
+                let cache = Arc::default();
+                let settings = Settings { cam: *cam, draws: draws.or(settings.draws), cache, ..settings.clone() };
+                let mut all = method.explain(&objective, &photo.tensor, &layers, &scores, &settings, stream.clone())?;
+                Ok(all.remove(0).map)
+            };
+            let shuffles = Stream::new(arguments.seed, "randomised weights");
+            let networks = model.graph.randomised(order, &shuffles).take(most);
+            let similarities = parameter_randomisation(&model.graph, networks, &mut explain)?;
+            for one in &similarities {
+                output.object(&json!({
+                    "image": input.path.display().to_string(), "method": label, "class": prediction.ranked[0],
+                    "layer": one.layer, "spearman": one.similarity.spearman,
+                    "spearman_of_magnitudes": one.similarity.spearman_of_magnitudes,
+                    "structural": one.similarity.structural,
+                }))?;
+            }
+            found.push(similarities);
+        }
+        Ok(())
+    })?;
+    let table = Table::new(&[
+        Column::left("method").width(methods.iter().map(|named| named.label.chars().count()).max().unwrap_or(0)),
+        Column::right("rank correlation"),
+        Column::right("of magnitudes"),
+        Column::right("structural"),
+        Column::left("down to, or alone"),
+    ]);
+    output.line(&table.headings())?;
+    for (Named { label, .. }, photos) in methods.iter().zip(&found) {
+        for place in 0..photos.first().map_or(0, Vec::len) {
+            let mean = |value: fn(&LayerSimilarity) -> f64| {
+                let sum: f64 = photos.iter().map(|photo| value(&photo[place])).sum();
+                format!("{:.3}", sum / photos.len() as f64)
+            };
+            output.line(&table.row(&[
+                label.clone(),
+                mean(|one| one.similarity.spearman),
+                mean(|one| one.similarity.spearman_of_magnitudes),
+                mean(|one| one.similarity.structural),
+                photos[0][place].layer.clone(),
+            ]))?;
+        }
+    }
+    output
+        .note("a map that explains the network changes with it: lower is better, 1 is a map that ignores the network");
+    Ok(outcome)
+}
