@@ -6,6 +6,7 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 /// Times the shipped architectures.
 #[derive(clap::Args)]
@@ -25,10 +26,21 @@ pub(crate) struct Arguments {
     /// Also asks each, in a process of its own, for the most memory it held
     #[arg(long)]
     memory: bool,
-    /// Other work than the table's, such as `vgg16 forward batch 4`
+    /// Other work than the table's, such as `vgg16 forward batch 4` or `vgg16 forward batch 1 size 320`
     #[arg(long)]
     work: Vec<String>,
+    /// Instead: how our time grows with batch, image size and threads
+    #[arg(long, conflicts_with_all = ["peer", "work", "layers"])]
+    growth: bool,
+    /// Instead: single layers on one thread, against what the processor can do
+    #[arg(long, conflicts_with_all = ["peer", "work"])]
+    layers: bool,
 }
+
+/// Seconds after which a work that was timed at least [`FEWEST`] times is timed no more.
+const LONGEST: f64 = 60.0;
+/// As often as that everything is timed, if `--repeat` is not less.
+const FEWEST: usize = 3;
 
 /// The table's work, by the peer script's names.
 const WORK: [&str; 10] = [
@@ -51,9 +63,17 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     if arguments.repeat == 0 || arguments.threads == 0 {
         bail!("--repeat and --threads must be at least 1");
     }
+    if arguments.layers {
+        let example =
+            ["run", "--quiet", "--release", "-p", "faithful-tensor", "--example", "kernels", "--", &arguments.only];
+        return run(cargo(&example).env("RAYON_NUM_THREADS", "1"));
+    }
     run(&mut cargo(&["build", "--quiet", "--release", "-p", "faithful-model", "--example", "speed"]))?;
+    if arguments.growth {
+        return growth(arguments);
+    }
     let layouts: &[&str] = if arguments.peer.is_some() { &PEERS } else { &[] };
-    let start = |name: &str| Worker::start(name, arguments);
+    let start = |name: &str| Worker::start(name, arguments, arguments.threads);
     let work: Vec<&str> = if arguments.work.is_empty() {
         WORK.into_iter().filter(|work| work.contains(&arguments.only)).collect()
     } else {
@@ -72,7 +92,12 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         }
         // In turns: what else the machine does then slows all of them alike.
         let mut seconds = vec![Vec::new(); workers.len()];
-        for _ in 0..arguments.repeat {
+        let begin = Instant::now();
+        for turn in 0..arguments.repeat {
+            if turn >= FEWEST && begin.elapsed().as_secs_f64() > LONGEST {
+                eprintln!("`{work}` takes long: timed {turn} times");
+                break;
+            }
             for (worker, seconds) in workers.iter_mut().zip(&mut seconds) {
                 seconds.push(worker.ask(work)?);
             }
@@ -99,6 +124,43 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         rows.push((work, medians, bytes));
     }
     eprint!("{}", table(&rows, layouts));
+    Ok(())
+}
+
+/// How our seconds per image grow, each figure with how many times the first of its line it is.
+fn growth(arguments: &Arguments) -> Result<()> {
+    let batches: Vec<(String, usize)> =
+        [1, 2, 4, 8, 16].map(|batch| (format!("batch {batch}"), arguments.threads)).into();
+    let sizes: Vec<(String, usize)> =
+        [112, 160, 224, 320, 448].map(|size| (format!("batch 1 size {size}"), arguments.threads)).into();
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads: Vec<(String, usize)> = std::iter::successors(Some(1), |threads| Some(threads * 2))
+        .take_while(|&threads| threads <= most)
+        .map(|threads| ("batch 8".to_owned(), threads))
+        .collect();
+    let mut text = String::from("| work | seconds per image (times the first) |\n|---|---|\n");
+    for network in ["vgg16", "resnet50", "mobilenet_v2"].into_iter().filter(|name| name.contains(&arguments.only)) {
+        for line in [&batches, &sizes, &threads] {
+            let mut figures: Vec<(String, f64)> = Vec::new();
+            for (what, threads) in line {
+                let mut worker = Worker::start("faithful", arguments, *threads)?;
+                let work = format!("{network} forward {what}");
+                let mut seconds = (0..arguments.repeat).map(|_| worker.ask(&work)).collect::<Result<Vec<_>>>()?;
+                seconds.sort_by(f64::total_cmp);
+                let median = seconds[seconds.len() / 2];
+                let name = format!("{work} threads {threads}");
+                println!("{}", json!({"name": name, "seconds": median, "min": seconds[0]}));
+                figures.push((format!("{what}, {threads} thread(s)"), median));
+            }
+            let first = figures[0].1;
+            let figures: Vec<String> = figures
+                .iter()
+                .map(|(what, seconds)| format!("{what}: {seconds:.4} ({:.2})", seconds / first))
+                .collect();
+            text += &format!("| {network} forward | {} |\n", figures.join("; "));
+        }
+    }
+    eprint!("{text}");
     Ok(())
 }
 
@@ -134,8 +196,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(name: &str, arguments: &Arguments) -> Result<Self> {
-        let threads = arguments.threads.to_string();
+    fn start(name: &str, arguments: &Arguments, threads: usize) -> Result<Self> {
+        let threads = threads.to_string();
         let mut command = if let (Some(python), "contiguous_format" | "channels_last") = (&arguments.peer, name) {
             let mut command = Command::new(python);
             command.arg(root().join("xtask/peers/bench.py")).args([name, &threads]);

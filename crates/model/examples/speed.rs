@@ -1,6 +1,6 @@
 //! Does one piece of work at a time and says how long it took: `cargo xtask bench` talks to it.
 //!
-//! Each line of the standard input names some work, such as `vgg16 forward batch 8`; the answer is a line with the
+//! Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`; the answer is a line with the
 //! seconds per image (per explanation, for those). What a network needs before its first run is prepared with it and
 //! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
@@ -12,7 +12,6 @@ use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-const SIZE: usize = 224;
 /// The class whose score is differentiated.
 const CLASS: usize = 5;
 
@@ -38,7 +37,7 @@ fn peak_memory() -> f64 {
 struct Bench {
     /// One network at a time: they are large.
     network: Option<(String, Graph)>,
-    images: HashMap<usize, Tensor>,
+    images: HashMap<(usize, usize), Tensor>,
     /// What an explanation keeps between images: baselines and their activations.
     baselines: Option<(Tensor, Tensor)>,
     seen: Vec<String>,
@@ -49,45 +48,47 @@ impl Bench {
     fn seconds(&mut self, line: &str) -> Result<f64> {
         let words: Vec<&str> = line.split(' ').collect();
         let unknown = || Error::format("work", format!("`{line}` is none: try `vgg16 forward batch 8`"));
-        let (name, kind, count) = match words[..] {
-            [name, kind, "batch", count] => (name, kind, count),
-            [name, kind, count, "draws"] => (name, kind, count),
+        let (name, kind, count, size) = match words[..] {
+            [name, kind, "batch", count] => (name, kind, count, "224"),
+            [name, kind, "batch", count, "size", size] => (name, kind, count, size),
+            [name, kind, count, "draws"] => (name, kind, count, "224"),
             _ => return Err(unknown()),
         };
         let count: usize = count.parse().map_err(|_| unknown())?;
+        let size: usize = size.parse().map_err(|_| unknown())?;
         if self.network.as_ref().is_none_or(|(loaded, _)| loaded != name) {
             (self.network, self.baselines) = (None, None);
             self.seen.clear();
             self.network = Some((name.into(), architecture(name)?.random(1000, 0, &Device::Cpu)?));
         }
         if !self.seen.iter().any(|seen| seen == line) {
-            self.work(kind, count)?;
+            self.work(kind, count, size)?;
             self.seen.push(line.into());
         }
         let start = Instant::now();
-        self.work(kind, count)?;
+        self.work(kind, count, size)?;
         let seconds = start.elapsed().as_secs_f64();
         Ok(if kind == "expected-grad-cam" { seconds } else { seconds / count as f64 })
     }
 
-    fn work(&mut self, kind: &str, count: usize) -> Result<()> {
+    fn work(&mut self, kind: &str, count: usize, size: usize) -> Result<()> {
         let (_, network) = self.network.as_ref().expect("the caller loads one");
         let objective = Objective::new(network, &Target::Output(CLASS));
         match kind {
-            "forward" => network.evaluate(images(&mut self.images, count)?, &[]).map(drop),
+            "forward" => network.evaluate(images(&mut self.images, count, size)?, &[]).map(drop),
             "forward+input-gradient" => {
                 let batch = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
-                objective.with_batch(batch).input_gradient(images(&mut self.images, count)?).map(drop)
+                objective.with_batch(batch).input_gradient(images(&mut self.images, count, size)?).map(drop)
             }
             "expected-grad-cam" => {
                 let layer = network.layer("features.29")?;
                 if self.baselines.is_none() {
-                    let baselines = random_images("baselines", count)?;
+                    let baselines = random_images("baselines", count, size)?;
                     let activations = objective.activations(&baselines, &[layer])?.remove(0);
                     self.baselines = Some((baselines, activations));
                 }
                 let baselines = self.baselines.as_ref().expect("made above");
-                expected_gradcam(&objective, images(&mut self.images, 1)?, baselines).map(drop)
+                expected_gradcam(&objective, images(&mut self.images, 1, size)?, baselines).map(drop)
             }
             _ => Err(Error::format(
                 "work",
@@ -97,16 +98,16 @@ impl Bench {
     }
 }
 
-fn random_images(name: &str, count: usize) -> Result<Tensor> {
-    let numbers = portable_uniform(name, 0, count * 3 * SIZE * SIZE);
-    Ok(Tensor::from_vec(numbers, (count, 3, SIZE, SIZE), &Device::Cpu)?)
+fn random_images(name: &str, count: usize, size: usize) -> Result<Tensor> {
+    let numbers = portable_uniform(name, 0, count * 3 * size * size);
+    Ok(Tensor::from_vec(numbers, (count, 3, size, size), &Device::Cpu)?)
 }
 
-fn images(made: &mut HashMap<usize, Tensor>, count: usize) -> Result<&Tensor> {
-    if let std::collections::hash_map::Entry::Vacant(e) = made.entry(count) {
-        e.insert(random_images("images", count)?);
+fn images(made: &mut HashMap<(usize, usize), Tensor>, count: usize, size: usize) -> Result<&Tensor> {
+    if let std::collections::hash_map::Entry::Vacant(e) = made.entry((count, size)) {
+        e.insert(random_images("images", count, size)?);
     }
-    Ok(&made[&count])
+    Ok(&made[&(count, size)])
 }
 
 /// Expected Grad-CAM with the activation difference: the mean over draws of `(A(x) - A(x')) * g`, pooled, weighs the
@@ -138,5 +139,6 @@ fn expected_gradcam(
     let total = total.ok_or_else(|| Error::format("work", "no draws"))?;
     let weights = (total / draws as f64)?.mean_keepdim((2, 3))?;
     let map = activation.broadcast_mul(&weights)?.sum_keepdim(1)?.relu()?;
-    Ok(map.upsample_bilinear2d(SIZE, SIZE, false)?)
+    let (_, _, height, width) = x.dims4()?;
+    Ok(map.upsample_bilinear2d(height, width, false)?)
 }

@@ -1,150 +1,180 @@
-//! Speed of single kernels: GFLOP/s of the arithmetic that a plain convolution would do, against the machine's peak.
+//! The layers of VGG16, ResNet50 and MobileNetV2 one by one, against what the processor can do: a Markdown table.
 //!
-//! `cargo run --release -p faithful-tensor --example kernels [-- FILTER]`; threads as `RAYON_NUM_THREADS` says.
+//! `cargo xtask bench --layers`, or `cargo run --release -p faithful-tensor --example kernels [-- FILTER]`; threads as
+//! `RAYON_NUM_THREADS` says, and one where it says nothing. Times are the shortest of many runs, so that other work on
+//! the machine counts little.
 
+use candle_core::Result;
 use faithful_tensor::Conv;
-use faithful_tensor::cpu::{Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Winograd, linear};
+use faithful_tensor::cpu::{Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Winograd, linear, peak};
 use std::time::Instant;
 
-/// Processor time of all threads where the system tells it: with one thread it does not see what else the machine does.
-fn processor_seconds() -> Option<f64> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-    let nanoseconds = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<f64>().ok()
-    });
-    Some(nanoseconds.sum::<f64>() / 1e9)
-}
+/// Name, images, height and width, input and output channels, window, stride, groups.
+type Layer = (&'static str, usize, usize, usize, usize, usize, usize, usize);
 
-/// Seconds per run: with one thread the mean processor time, else the shortest time that passed.
+const LAYERS: [Layer; 38] = [
+    ("vgg16 conv1_1", 1, 224, 3, 64, 3, 1, 1),
+    ("vgg16 conv1_2", 1, 224, 64, 64, 3, 1, 1),
+    ("vgg16 conv2_1", 1, 112, 64, 128, 3, 1, 1),
+    ("vgg16 conv2_2", 1, 112, 128, 128, 3, 1, 1),
+    ("vgg16 conv3_1", 1, 56, 128, 256, 3, 1, 1),
+    ("vgg16 conv3_2", 1, 56, 256, 256, 3, 1, 1),
+    ("vgg16 conv4_1", 8, 28, 256, 512, 3, 1, 1),
+    ("vgg16 conv4_2", 8, 28, 512, 512, 3, 1, 1),
+    ("vgg16 conv5_2", 8, 14, 512, 512, 3, 1, 1),
+    ("resnet50 stem", 1, 224, 3, 64, 7, 2, 1),
+    ("resnet50 layer1 reduce", 1, 56, 256, 64, 1, 1, 1),
+    ("resnet50 layer1 3x3", 1, 56, 64, 64, 3, 1, 1),
+    ("resnet50 layer1 expand", 1, 56, 64, 256, 1, 1, 1),
+    ("resnet50 layer2 reduce", 1, 28, 512, 128, 1, 1, 1),
+    ("resnet50 layer2 3x3", 1, 28, 128, 128, 3, 1, 1),
+    ("resnet50 layer2 strided", 1, 56, 128, 128, 3, 2, 1),
+    ("resnet50 layer2 shortcut", 1, 56, 256, 512, 1, 2, 1),
+    ("resnet50 layer2 expand", 1, 28, 128, 512, 1, 1, 1),
+    ("resnet50 layer3 reduce", 8, 14, 1024, 256, 1, 1, 1),
+    ("resnet50 layer3 3x3", 8, 14, 256, 256, 3, 1, 1),
+    ("resnet50 layer3 strided", 8, 28, 256, 256, 3, 2, 1),
+    ("resnet50 layer3 shortcut", 8, 28, 512, 1024, 1, 2, 1),
+    ("resnet50 layer3 expand", 8, 14, 256, 1024, 1, 1, 1),
+    ("resnet50 layer4 reduce", 8, 7, 2048, 512, 1, 1, 1),
+    ("resnet50 layer4 3x3", 8, 7, 512, 512, 3, 1, 1),
+    ("resnet50 layer4 strided", 8, 14, 512, 512, 3, 2, 1),
+    ("resnet50 layer4 shortcut", 8, 14, 1024, 2048, 1, 2, 1),
+    ("resnet50 layer4 expand", 8, 7, 512, 2048, 1, 1, 1),
+    ("mobilenet_v2 stem", 1, 224, 3, 32, 3, 2, 1),
+    ("mobilenet_v2 expand", 1, 112, 16, 96, 1, 1, 1),
+    ("mobilenet_v2 project", 1, 56, 144, 24, 1, 1, 1),
+    ("mobilenet_v2 expand", 1, 14, 96, 576, 1, 1, 1),
+    ("mobilenet_v2 project", 1, 7, 960, 160, 1, 1, 1),
+    ("mobilenet_v2 last", 1, 7, 320, 1280, 1, 1, 1),
+    ("mobilenet_v2 depthwise", 1, 112, 32, 32, 3, 1, 32),
+    ("mobilenet_v2 depthwise", 1, 112, 96, 96, 3, 2, 96),
+    ("mobilenet_v2 depthwise", 1, 14, 576, 576, 3, 1, 576),
+    ("mobilenet_v2 depthwise", 1, 7, 960, 960, 3, 1, 960),
+];
+
+/// The shortest of many runs, in seconds.
 fn fastest(mut work: impl FnMut()) -> f64 {
     work();
-    let before = processor_seconds();
     let begin = Instant::now();
     let mut best = f64::INFINITY;
     let mut runs = 0;
-    while runs < 5 || (begin.elapsed().as_secs_f64() < 0.6 && runs < 10_000) {
+    while runs < 5 || (begin.elapsed().as_secs_f64() < 0.4 && runs < 10_000) {
         let start = Instant::now();
         work();
         best = best.min(start.elapsed().as_secs_f64());
         runs += 1;
     }
-    match (before, processor_seconds()) {
-        (Some(before), Some(after)) if std::env::var("RAYON_NUM_THREADS").is_ok_and(|threads| threads == "1") => {
-            best.min((after - before) / f64::from(runs))
-        }
-        _ => best,
-    }
+    best
 }
 
 fn numbers(length: usize) -> Vec<f32> {
-    (0..length).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect()
+    (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0).collect()
 }
 
-fn main() -> candle_core::Result<()> {
-    rayon::scope(|_| work())
+/// What a thread reads of memory that no cache holds, in GB/s.
+fn memory_speed() -> f64 {
+    let many = vec![1.0_f32; 64 * 1024 * 1024];
+    let seconds = fastest(|| {
+        let mut sums = [0.0; 64];
+        for part in many.as_chunks::<64>().0 {
+            sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+        }
+        std::hint::black_box(sums);
+    });
+    4.0 * many.len() as f64 / seconds / 1e9
 }
 
-fn work() -> candle_core::Result<()> {
+struct Machine {
+    /// GFLOP/s and GB/s of all threads.
+    peak: f64,
+    memory: f64,
+}
+
+impl Machine {
+    /// `plain` is the arithmetic of the layer as it is defined, `done` what the kernel does of it, both in FLOP;
+    /// `weights` and `maps` are elements.
+    fn report(&self, name: &str, kernel: &str, [plain, done, weights, maps]: [f64; 4], images: usize, seconds: f64) {
+        let (arithmetic, memory) = (done / self.peak / 1e9, 4.0 * (weights + maps) / self.memory / 1e9);
+        let (bound, least) = if arithmetic >= memory { ("arithmetic", arithmetic) } else { ("memory", memory) };
+        println!(
+            "| {name} | {kernel} | {:.3} | {:.0} | {:.0} | {:.0}% | {bound}, {:.0}% |",
+            seconds * 1e3 / images as f64,
+            plain / seconds / 1e9,
+            done / seconds / 1e9,
+            100.0 * done / seconds / 1e9 / self.peak,
+            100.0 * (least / seconds).min(1.0),
+        );
+    }
+}
+
+fn main() -> Result<()> {
+    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| candle_core::Error::Msg(error.to_string()))?.install(|| work(threads))
+}
+
+fn work(threads: usize) -> Result<()> {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let isa = Isa::best();
-    let wanted = |name: &str| name.contains(&filter);
-    let report = |name: &str, operations: f64, bytes: f64, seconds: f64| {
-        println!(
-            "{name:44} {:9.3} ms {:8.1} GFLOP/s {:7.1} GB/s",
-            seconds * 1e3,
-            operations / seconds / 1e9,
-            bytes / seconds / 1e9
-        );
-    };
-    for (name, batch, side, c, o) in [
-        ("vgg conv1_2", 1, 224, 64, 64),
-        ("vgg conv2_1", 1, 112, 64, 128),
-        ("vgg conv2_2", 1, 112, 128, 128),
-        ("vgg conv3_2", 8, 56, 256, 256),
-        ("vgg conv4_2", 8, 28, 512, 512),
-        ("vgg conv5_2", 8, 14, 512, 512),
-        ("vgg conv5_2", 1, 14, 512, 512),
-        ("resnet layer1", 8, 56, 64, 64),
-        ("resnet layer2", 8, 28, 128, 128),
-        ("resnet layer3", 8, 14, 256, 256),
-        ("resnet layer4", 8, 7, 512, 512),
-    ] {
-        let (input, weight) = (numbers(batch * side * side * c), numbers(o * c * 9));
-        let mut out = vec![0.0; batch * side * side * o];
+    let machine = Machine { peak: peak(isa) * threads as f64, memory: memory_speed() * threads as f64 };
+    println!("{isa:?}, {threads} thread(s); peak {:.0} GFLOP/s, memory {:.1} GB/s.\n", machine.peak, machine.memory);
+    println!(
+        "| layer | kernel | ms per image | GFLOP/s of the definition's arithmetic | GFLOP/s done | of the peak | bound, \
+         and how near |\n|---|---|---|---|---|---|---|"
+    );
+    for (name, n, side, c, o, k, stride, groups) in LAYERS {
+        let name = format!("{name} {n}x{side}x{side}x{c} to {o}, {k}x{k}/{stride}");
+        if !name.contains(&filter) {
+            continue;
+        }
+        let (input, weight) = (numbers(n * side * side * c), numbers(o * (c / groups) * k * k));
+        let conv = Conv { stride: [stride; 2], padding: [k / 2; 4], groups, ..Conv::default() };
+        let shape = [n, side, side, c];
+        let to = [n, side.div_ceil(stride), side.div_ceil(stride), o];
+        let mut out = vec![0.0; to.iter().product()];
         let finish = Finish { low: 0.0, ..Finish::default() };
-        for tile in [Tile::Two, Tile::Four, Tile::Six] {
-            let name = format!("{name} {batch}x{side}x{side}x{c}->{o} {tile:?}");
-            if wanted(&name) {
-                let winograd = Winograd::new(isa, tile, &weight, [o, c])?;
+        let plain = 2.0 * (out.len() * c / groups * k * k) as f64;
+        let maps = (input.len() + out.len()) as f64;
+        let map = || Map::new(&input, shape).expect("fits");
+        if groups > 1 {
+            let kernel = Depthwise::new(isa, &weight, [o, 1, k, k], &conv)?;
+            let seconds =
+                fastest(|| kernel.run(map(), MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs"));
+            machine.report(&name, "depthwise", [plain, plain, weight.len() as f64, maps], n, seconds);
+            continue;
+        }
+        if [k, stride] == [3, 1] && c >= 16 {
+            for (tile, side_of) in [(Tile::Two, 2), (Tile::Four, 4), (Tile::Six, 6)] {
+                let kernel = Winograd::new(isa, tile, &weight, [o, c])?;
                 let seconds = fastest(|| {
-                    let map = Map::new(&input, [batch, side, side, c]).expect("fits");
-                    let out = MapMut::new(&mut out, [batch, side, side, o]).expect("fits");
-                    winograd.run(map, [1, 1], out, &finish).expect("runs");
+                    kernel.run(map(), [1, 1], MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs");
                 });
-                let operations = 2.0 * 9.0 * (batch * side * side * c * o) as f64;
-                report(&name, operations, 4.0 * (input.len() + out.len()) as f64, seconds);
+                let tiles = n * side.div_ceil(side_of) * side.div_ceil(side_of);
+                let done = 2.0 * (tiles * (side_of + 2) * (side_of + 2) * c * o) as f64;
+                let weights = kernel.elements() as f64;
+                machine.report(&name, &format!("F({side_of}x{side_of})"), [plain, done, weights, maps], n, seconds);
             }
         }
+        let kernel = Direct::new(isa, &weight, [o, c, k, k], &conv)?;
+        let seconds = fastest(|| kernel.run(map(), MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs"));
+        machine.report(&name, "direct", [plain, plain, weight.len() as f64, maps], n, seconds);
     }
-    for (name, batch, side, c, o, k, stride) in [
-        ("vgg conv1_1", 1, 224, 3, 64, 3, 1),
-        ("resnet stem", 1, 224, 3, 64, 7, 2),
-        ("alexnet stem", 1, 224, 3, 64, 11, 4),
-        ("mobilenet stem", 1, 224, 3, 32, 3, 2),
-        ("mobilenet expand", 1, 112, 16, 96, 1, 1),
-        ("mobilenet project", 1, 56, 144, 24, 1, 1),
-        ("mobilenet expand", 8, 14, 96, 576, 1, 1),
-        ("mobilenet project", 8, 7, 960, 160, 1, 1),
-        ("mobilenet last", 8, 7, 320, 1280, 1, 1),
-        ("mobilenet last", 1, 7, 320, 1280, 1, 1),
-        ("resnet reduce", 8, 56, 256, 64, 1, 1),
-        ("resnet expand", 8, 14, 256, 1024, 1, 1),
-        ("resnet strided", 8, 14, 512, 512, 3, 2),
-        ("square product", 1, 32, 1024, 1024, 1, 1),
+    for (name, n, i, o) in [
+        ("vgg16 fully connected", 8, 25088, 4096),
+        ("vgg16 fully connected", 1, 25088, 4096),
+        ("mobilenet_v2 classifier", 8, 1280, 1000),
     ] {
-        let name = format!("{name} {batch}x{side}x{side}x{c}->{o} {k}x{k}/{stride}");
-        if wanted(&name) {
-            let (input, weight) = (numbers(batch * side * side * c), numbers(o * c * k * k));
-            let conv = Conv { stride: [stride; 2], padding: [k / 2; 4], ..Conv::default() };
-            let direct = Direct::new(isa, &weight, [o, c, k, k], &conv)?;
-            let shape = direct.output_shape([batch, side, side, c])?;
-            let mut out = vec![0.0; shape.iter().product()];
-            let finish = Finish { low: 0.0, ..Finish::default() };
-            let seconds = fastest(|| {
-                let map = Map::new(&input, [batch, side, side, c]).expect("fits");
-                direct.run(map, MapMut::new(&mut out, shape).expect("fits"), &finish).expect("runs");
-            });
-            let operations = 2.0 * (out.len() * c * k * k) as f64;
-            report(&name, operations, 4.0 * (input.len() + out.len()) as f64, seconds);
+        let name = format!("{name} {n}x{i} to {o}");
+        if !name.contains(&filter) {
+            continue;
         }
-    }
-    for (batch, side, c, stride) in [(1, 112, 32, 1), (1, 112, 96, 2), (1, 56, 144, 1), (1, 14, 576, 1), (1, 7, 960, 1)]
-    {
-        let name = format!("depthwise {batch}x{side}x{side}x{c}/{stride}");
-        if wanted(&name) {
-            let (input, weight) = (numbers(batch * side * side * c), numbers(c * 9));
-            let conv = Conv { stride: [stride; 2], padding: [1; 4], groups: c, ..Conv::default() };
-            let kernels = Depthwise::new(isa, &weight, [c, 1, 3, 3], &conv)?;
-            let shape = kernels.output_shape([batch, side, side, c])?;
-            let mut out = vec![0.0; shape.iter().product()];
-            let seconds = fastest(|| {
-                let map = Map::new(&input, [batch, side, side, c]).expect("fits");
-                kernels.run(map, MapMut::new(&mut out, shape).expect("fits"), &Finish::default()).expect("runs");
-            });
-            report(&name, 18.0 * out.len() as f64, 4.0 * (input.len() + out.len()) as f64, seconds);
-        }
-    }
-    for (batch, inputs, outputs) in [(1, 25088, 4096), (8, 25088, 4096), (8, 1280, 1000)] {
-        let name = format!("linear {batch}x{inputs}->{outputs}");
-        if wanted(&name) {
-            let (x, weight) = (numbers(batch * inputs), numbers(inputs * outputs));
-            let mut out = vec![0.0; batch * outputs];
-            let bounds = (f32::NEG_INFINITY, f32::INFINITY);
-            let size = [batch, inputs, outputs];
-            let seconds = fastest(|| linear(isa, &x, &weight, None, bounds, size, &mut out).expect("fits"));
-            report(&name, 2.0 * (weight.len() * batch) as f64, 4.0 * weight.len() as f64, seconds);
-        }
+        let (x, weight) = (numbers(n * i), numbers(i * o));
+        let mut out = vec![0.0; n * o];
+        let bounds = (f32::NEG_INFINITY, f32::INFINITY);
+        let seconds = fastest(|| linear(isa, &x, &weight, None, bounds, [n, i, o], &mut out).expect("fits"));
+        let plain = 2.0 * (n * i * o) as f64;
+        machine.report(&name, "linear", [plain, plain, weight.len() as f64, (x.len() + out.len()) as f64], n, seconds);
     }
     Ok(())
 }

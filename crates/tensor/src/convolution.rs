@@ -1,7 +1,8 @@
 use crate::composed;
+use crate::fast;
 use crate::function::{Backward, Elements, Real, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use crate::im2col;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use std::ops::Range;
 
 /// A convolution's geometry; axes are `[height, width]`.
@@ -159,6 +160,12 @@ pub fn conv_transpose2d(
 fn cpu_forward<T: Real>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geometry: &Geometry) -> Result<Value> {
     let (x, weight) = (Elements::of(x)?, Elements::of(weight)?);
     let bias = bias.map(Elements::of).transpose()?;
+    if T::DTYPE == DType::F32 {
+        let bias = bias.as_ref().map(Elements::slice::<f32>).transpose()?;
+        if let Some(y) = fast::forward(x.slice()?, weight.slice()?, bias, geometry)? {
+            return Ok(Value::new(y, geometry.result_shape()));
+        }
+    }
     let bias = bias.as_ref().map(Elements::slice::<T>).transpose()?;
     let y = im2col::forward(x.slice::<T>()?, weight.slice::<T>()?, bias, geometry);
     Ok(Value::new(y, geometry.result_shape()))
@@ -167,6 +174,11 @@ fn cpu_forward<T: Real>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geom
 /// The one place where a convolution's input gradient, and so a transposed convolution, is computed on the CPU.
 fn cpu_input_gradient_value<T: Real>(gradient: &Tensor, weight: &Tensor, geometry: &Geometry) -> Result<Value> {
     let (gradient, weight) = (Elements::of(gradient)?, Elements::of(weight)?);
+    if T::DTYPE == DType::F32
+        && let Some(dx) = fast::input_gradient(gradient.slice()?, weight.slice()?, geometry)?
+    {
+        return Ok(Value::new(dx, geometry.input_shape()));
+    }
     let dx = im2col::input_gradient(gradient.slice::<T>()?, weight.slice::<T>()?, geometry);
     Ok(Value::new(dx, geometry.input_shape()))
 }

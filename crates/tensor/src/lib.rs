@@ -51,6 +51,7 @@ mod composed_pointwise;
 mod convolution;
 pub mod cpu;
 mod elementwise;
+mod fast;
 mod function;
 mod im2col;
 mod linear;

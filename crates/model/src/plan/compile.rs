@@ -30,8 +30,8 @@ impl Kernels {
     /// The kernel of a convolution, repacked at its first use.
     pub(super) fn get(&self, graph: &Graph, isa: Isa, folded: Folded, back: bool) -> Result<Arc<Kernel>> {
         let key = (folded, back);
-        let mut kernels = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(kernel) = kernels.get(&key) {
+        let kernels = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(kernel) = kernels().get(&key) {
             return Ok(kernel.clone());
         }
         let Op::Conv2d { weight, conv, .. } = &graph.nodes[folded.convolution].op else {
@@ -46,9 +46,9 @@ impl Kernels {
             conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
         }
         let convolution = Convolution { weight, conv: &conv, scale };
+        // Without the lock: repacking is parallel, and a thread that waits in it may take up work that comes here again.
         let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa)? });
-        kernels.insert(key, kernel.clone());
-        Ok(kernel)
+        Ok(kernels().entry(key).or_insert(kernel).clone())
     }
 }
 

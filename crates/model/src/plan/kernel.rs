@@ -41,19 +41,13 @@ impl Convolution<'_> {
         c == 1 && self.conv.groups == o && o > 1
     }
 
-    /// Whether Winograd's filtering applies and the channels are enough to pay for the transforms.
-    fn is_winograd(&self, [o, c, kh, kw]: [usize; 4], fewest: usize) -> bool {
-        let Conv { stride, dilation, groups, .. } = *self.conv;
-        [kh, kw] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1 && c.min(o) >= fewest
-    }
-
     /// The kernel that computes the output.
     pub(super) fn forth(&self, isa: Isa) -> Result<Kernel> {
         let (shape, weight) = self.scaled()?;
         if self.is_depthwise(shape) {
             return Ok(Kernel::Depthwise(Depthwise::new(isa, &weight, shape, self.conv)?));
         }
-        if self.is_winograd(shape, 16) {
+        if Winograd::suits(shape, self.conv, 16) {
             let weights = Winograd::new(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
             return Ok(Kernel::Winograd { weights, padding: [self.conv.padding[0], self.conv.padding[1]] });
         }
@@ -68,7 +62,7 @@ impl Convolution<'_> {
         }
         let [top, left, ..] = self.conv.padding;
         // With few channels in the result, as at a photo, the products are few but the transforms are not saved.
-        if self.is_winograd(shape, 1) && top <= 2 && left <= 2 {
+        if Winograd::suits(shape, self.conv, 1) && top <= 2 && left <= 2 {
             let weights = Winograd::gradient(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
             return Ok(Kernel::WinogradBack { weights, padding: [2 - top, 2 - left] });
         }
@@ -77,10 +71,10 @@ impl Convolution<'_> {
 }
 
 impl Kernel {
-    /// How many numbers its weights are; those of a kernel for the way back do not count.
+    /// How many numbers its weights are; those of depthwise and transposed kernels do not count.
     pub(super) fn elements(&self) -> usize {
         match self {
-            Self::Winograd { weights, .. } => weights.elements(),
+            Self::Winograd { weights, .. } | Self::WinogradBack { weights, .. } => weights.elements(),
             Self::Direct(weights) => weights.elements(),
             _ => 0,
         }

@@ -31,6 +31,12 @@ impl Slot {
         Self { offset: self.offset + first, shape: [n, h, w, count], ..*self }
     }
 
+    /// One row, `shift` elements on.
+    pub(super) fn row(&self, shift: usize) -> Self {
+        let [_, h, w, c] = self.shape;
+        Self { offset: self.offset + shift, shape: [1, h, w, c], ..*self }
+    }
+
     /// Whether its elements lie side by side.
     pub(super) fn is_dense(&self) -> bool {
         self.pixel == self.shape[3]
@@ -86,7 +92,7 @@ pub(super) fn extent(buffers: &[Lifetime], starts: &[usize]) -> usize {
 }
 
 /// Buffers start at cache lines.
-fn aligned(length: usize) -> usize {
+pub(super) fn aligned(length: usize) -> usize {
     length.next_multiple_of(16)
 }
 
@@ -97,6 +103,10 @@ pub(super) struct Memory<'a> {
     starts: &'a [usize],
     lifetime: std::marker::PhantomData<&'a mut [f32]>,
 }
+
+// SAFETY: a memory is a borrowed slice cut into slots; `write`'s callers see to it that steps which run at the same time
+// write slots apart from all that others use.
+unsafe impl Sync for Memory<'_> {}
 
 impl<'a> Memory<'a> {
     pub(super) fn new(buffer: &'a mut Buffer, starts: &'a [usize]) -> Self {

@@ -6,6 +6,7 @@
 //! layers by steps of its own, which start above the lowest of them and know that weights are frozen. Operations
 //! without a kernel run by the reference implementation in `execute`, between two copies.
 
+mod apart;
 mod compile;
 mod kernel;
 mod memory;
@@ -15,6 +16,7 @@ mod step;
 mod tests;
 
 use crate::{Graph, NodeId};
+use apart::Apart;
 use candle_core::{DType, Tensor};
 use compile::{Forward, Kernels, Request};
 use faithful_core::{Error, PullBack, Result, Tap};
@@ -45,6 +47,9 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 struct Plan {
     given: Slot,
+    /// The first steps, by lanes of rows.
+    lanes: Vec<Vec<Step>>,
+    /// The steps behind them.
     steps: Vec<Step>,
     /// The wanted values and their dimensions.
     wanted: Vec<(Slot, Vec<usize>)>,
@@ -56,6 +61,8 @@ struct Plan {
 #[derive(Debug)]
 struct Back {
     steps: Vec<Step>,
+    /// The last steps, by lanes of rows.
+    lanes: Vec<Vec<Step>>,
     cotangent: Slot,
     gradients: Vec<(Option<Slot>, Vec<usize>)>,
     /// The buffers' starts when there is one cotangent: forward values make room as soon as they are used.
@@ -184,10 +191,25 @@ fn forth(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Res
     let memory = Memory::new(buffer, &plan.starts);
     // SAFETY: nothing else of the memory is in use yet.
     step::write(start, unsafe { memory.write(&plan.given) }, &plan.given)?;
-    for step in &plan.steps {
-        step.run(&memory, Isa::best(), graph.rule)?;
-    }
+    run_steps(graph, &memory, [Steps::Lanes(&plan.lanes), Steps::Whole(&plan.steps)])?;
     plan.wanted.iter().map(|(slot, dims)| step::read(&memory, slot, dims)).collect()
+}
+
+/// Steps for all rows, or for some rows per lane.
+enum Steps<'a> {
+    Whole(&'a [Step]),
+    Lanes(&'a [Vec<Step>]),
+}
+
+/// Runs steps on rayon's threads: started from another one, each kernel would wait for them to wake up.
+fn run_steps(graph: &Graph, memory: &Memory, parts: [Steps; 2]) -> Result<()> {
+    let run = |steps: &[Step]| steps.iter().try_for_each(|step| step.run(memory, Isa::best(), graph.rule));
+    rayon::scope(|_| {
+        parts.iter().try_for_each(|steps| match steps {
+            Steps::Whole(steps) => run(steps),
+            Steps::Lanes(lanes) => lanes.par_iter().try_for_each(|steps| run(steps)),
+        })
+    })
 }
 
 fn forth_and_back(
@@ -210,9 +232,7 @@ fn forth_and_back(
         }
         // SAFETY: the cotangent's buffer lives from the first step back on, apart from everything else.
         step::write(cotangent, unsafe { memory.write(&back.cotangent) }, &back.cotangent)?;
-        for step in &back.steps {
-            step.run(&memory, Isa::best(), graph.rule)?;
-        }
+        run_steps(graph, &memory, [Steps::Whole(&back.steps), Steps::Lanes(&back.lanes)])?;
         let read = |(slot, dims): &(Option<Slot>, Vec<usize>)| match slot {
             Some(slot) => step::read(&memory, slot, dims),
             None => Ok(Tensor::zeros(dims.as_slice(), DType::F32, &candle_core::Device::Cpu)?),
@@ -267,24 +287,29 @@ fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> 
         }
     }
     let (forth, back) = lives.split_at(forward_buffers);
-    let starts = memory::place(forth, Vec::new());
-    let length = memory::extent(forth, &starts);
+    let batch = request.dims.first().copied().unwrap_or(1);
+    let mut apart = Apart::first(&steps, batch);
+    let (starts, length) = apart.place(forth, 1, Vec::new());
+    let lanes = apart.split(&steps, 0, &buffers);
     let back = reverse.map(|reverse| {
+        let mut apart = Apart::last(&reverse.steps, batch);
         // What the way back reads stays for every cotangent, where there are several.
         let stay = |life: Lifetime| Lifetime { last: if life.last > results { end } else { life.last }, ..life };
-        let with = |change: &dyn Fn(Lifetime) -> Lifetime| {
+        let mut with = |change: &dyn Fn(Lifetime) -> Lifetime| {
             let placed =
                 forth.iter().zip(&starts).map(|(life, &start)| Placed { start, life: change(*life) }).collect();
-            let more = memory::place(back, placed);
+            let (more, length) = apart.place(back, results + 2, placed);
             let all: Vec<usize> = starts.iter().copied().chain(more).collect();
-            let length = memory::extent(&lives, &all);
             (all, length)
         };
         let ((once, length_once), (repeated, length_repeated)) = (with(&|life| life), with(&stay));
+        let lanes = apart.split(&reverse.steps, forward_buffers, &buffers);
         let gradients =
             reverse.gradients.iter().zip(&request.taps).map(|(slot, &tap)| (*slot, dims[tap].clone())).collect();
-        let length = length_once.max(length_repeated);
-        Back { steps: reverse.steps, cotangent: reverse.cotangent, gradients, once, repeated, length }
+        let length = length_once.max(length_repeated).max(length);
+        let steps = reverse.steps[..apart.steps().start].to_vec();
+        Back { steps, lanes, cotangent: reverse.cotangent, gradients, once, repeated, length }
     });
-    Ok(Plan { given, steps, wanted, starts, length, back })
+    let steps = steps[apart.steps().end..].to_vec();
+    Ok(Plan { given, lanes, steps, wanted, starts, length, back })
 }

@@ -152,6 +152,25 @@ impl Step {
         slots
     }
 
+    /// The same step on other slots; only for steps that compute rows apart.
+    pub(super) fn with_slots(&self, other: impl Fn(Slot) -> Slot) -> Self {
+        let mut step = self.clone();
+        step.out = other(step.out);
+        step.ending.add = step.ending.add.map(&other);
+        step.ending.gate = step.ending.gate.map(|(slot, bounds)| (other(slot), bounds));
+        match &mut step.work {
+            Work::MaxPoolBack { input, gradient, .. } => (*input, *gradient) = (other(*input), other(*gradient)),
+            Work::AveragePoolBack { gradient, .. } => *gradient = other(*gradient),
+            Work::Convolution { input, .. }
+            | Work::MaxPool { input, .. }
+            | Work::AveragePool { input, .. }
+            | Work::Copy { input, .. } => *input = other(*input),
+            Work::Finish => {}
+            _ => unreachable!("rows are taken apart only where `apart` knows the step"),
+        }
+        step
+    }
+
     /// How many numbers its weights are.
     pub(super) fn weights(&self) -> usize {
         match &self.work {

@@ -300,6 +300,34 @@ fn rows_and_memory_do_not_matter() {
     assert_eq!(graph.evaluate(&x, &[]).unwrap().0.to_vec2::<f32>().unwrap(), whole.to_vec2::<f32>().unwrap());
 }
 
+/// In tests even small maps are taken apart: values and gradients of a batch, in lanes of uneven length, are those of
+/// its rows to the last bit, in memory that an earlier run used.
+#[test]
+fn rows_that_run_apart_are_those_that_run_alone() {
+    for graph in [vgg_like(11), resnet_like(12), mobilenet_like(13)] {
+        let x = input(&graph, 5, 6);
+        let run = |x: &Tensor| {
+            let mut cotangents = |y: &Tensor| Ok(vec![y.ones_like()?, (y * 2.0)?]);
+            let pulled = graph.pull_back(x, &[Tap::Input], &mut cotangents).unwrap();
+            let gradients = pulled.gradients.iter().map(|gradients| gradients[0].clone());
+            std::iter::once(pulled.output.clone()).chain(gradients).collect::<Vec<_>>()
+        };
+        let all = run(&x);
+        for row in [0, 3, 4] {
+            let row_of = |x: &Tensor| x.narrow(0, row, 1).unwrap();
+            let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (alone, all) in run(&row_of(&x)).iter().zip(&all) {
+                assert_eq!(flat(alone), flat(&row_of(all)));
+            }
+        }
+        let plans = graph.prepared.as_deref().unwrap().plans.lock().unwrap();
+        let apart = |plan: &super::Plan| {
+            !plan.lanes.is_empty() && plan.back.as_ref().is_some_and(|back| !back.lanes.is_empty())
+        };
+        assert!(plans.iter().any(|(request, plan)| request.dims[0] == 5 && apart(plan)));
+    }
+}
+
 #[test]
 fn other_weights_are_other_kernels() {
     let graph = vgg_like(5);

@@ -2,6 +2,7 @@ use super::Isa;
 use super::isa::Kernel;
 use super::map::{Buffer, RawFinish, Target};
 use super::simd::Simd;
+use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -52,19 +53,25 @@ pub(super) fn panels(isa: Isa, columns: usize, depth: usize) -> Vec<Panel> {
 
 impl Matrix {
     /// Packs the matrix whose entry at depth `k` and column `n` is `entry(k, n)`, for kernels of `isa`.
-    pub fn pack(isa: Isa, depth: usize, columns: usize, entry: impl Fn(usize, usize) -> f32) -> Self {
+    pub fn pack(isa: Isa, depth: usize, columns: usize, entry: impl Fn(usize, usize) -> f32 + Sync) -> Self {
         let isa = isa.checked();
         let panels = panels(isa, columns, depth);
         let lanes = isa.lanes();
         let mut data = Buffer::zeros(panels.iter().map(|panel| panel.vectors * lanes * depth).sum());
+        let mut rest: &mut [f32] = &mut data;
+        let mut parts = Vec::new();
         for panel in &panels {
-            for k in 0..depth {
-                let start = panel.offset + k * panel.vectors * lanes;
-                for (i, slot) in data[start..start + panel.width].iter_mut().enumerate() {
+            let (part, others) = rest.split_at_mut(panel.vectors * lanes * depth);
+            parts.push((panel, part));
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(panel, part)| {
+            for (k, row) in part.chunks_exact_mut(panel.vectors * lanes).enumerate() {
+                for (i, slot) in row[..panel.width].iter_mut().enumerate() {
                     *slot = entry(k, panel.column + i);
                 }
             }
-        }
+        });
         Self { isa, depth, columns, panels, data }
     }
 

@@ -5,6 +5,7 @@ use super::matrix::{Ahead, MOST_ROWS, Panel, Product, TileRows, panels};
 use super::scratch::{with_scratch, with_starts};
 use super::simd::Simd;
 use super::winograd_transform::{Four, MOST, Six, Transform, Two};
+use crate::Conv;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 
@@ -53,6 +54,13 @@ impl Tile {
 }
 
 impl Winograd {
+    /// Whether this applies to weights of `shape` `[O, C / groups, kh, kw]`, with at least `fewest` channels on either
+    /// side to pay for the transforms.
+    pub fn suits([o, c, kh, kw]: [usize; 4], conv: &Conv, fewest: usize) -> bool {
+        let Conv { stride, dilation, groups, .. } = *conv;
+        [kh, kw] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1 && c.min(o) >= fewest
+    }
+
     /// Transforms `weight` of shape `[O, C, 3, 3]`.
     pub fn new(isa: Isa, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
         if weight.len() != o * c * 9 {

@@ -85,6 +85,36 @@ fn many_pixels_and_channels_cross_every_block() {
     assert_close(&wide[0], &transposed, 1e-11);
 }
 
+/// Sizes from which on `f32` takes the fast kernels: strided, dilated, grouped, depthwise, and for Winograd's filtering.
+#[test]
+fn large_maps_in_f32_are_those_in_f64() {
+    let conv =
+        |stride, dilation, groups, padding| Conv { stride: [stride; 2], dilation: [dilation; 2], groups, padding };
+    for (size, kernel, conv) in [
+        ([2, 6, 45, 43], [10, 6, 3, 3], conv(2, 1, 1, [1, 0, 1, 2])),
+        ([1, 8, 33, 31], [12, 4, 3, 2], conv(1, 2, 2, [1, 1, 1, 1])),
+        ([2, 20, 25, 24], [20, 1, 3, 3], conv(1, 1, 20, [1, 1, 1, 1])),
+        ([1, 18, 61, 58], [17, 18, 3, 3], conv(1, 1, 1, [1, 1, 1, 1])),
+        ([2, 30, 21, 22], [40, 30, 1, 1], conv(1, 1, 1, [0; 4])),
+    ] {
+        let (x, weight, bias) = (numbers(&size, 1), numbers(&kernel, 2), numbers(&[kernel[0]], 3));
+        let arguments = [x, weight, bias];
+        let narrow: Vec<Tensor> = arguments.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
+        let f = |t: &[Tensor]| conv2d(&t[0], &t[1], Some(&t[2]), &conv);
+        let far = |a: &Tensor, b: &Tensor| {
+            let difference = (a.to_dtype(DType::F64).unwrap() - b).unwrap();
+            let length = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+            length(&difference) / length(b)
+        };
+        assert!(far(&f(&narrow).unwrap(), &f(&arguments).unwrap()) <= 1e-5, "{size:?}");
+        assert!(far(&gradients(&narrow, &f)[0], &gradients(&arguments, &f)[0]) <= 1e-5, "gradient of {size:?}");
+        // A row is computed as if it were alone, to the last bit.
+        let row = |x: &Tensor| x.narrow(0, 0, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let alone = [narrow[0].narrow(0, 0, 1).unwrap(), narrow[1].clone(), narrow[2].clone()];
+        assert_eq!(row(&f(&alone).unwrap()), row(&f(&narrow).unwrap()));
+    }
+}
+
 #[test]
 fn one_argument_used_twice_gets_both_gradients() {
     let conv = Conv { padding: [1, 1, 1, 1], ..Conv::default() };

@@ -1,0 +1,49 @@
+use super::Isa;
+use super::isa::Kernel;
+use super::simd::Simd;
+use std::time::Instant;
+
+/// The most floating-point operations per second that one thread reaches with `isa`: products and sums of registers
+/// alone, in GFLOP/s. Takes about a tenth of a second; what every kernel's speed is held against.
+pub fn peak(isa: Isa) -> f64 {
+    let isa = isa.checked();
+    let mut best: f64 = 0.0;
+    for _ in 0..100 {
+        let start = Instant::now();
+        isa.run(Chains);
+        best = best.max(operations(isa) / start.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}
+
+/// Sums that do not wait for each other: enough for two units of four cycles each.
+const SUMS: usize = 12;
+const STEPS: usize = 20_000;
+
+fn operations(isa: Isa) -> f64 {
+    (2 * SUMS * STEPS * isa.lanes()) as f64
+}
+
+struct Chains;
+
+impl Kernel for Chains {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's; what is stored lies in the array.
+        unsafe {
+            let (factor, term) = (std::hint::black_box(0.999_f32), std::hint::black_box(0.001_f32));
+            let (factor, term) = (S::splat(factor), S::splat(term));
+            let mut sums = [term; SUMS];
+            for _ in 0..STEPS {
+                for sum in &mut sums {
+                    *sum = S::mul_add(*sum, factor, term);
+                }
+            }
+            let mut total = sums[0];
+            for sum in &sums[1..] {
+                total = S::add(total, *sum);
+            }
+            std::hint::black_box(S::sum(total));
+        }
+    }
+}
