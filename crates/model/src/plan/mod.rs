@@ -191,7 +191,7 @@ fn forth(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Res
     let memory = Memory::new(buffer, &plan.starts);
     // SAFETY: nothing else of the memory is in use yet.
     step::write(start, unsafe { memory.write(&plan.given) }, &plan.given)?;
-    run_steps(graph, &memory, [Steps::Lanes(&plan.lanes), Steps::Whole(&plan.steps)])?;
+    run_steps(graph, &memory, &[Steps::Lanes(&plan.lanes), Steps::Whole(&plan.steps)])?;
     plan.wanted.iter().map(|(slot, dims)| step::read(&memory, slot, dims)).collect()
 }
 
@@ -202,7 +202,7 @@ enum Steps<'a> {
 }
 
 /// Runs steps on rayon's threads: started from another one, each kernel would wait for them to wake up.
-fn run_steps(graph: &Graph, memory: &Memory, parts: [Steps; 2]) -> Result<()> {
+fn run_steps(graph: &Graph, memory: &Memory, parts: &[Steps; 2]) -> Result<()> {
     let run = |steps: &[Step]| steps.iter().try_for_each(|step| step.run(memory, Isa::best(), graph.rule));
     rayon::scope(|_| {
         parts.iter().try_for_each(|steps| match steps {
@@ -232,7 +232,7 @@ fn forth_and_back(
         }
         // SAFETY: the cotangent's buffer lives from the first step back on, apart from everything else.
         step::write(cotangent, unsafe { memory.write(&back.cotangent) }, &back.cotangent)?;
-        run_steps(graph, &memory, [Steps::Whole(&back.steps), Steps::Lanes(&back.lanes)])?;
+        run_steps(graph, &memory, &[Steps::Whole(&back.steps), Steps::Lanes(&back.lanes)])?;
         let read = |(slot, dims): &(Option<Slot>, Vec<usize>)| match slot {
             Some(slot) => step::read(&memory, slot, dims),
             None => Ok(Tensor::zeros(dims.as_slice(), DType::F32, &candle_core::Device::Cpu)?),
