@@ -1,4 +1,4 @@
-//! The layers of VGG16, ResNet50 and MobileNetV2 one by one, against what the processor can do: a Markdown table.
+//! The layers of `VGG16`, `ResNet50` and `MobileNetV2` one by one, against what the processor can do: a Markdown table.
 //!
 //! `cargo xtask bench --layers`, or `cargo run --release -p faithful-tensor --example kernels [-- FILTER]`; threads as
 //! `RAYON_NUM_THREADS` says, and one where it says nothing. Times are the shortest of many runs, so that other work on
