@@ -6,5 +6,7 @@ mod cam_networks;
 mod cam_parity;
 mod gradient;
 mod hyper;
+mod masking;
 mod sanity;
 mod smoke;
+mod transformers;

@@ -4,11 +4,12 @@ use crate::cam_networks::{Subject, nonlinear, photo, pooled, residual, subjects,
 use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, DataSet, Gaussian, Spread};
 use faithful_cam::{
-    BaselineCache, CamParameters, Difference, ESTIMATORS, EstimatorParameters, Explanation, Fusion, METHODS,
+    BaselineCache, CamParameters, Difference, ESTIMATORS, EstimatorParameters, Explanation, Fusion, METHODS, Method,
     PerturbationParameters, RULES, estimator, explain, explain_scores, method,
 };
 use faithful_core::{
-    LayerId, LayerInfo, LayerTrace, Network, Objective, Probe, PullBack, Result, Score, Stop, Stream, Tap, Target,
+    BackwardRule, LayerId, LayerInfo, LayerTrace, Network, Objective, Probe, PullBack, Result, Score, Stop, Stream,
+    Tap, Target,
 };
 use faithful_gradient::{ExpectedGradients, expected_gradients};
 use faithful_tests::relative_l2;
@@ -46,8 +47,14 @@ fn parameters(name: Option<&str>, gradient: EstimatorParameters) -> CamParameter
 fn run(subject: &Subject, name: &str, batch: usize, parameters: &CamParameters) -> Explanation {
     let target = subject.class;
     let objective = Objective::new(&subject.graph, &target).with_batch(number(batch));
-    explain(method(name).unwrap(), &objective, &photo(1), &[subject.layer], parameters)
+    let method = method(name).unwrap();
+    explain(method, &objective, &photo(1), layers_of(method, &subject.layer), parameters)
         .unwrap_or_else(|error| panic!("{name} on {}: {error}", subject.name))
+}
+
+/// The layer, where the method explains at one.
+fn layers_of<'a>(method: &Method, layer: &'a LayerId) -> &'a [LayerId] {
+    if method.needs_layers() { std::slice::from_ref(layer) } else { &[] }
 }
 
 fn bits(x: &Tensor) -> Vec<u64> {
@@ -321,6 +328,12 @@ impl Network for Counting<'_> {
     fn dtype(&self) -> DType {
         self.network.dtype()
     }
+    fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
+        self.network.biases()
+    }
+    fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
+        self.network.with_backward_rule(rule)
+    }
     fn pull_back(
         &self,
         input: &Tensor,
@@ -352,8 +365,10 @@ fn baselines_are_evaluated_once_per_run_and_classes_share_passes() {
     // The input, the seven members of the data set, twenty draws.
     assert_eq!(first, 1 + 7 + 20);
     assert_eq!(cache.len(), 7);
+    // Another image has the same baselines.
+    let other = photo(2).narrow(0, 1, 1).unwrap().contiguous().unwrap();
     let second = rows(&|| {
-        explain(expected, &objective, &photo(1), &[subject.layer], &cached).unwrap();
+        explain(expected, &objective, &other, &[subject.layer], &cached).unwrap();
     });
     assert_eq!(second, 1 + 20);
     let classes: Vec<Target> = (0..4).map(Target::Output).collect();
@@ -372,6 +387,30 @@ fn baselines_are_evaluated_once_per_run_and_classes_share_passes() {
 }
 
 #[test]
+fn every_method_explains_three_classes_with_the_passes_of_one() {
+    let subject = pooled();
+    let counting = Counting { network: &subject.graph, rows: AtomicUsize::new(0) };
+    let classes = [Target::Output(0), Target::Output(1), Target::Output(3)];
+    let scores: Vec<&dyn Score> = classes.iter().map(|class| class as &dyn Score).collect();
+    let objective = Objective::new(&counting, &classes[0]);
+    for method in METHODS.iter() {
+        let layers = layers_of(method, &subject.layer);
+        let rows = |scores: &[&dyn Score]| {
+            let before = counting.rows.load(Ordering::Relaxed);
+            explain_scores(method, &objective, &photo(1), layers, scores, &parameters(None, sampling(4))).unwrap();
+            counting.rows.load(Ordering::Relaxed) - before
+        };
+        let (one, three) = (rows(&scores[..1]), rows(&scores));
+        // Group-CAM's masks are made of a class's own gradients, and so are Hyper Expected Grad-CAM's neighbourhoods.
+        if ["group-cam", "hyper-expected-grad-cam"].contains(&method.info.name) {
+            assert!(three <= 3 * one, "{}: {three} rows for three, {one} for one", method.info.name);
+        } else {
+            assert_eq!(three, one, "{}", method.info.name);
+        }
+    }
+}
+
+#[test]
 fn several_classes_share_every_methods_passes_without_a_difference() {
     let subject = pooled();
     let classes = [Target::Output(0), Target::Output(2)];
@@ -379,11 +418,12 @@ fn several_classes_share_every_methods_passes_without_a_difference() {
     let parameters = parameters(None, sampling(4));
     for method in METHODS.iter() {
         let objective = Objective::new(&subject.graph, &classes[0]);
-        let all = explain_scores(method, &objective, &photo(1), &[subject.layer], &scores, &parameters).unwrap();
+        let layers = layers_of(method, &subject.layer);
+        let all = explain_scores(method, &objective, &photo(1), layers, &scores, &parameters).unwrap();
         assert_eq!(all.len(), 2);
         for (found, class) in all.iter().zip(&classes) {
             let alone = objective.with_score(class);
-            let alone = explain(method, &alone, &photo(1), &[subject.layer], &parameters).unwrap();
+            let alone = explain(method, &alone, &photo(1), layers, &parameters).unwrap();
             assert_eq!(bits(&found.map), bits(&alone.map), "{}", method.info.name);
         }
     }
@@ -397,10 +437,11 @@ fn rows_are_explained_as_if_alone() {
     let both = photo(2);
     let parameters = parameters(None, sampling(4));
     for method in METHODS.iter().filter(|method| method.info.name != "cam") {
-        let together = explain(method, &objective, &both, &[subject.layer], &parameters).unwrap();
+        let layers = layers_of(method, &subject.layer);
+        let together = explain(method, &objective, &both, layers, &parameters).unwrap();
         for row in 0..2 {
             let one = both.narrow(0, row, 1).unwrap().contiguous().unwrap();
-            let alone = explain(method, &objective, &one, &[subject.layer], &parameters).unwrap();
+            let alone = explain(method, &objective, &one, layers, &parameters).unwrap();
             let map = together.map.narrow(0, row, 1).unwrap();
             assert_eq!(bits(&map), bits(&alone.map), "{}", method.info.name);
         }
@@ -541,6 +582,21 @@ fn equal_masks_are_evaluated_once_and_channels_are_pruned_only_when_asked() {
     assert_eq!(count(&photo(1), &CamParameters::default()), 2 + 6);
     // On a dark input every channel is the same everywhere: all masks are zero.
     assert_eq!(count(&photo(1).zeros_like().unwrap(), &CamParameters::default()), 2 + 1);
+    // The same for the others: two draws each, the scores of what is kept and of what is left.
+    let dark = photo(1).zeros_like().unwrap();
+    let rows = |name: &str| {
+        let before = counting.rows.load(Ordering::Relaxed);
+        let settings = PerturbationParameters { draws: Some(number(2)), ..Default::default() };
+        let parameters = CamParameters { perturbation: settings, ..CamParameters::default() };
+        explain(method(name).unwrap(), &objective, &dark, &[layer], &parameters).unwrap();
+        counting.rows.load(Ordering::Relaxed) - before
+    };
+    // Poly-CAM and Ablation-CAM also need the score of the input once more; Ablation-CAM reads the layer twice.
+    for (name, wanted) in
+        [("ss-cam", 2 + 2), ("is-cam", 2 + 2), ("poly-cam+", 3 + 1), ("poly-cam-", 3 + 1), ("poly-cam±", 3 + 2)]
+    {
+        assert_eq!(rows(name), wanted, "{name}");
+    }
     let settings = PerturbationParameters { channels: Some(number(2)), ..Default::default() };
     assert_eq!(count(&photo(1), &CamParameters { perturbation: settings, ..CamParameters::default() }), 2 + 2);
 }

@@ -1,13 +1,14 @@
-//! Gradient attribution against Captum, the `saliency` package and references written from the papers
+//! Gradient attribution against Captum, SHAP, the `saliency` package and references written from the papers
 //! (`fixtures/goldens/gradient/make.py`), and laws that run over the table of methods.
 
 use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, DataSet, Order};
 use faithful_core::{AtLayer, Error, Network, Objective, Result, Stop, Stream, Target, UpToLayer};
 use faithful_gradient::{
-    ExpectedGradients, GradientParameters, GuidedPath, Integration, METHODS, Note, Quadrature, SmoothGrad, Statistic,
-    deconvnet, expected_gradients, gradient, gradient_times_input, guided_backpropagation, guided_integrated_gradients,
-    integrated_gradients, method, saliency, smooth_grad,
+    BlurPath, ExpectedGradients, GradientParameters, GuidedPath, Integration, METHODS, Note, Quadrature, SmoothGrad,
+    Statistic, attribute_at_layer, deconvnet, expected_gradients, gradient, gradient_times_input,
+    guided_backpropagation, guided_integrated_gradients, integrated_gradients, method, path_attribution, saliency,
+    smooth_grad,
 };
 use faithful_model::{Graph, GraphBuilder, NodeId, Op};
 use faithful_tensor::{Activation, Binary, Conv, Pool};
@@ -46,7 +47,8 @@ impl Golden {
         let output = match self.name {
             "vgg" => layers.vgg(),
             "resnet" => layers.resnet(),
-            _ => layers.mobilenet(),
+            "mobilenet" => layers.mobilenet(),
+            _ => layers.smooth(),
         };
         layers.builder.finish(output).unwrap()
     }
@@ -155,15 +157,30 @@ impl Layers<'_> {
         self.head(x)
     }
 
+    fn smooth(&mut self) -> NodeId {
+        let x = self.conv("0", NodeId(0), 1);
+        let x = self.activation("1", Activation::Gelu, x);
+        let x = self.max_pool("2", x, 2, 0);
+        let x = self.conv("3", x, 1);
+        let x = self.activation("4", Activation::Silu, x);
+        let x = self.conv("5", x, 2);
+        let x = self.activation("6", Activation::HardSwish, x);
+        self.pooled("9", x)
+    }
+
     fn head(&mut self, x: NodeId) -> NodeId {
+        self.pooled("8", x)
+    }
+
+    fn pooled(&mut self, linear: &str, x: NodeId) -> NodeId {
         let x = self.builder.add("pool", Op::AdaptiveAvgPool2d([1, 1]), &[x]);
         let x = self.flatten("flatten", x);
-        self.linear("8", x)
+        self.linear(linear, x)
     }
 }
 
-fn goldens() -> [Golden; 3] {
-    ["vgg", "resnet", "mobilenet"].map(Golden::load)
+fn goldens() -> [Golden; 4] {
+    ["vgg", "resnet", "mobilenet", "smooth"].map(Golden::load)
 }
 
 /// These tensors one after the other, as noisy copies or baselines.
@@ -201,9 +218,9 @@ fn guided_backpropagation_and_deconvnet_agree_with_the_papers_and_captum() {
         let deconvolved = deconvnet(&objective, input).unwrap();
         golden.agrees(&guided, "reference.guided");
         golden.agrees(&deconvolved, "reference.deconvnet");
-        if golden.name == "mobilenet" {
-            // Captum (as pytorch-grad-cam) looks for modules of the class ReLU. On a ReLU6 network it finds none and
-            // returns the plain gradient, which is neither method.
+        if ["mobilenet", "smooth"].contains(&golden.name) {
+            // Captum (as pytorch-grad-cam) looks for modules of the class ReLU. On a network of ReLU6, GELU, SiLU or
+            // hardswish it finds none and returns the plain gradient, which is neither method.
             for name in ["captum.guided", "captum.deconvnet"] {
                 golden.agrees(golden.get(name), "captum.gradient");
             }
@@ -238,7 +255,7 @@ fn integrated_gradients_agree_with_captum_for_every_quadrature() {
 
 #[test]
 fn layer_wise_integrated_gradients_agree_with_captum() {
-    for (golden, layer) in goldens().into_iter().zip(["6", "5.relu1", "2.relu2"]) {
+    for (golden, layer) in goldens().into_iter().zip(["6", "5.relu1", "2.relu2", "4"]) {
         let (network, input) = (golden.network(), golden.get("input"));
         let wrapped = AtLayer::new(&network, network.layer(layer).unwrap(), input).unwrap();
         let baseline = wrapped.encode(&golden.get("baselines").narrow(0, 0, 1).unwrap()).unwrap();
@@ -269,7 +286,7 @@ fn smooth_grad_agrees_with_captum_on_the_same_noise() {
 }
 
 #[test]
-fn expected_gradients_agree_with_attributionpriors_on_the_same_draws() {
+fn expected_gradients_agree_with_shap_and_attributionpriors_on_the_same_draws() {
     for golden in goldens() {
         let (network, input) = (golden.network(), golden.get("input"));
         let objective = Objective::new(&network, &TARGET).with_batch(count(4));
@@ -278,6 +295,7 @@ fn expected_gradients_agree_with_attributionpriors_on_the_same_draws() {
         let parameters = ExpectedGradients { draws: count(6), ..ExpectedGradients::default() };
         let found = expected_gradients(&objective, input, &baselines, &stream, &parameters).unwrap();
         golden.agrees(&found.map, "reference.expected");
+        golden.agrees(&found.map, "shap.expected");
         golden.agrees(&found.standard_error.unwrap(), "reference.expected_error");
         // The gap is the one of the sum.
         let scores = objective.scores(golden.get("baselines")).unwrap().mean_all().unwrap();
@@ -301,7 +319,91 @@ fn guided_integrated_gradients_agree_with_their_authors() {
     }
 }
 
-fn parameters(golden: &Golden) -> GradientParameters {
+#[test]
+fn blur_integrated_gradients_agree_with_their_authors_on_the_same_blur() {
+    for golden in goldens() {
+        let (network, input) = (golden.network(), golden.get("input"));
+        let objective = Objective::new(&network, &TARGET);
+        let path = BlurPath::new(input, 3.0).unwrap();
+        let found = path_attribution(&objective, &path, &integration(Quadrature::Right)).unwrap();
+        golden.agrees(&found.map, "saliency.blur_integrated");
+    }
+}
+
+#[test]
+fn layer_wise_methods_are_those_of_the_network_from_the_layer_on() {
+    for (golden, layer) in goldens().into_iter().zip(["6", "5.relu1", "2.relu2", "4"]) {
+        let (network, input) = (golden.network(), golden.get("input"));
+        let layer = network.layer(layer).unwrap();
+        let objective = Objective::new(&network, &TARGET);
+        let settings = GradientParameters { draws: Some(count(20)), ..parameters(&golden) };
+        // The first of the shuffled baselines is what Captum was given.
+        let first = Order::Sequential(vec![0]);
+        let sampler = DataSet::new(golden.get("baselines").clone()).unwrap().with_order(first).unwrap();
+        let one = GradientParameters { sampler: Arc::new(sampler), ..settings.clone() };
+        let integrated = method("integrated-gradients").unwrap();
+        let found = attribute_at_layer(integrated, &objective, input, layer, &one).unwrap();
+        golden.agrees(&found.map, "captum.layer_integrated");
+        let wrapped = AtLayer::new(&network, layer, input).unwrap();
+        let from_layer = Objective::new(&wrapped, &TARGET);
+        let activation = wrapped.activation().unwrap();
+        let sampler = Arc::new(DataSet::new(wrapped.encode(golden.get("baselines")).unwrap()).unwrap());
+        let encoded = GradientParameters { sampler, ..settings.clone() };
+        for method in METHODS {
+            let found = attribute_at_layer(method, &objective, input, layer, &settings).unwrap();
+            let same = (method.attribute)(&from_layer, &activation, &encoded).unwrap();
+            assert!(relative_l2(&found.map, &same.map).unwrap() < 1e-6, "{} {}", golden.name, method.info.name);
+        }
+    }
+}
+
+/// A regression's value, a probability, its logarithm and a margin: the chain rule over the network's own outputs.
+#[test]
+fn every_target_is_attributed_by_every_method() {
+    for golden in goldens() {
+        let (network, input) = (golden.network(), golden.get("input"));
+        let of = |target: &Target| gradient(&Objective::new(&network, target), input).unwrap();
+        let outputs: Vec<Tensor> = (0..5).map(|k| of(&Target::Output(k))).collect();
+        let logits = Objective::new(&network, &TARGET).outputs(input).unwrap().get(0).unwrap();
+        let logits = logits.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        let highest = logits.iter().copied().fold(f64::MIN, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - highest).exp()).sum();
+        let probabilities: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp() / sum).collect();
+        let combined = |weights: &[f64]| {
+            let terms = outputs.iter().zip(weights).map(|(gradient, weight)| (gradient * *weight).unwrap());
+            terms.reduce(|sum, term| (sum + term).unwrap()).unwrap()
+        };
+        let log: Vec<f64> = (0..5).map(|k| f64::from(u8::from(k == 2)) - probabilities[k]).collect();
+        let softmax: Vec<f64> = log.iter().map(|weight| weight * probabilities[2]).collect();
+        for (target, weights) in [
+            (Target::LogProbability(2), &log[..]),
+            (Target::Probability(2), &softmax),
+            (Target::Margin { class: 2, against: 4 }, &[0.0, 0.0, 1.0, 0.0, -1.0]),
+        ] {
+            let distance = relative_l2(&of(&target), &combined(weights)).unwrap();
+            assert!(distance < 1e-4, "{} {target:?}: {distance}", golden.name);
+            let objective = Objective::new(&network, &target);
+            for method in METHODS {
+                let found = (method.attribute)(&objective, input, &parameters(&golden)).unwrap();
+                assert!(found.notes.is_empty(), "{} {} {target:?}: {:?}", golden.name, method.info.name, found.notes);
+            }
+            // What integrates is complete for whatever is explained.
+            let integrated = integrated_gradients(
+                &objective,
+                input,
+                &golden.get("baselines").narrow(0, 0, 1).unwrap(),
+                &Integration { steps: count(300), ..Integration::default() },
+            );
+            let gap = integrated.unwrap().convergence.unwrap().delta.unwrap().abs();
+            let score = objective.scores(input).unwrap().get(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(gap < 0.03 * (1.0 + f64::from(score.abs())), "{} {target:?}: {gap}", golden.name);
+        }
+        let beyond = gradient(&Objective::new(&network, &Target::Output(5)), input);
+        assert!(beyond.unwrap_err().to_string().contains("0..5"));
+    }
+}
+
+fn parameters(golden: &Golden) -> GradientParameters<'static> {
     let sampler: Arc<dyn BaselineSampler> = Arc::new(DataSet::new(golden.get("baselines").clone()).unwrap());
     let alphas = AlphaSampler::Stratified;
     GradientParameters { draws: Some(count(7)), sampler, alphas, sigma: 3.0, ..GradientParameters::default() }

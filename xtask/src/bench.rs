@@ -188,7 +188,7 @@ fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String
 }
 
 /// A process that does work when asked.
-struct Worker {
+pub(crate) struct Worker {
     name: String,
     child: Child,
     questions: ChildStdin,
@@ -197,15 +197,21 @@ struct Worker {
 
 impl Worker {
     fn start(name: &str, arguments: &Arguments, threads: usize) -> Result<Self> {
-        let threads = threads.to_string();
-        let mut command = if let (Some(python), "contiguous_format" | "channels_last") = (&arguments.peer, name) {
+        let count = threads.to_string();
+        let command = if let (Some(python), "contiguous_format" | "channels_last") = (&arguments.peer, name) {
             let mut command = Command::new(python);
-            command.arg(root().join("xtask/peers/bench.py")).args([name, &threads]);
+            command.arg(root().join("xtask/peers/bench.py")).args([name, &count]);
             command
         } else {
             let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
             Command::new(target.join("release/examples/speed"))
         };
+        Self::of(name, command, threads)
+    }
+
+    /// A process that answers each line with a number.
+    pub(crate) fn of(name: &str, mut command: Command, threads: usize) -> Result<Self> {
+        let threads = threads.to_string();
         command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("could not start `{command:?}`"))?;
@@ -214,7 +220,7 @@ impl Worker {
         Ok(Self { name: name.into(), child, questions, answers })
     }
 
-    fn ask(&mut self, question: &str) -> Result<f64> {
+    pub(crate) fn ask(&mut self, question: &str) -> Result<f64> {
         writeln!(self.questions, "{question}").with_context(|| format!("{} no longer listens", self.name))?;
         self.questions.flush()?;
         let mut answer = String::new();

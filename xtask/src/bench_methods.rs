@@ -1,9 +1,8 @@
 //! The table of seconds per explanation beside the peers (the thesis's Table 6).
 
+use crate::bench::Worker;
 use crate::shell::{cargo, root};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,27 +12,159 @@ pub(crate) struct BenchMethods {
     /// The Python that has torchvision, torchcam and grad-cam; without it only this program is timed
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
-    /// Only these methods; the masking methods take minutes each
+    /// Only these methods
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
+    /// Masking methods at the last layer with all of its channels and the papers' draws: hours instead of minutes
+    #[arg(long)]
+    full: bool,
+    /// How often quick work is timed, in turns with the peers; the median counts. Work above ten seconds is timed once
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    /// Threads for ours and the peers'
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
     /// Where the table goes
     #[arg(long, value_name = "FILE", default_value = "docs/results/methods.md")]
     out: PathBuf,
 }
 
-/// Times every method here and at the peers, one after the other on the same machine, and writes the table.
+/// What is timed: a method at its layers, with as many draws and channels as are said.
+struct Work {
+    method: &'static str,
+    layers: &'static str,
+    draws: usize,
+    channels: usize,
+    note: &'static str,
+}
+
+const LAST: &str = "features.29";
+const STAGES: &str = "features.3,features.8,features.15,features.22,features.29";
+
+const fn last(method: &'static str, draws: usize) -> Work {
+    Work { method, layers: LAST, draws, channels: 0, note: "" }
+}
+
+/// At the layer with the fewest channels, for both sides.
+const fn shallow(method: &'static str, draws: usize, note: &'static str) -> Work {
+    Work { method, layers: "features.3", draws, channels: 0, note }
+}
+
+const fn poly(method: &'static str) -> Work {
+    Work { method, layers: STAGES, draws: 0, channels: 16, note: "five layers, 16 channels each" }
+}
+
+const AT_INPUT: &str = "";
+
+/// Everything, the masking methods cut to what takes seconds.
+const WORK: [Work; 28] = [
+    last("grad-cam", 0),
+    last("grad-cam++", 0),
+    last("smooth-grad-cam++", 4),
+    last("xgrad-cam", 0),
+    last("hires-cam", 0),
+    last("layer-cam", 0),
+    last("grad-cam-elementwise", 0),
+    last("eigen-cam", 0),
+    last("eigen-grad-cam", 0),
+    Work { method: "full-grad", layers: AT_INPUT, draws: 0, channels: 0, note: "" },
+    last("guided-grad-cam", 0),
+    last("expected-grad-cam", 50),
+    last("expected-grad-cam++", 50),
+    last("integrated-grad-cam", 50),
+    last("expected-smooth-grad-cam", 50),
+    last("guided-expected-grad-cam", 50),
+    last("hyper-expected-grad-cam", 50),
+    shallow("score-cam", 0, "64 channels"),
+    shallow("ss-cam", 2, "64 channels, 2 draws"),
+    shallow("is-cam", 2, "64 channels, 2 steps"),
+    shallow("ablation-cam", 0, "64 channels"),
+    last("group-cam", 0),
+    poly("poly-cam+"),
+    poly("poly-cam-"),
+    poly("poly-cam±"),
+    Work { method: "rise", layers: AT_INPUT, draws: 100, channels: 0, note: "100 masks" },
+    Work { method: "occlusion", layers: AT_INPUT, draws: 0, channels: 0, note: "" },
+    // Several layers of one backward pass.
+    Work { method: "layer-cam", layers: STAGES, draws: 0, channels: 0, note: "five layers" },
+];
+
+impl Work {
+    /// The same as the papers have it.
+    fn full(&self) -> Self {
+        let layers = if self.layers == "features.3" { LAST } else { self.layers };
+        let (draws, note) = match self.method {
+            "ss-cam" | "is-cam" | "rise" => (0, ""),
+            _ => (self.draws, if self.channels > 0 { "five layers" } else { self.note }),
+        };
+        let note = if layers == self.layers { note } else { "" };
+        Self { method: self.method, layers, draws, channels: 0, note }
+    }
+
+    fn question(&self) -> String {
+        let layers = if self.layers.is_empty() { "-" } else { self.layers };
+        format!("{} {layers} {} {}", self.method, self.draws, self.channels)
+    }
+}
+
+/// The seconds of each worker, as often as they were asked.
+struct Timed {
+    work: Work,
+    seconds: Vec<Vec<f64>>,
+}
+
+/// Times every method here and at the peers, in turns on the same machine, and writes the table.
 pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
+    if arguments.repeat == 0 || arguments.threads == 0 {
+        bail!("--repeat and --threads must be at least 1");
+    }
     crate::shell::run(&mut cargo(&["build", "--release", "-p", "faithful-tests", "--example", "method_times"]))?;
-    let example = root().join("target/release/examples/method_times");
-    let own = lines(Command::new(example).args(&arguments.only))?;
-    let peers = match &arguments.peer {
-        Some(python) => {
-            let script = root().join("xtask/peers/method_times.py");
-            lines(Command::new(python).arg(script).args(&arguments.only))?
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let example = Command::new(target.join("release/examples/method_times"));
+    let mut workers = vec![Worker::of("faithful", example, arguments.threads)?];
+    for name in arguments.peer.iter().flat_map(|_| ["TorchCAM", "pytorch-grad-cam"]) {
+        let mut command = Command::new(arguments.peer.as_ref().context("a peer's Python")?);
+        command.arg(root().join("xtask/peers/method_times.py")).args([name, &arguments.threads.to_string()]);
+        workers.push(Worker::of(name, command, arguments.threads)?);
+    }
+    let known = workers[0].ask("methods")? as usize;
+    let mut different: Vec<&str> = WORK.iter().map(|work| work.method).collect();
+    different.sort_unstable();
+    different.dedup();
+    // VGG16 has no global average pool, and so no CAM.
+    if known != different.len() + 1 {
+        bail!("the program has {known} methods and this list {} and `cam`: add the new ones to WORK", different.len());
+    }
+    let chosen = |work: &&Work| arguments.only.is_empty() || arguments.only.iter().any(|name| name == work.method);
+    let mut forward = vec![Vec::new(); workers.len()];
+    let mut rows = Vec::new();
+    for work in WORK.iter().filter(chosen) {
+        let work = if arguments.full { work.full() } else { Work { ..*work } };
+        let mut seconds = vec![Vec::new(); workers.len()];
+        let question = work.question();
+        // Baselines, memory and repacked weights are there before the first timed run.
+        workers[0].ask(&format!("prepare {question}"))?;
+        for _ in 0..arguments.repeat {
+            // In turns, and fifty forward passes beside what is held against them.
+            if work.draws == 50 {
+                for (worker, forward) in workers.iter_mut().zip(&mut forward) {
+                    forward.push(worker.ask("forward")?);
+                }
+            }
+            for (worker, seconds) in workers.iter_mut().zip(&mut seconds) {
+                let found = worker.ask(&question)?;
+                if found.is_finite() {
+                    seconds.push(found);
+                }
+            }
+            if seconds.iter().flatten().any(|seconds| *seconds > 10.0) {
+                break;
+            }
         }
-        None => Vec::new(),
-    };
-    let table = table(&own, &peers);
+        eprintln!("{question}: {seconds:.3?}");
+        rows.push(Timed { work, seconds });
+    }
+    let table = table(&rows, &forward, arguments);
     let out = root().join(&arguments.out);
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder)?;
@@ -43,44 +174,55 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
     Ok(())
 }
 
-/// The JSON lines that a command prints.
-fn lines(command: &mut Command) -> Result<Vec<Value>> {
-    let output = command.stderr(std::process::Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("{} failed with {}", command.get_program().display(), output.status);
-    }
-    let text = String::from_utf8(output.stdout)?;
-    let lines = text.lines().filter(|line| line.starts_with('{'));
-    lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+fn median(seconds: &[f64]) -> Option<f64> {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
 }
 
-fn table(own: &[Value], peers: &[Value]) -> String {
-    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
-    let seconds = |line: &Value| line["seconds"].as_f64().unwrap_or(f64::NAN);
-    let mut of_peer: BTreeMap<(String, String), f64> = BTreeMap::new();
-    for line in peers {
-        of_peer.insert((text(line, "method"), text(line, "peer")), seconds(line));
-    }
-    let forward = own.iter().find(|line| line["method"] == "forward").map_or(f64::NAN, seconds);
-    let mut table = String::from(
-        "# Seconds per explanation\n\nVGG16, 224x224, f32, random weights, batches of 8; Expected Grad-CAM and its kin with 50 draws and their\nbaselines \
-         cached; Smooth Grad-CAM++ with 4. Made by `cargo xtask bench-methods`.\n\n",
+fn table(rows: &[Timed], forward: &[Vec<f64>], arguments: &BenchMethods) -> String {
+    let mut table = format!(
+        "# Seconds per explanation\n\nVGG16, 224x224, f32 on the CPU, {} threads, random weights, batches of 8; in turns, medians of up to {}.\n\
+         Expected Grad-CAM and its kin have 50 draws and their baselines cached. Made by\n\n    cargo xtask bench-methods{}{}\n\n",
+        arguments.threads,
+        arguments.repeat,
+        if arguments.full { " --full" } else { "" },
+        if arguments.peer.is_some() { " --peer PYTHON" } else { "" },
     );
-    table += "| method | faithful | of 50 forward passes | TorchCAM | pytorch-grad-cam |\n|---|---|---|---|---|\n";
-    for line in own {
-        let method = text(line, "method");
-        let own = seconds(line);
-        let peer = |name: &str| {
-            let found = of_peer.get(&(method.clone(), name.to_owned()));
-            found.map_or_else(|| "–".to_owned(), |peer| format!("{peer:.3} ({:.2}x)", peer / own))
-        };
-        let (first, second) = if method == "forward" {
-            (peer("torch"), "–".into())
-        } else {
-            (peer("TorchCAM"), peer("pytorch-grad-cam"))
-        };
-        let _ = writeln!(table, "| {method} | {own:.3} | {:.2} | {first} | {second} |", own / forward);
+    if !arguments.full {
+        table += "Masking methods are cut to what takes seconds, for the peers alike: the layer `features.3` has 64 channels, the last\n\
+                  one 512. `--full` does not cut.\n\n";
     }
-    table += "\nIn brackets: how many times longer the peer takes. `forward`: 50 forward passes; the peer there is PyTorch alone.\n";
+    table +=
+        "| method | | faithful | of 50 forward passes | TorchCAM | pytorch-grad-cam |\n|---|---|--:|--:|--:|--:|\n";
+    let fifty = forward.first().and_then(|seconds| median(seconds));
+    let share = |seconds: f64| fifty.map_or_else(|| "–".to_owned(), |fifty| format!("{:.2}", seconds / fifty));
+    let mut slower = Vec::new();
+    if let Some(own) = fifty {
+        let peer = forward.get(1).and_then(|seconds| median(seconds));
+        let peer = peer.map_or_else(|| "–".to_owned(), |peer| format!("{peer:.3} ({:.2}x)", peer / own));
+        let _ = writeln!(table, "| 50 forward passes | the peer is PyTorch | {own:.3} | 1.00 | {peer} | – |");
+    }
+    for Timed { work, seconds } in rows {
+        let Some(own) = seconds.first().and_then(|seconds| median(seconds)) else { continue };
+        let mut cells = String::new();
+        for place in 1..3 {
+            let peer = seconds.get(place).and_then(|seconds| median(seconds));
+            if peer.is_some_and(|peer| peer < own) {
+                slower.push(work.method);
+            }
+            let cell = peer.map_or_else(|| "–".to_owned(), |peer| format!("{peer:.3} ({:.2}x)", peer / own));
+            let _ = write!(cells, " {cell} |");
+        }
+        let against = if work.draws == 50 { share(own) } else { "–".to_owned() };
+        let _ = writeln!(table, "| `{}` | {} | {own:.3} | {against} |{cells}", work.method, work.note);
+    }
+    table += "\nIn brackets: how many times as long the peer takes.\n";
+    if arguments.peer.is_some() {
+        let _ = match slower.as_slice() {
+            [] => writeln!(table, "No method was slower than its peer in this run."),
+            names => writeln!(table, "Slower than a peer in this run: {}.", names.join(", ")),
+        };
+    }
     table
 }

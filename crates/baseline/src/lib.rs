@@ -7,14 +7,31 @@
 //! [`Stream`](faithful_core::Stream) and the draw's number, so a draw is the same whatever the batch, the thread or
 //! the shard. `faithful-gradient` and `faithful-cam` draw from here.
 //!
+//! Expected gradients by hand, on a candle model of one's own:
+//!
 //! ```
 //! use candle_core::{Device, Tensor};
 //! use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, DataSet, Gaussian, Mixture, Spread};
-//! use faithful_core::Stream;
+//! use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Stream, Target};
 //!
-//! # fn main() -> faithful_core::Result<()> {
-//! let photo = Tensor::rand(-1f32, 1., (1, 3, 8, 8), &Device::Cpu)?;
-//! let others = Tensor::rand(-1f32, 1., (20, 3, 8, 8), &Device::Cpu)?;
+//! struct Tiny { kernel: Tensor, head: Tensor, layers: Vec<LayerInfo> }
+//! impl Network for Tiny {
+//!     fn layers(&self) -> &[LayerInfo] { &self.layers }
+//!     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+//!         let features = probe.visit(LayerId(0), input.conv2d(&self.kernel, 1, 1, 1, 1)?.relu()?)?;
+//!         Ok(features.mean((2, 3))?.matmul(&self.head)?)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let cpu = Device::Cpu;
+//! let tiny = Tiny {
+//!     kernel: Tensor::randn(0f32, 1., (4, 3, 3, 3), &cpu)?,
+//!     head: Tensor::randn(0f32, 1., (4, 2), &cpu)?,
+//!     layers: vec![LayerInfo { name: "features".into(), kind: "relu".into(), shape: vec![4, 8, 8] }],
+//! };
+//! let photo = Tensor::rand(-1f32, 1., (1, 3, 8, 8), &cpu)?;
+//! let others = Tensor::rand(-1f32, 1., (20, 3, 8, 8), &cpu)?;
 //! let sampler = Mixture::new(vec![
 //!     (0.8, Box::new(DataSet::new(others)?)),
 //!     (0.1, Box::new(Gaussian { spread: Spread::Relative(0.15) })),
@@ -22,13 +39,16 @@
 //! ])?;
 //! let stream = Stream::new(7, "heron.jpg");
 //! let baselines = sampler.sample(&photo, &stream, 0..50)?;
-//! assert_eq!(baselines.dims(), [50, 3, 8, 8]);
 //! // Draw 30 alone is the same as draw 30 among fifty.
 //! let one = sampler.sample(&photo, &stream, 30..31)?;
 //! let same = baselines.narrow(0, 30, 1)?;
 //! assert_eq!(one.flatten_all()?.to_vec1::<f32>()?, same.flatten_all()?.to_vec1::<f32>()?);
-//! let alphas = AlphaSampler::Stratified.alphas(&stream, 0..50, 50);
-//! assert!(alphas.iter().all(|alpha| (0. ..=1.).contains(alpha)));
+//!
+//! let alphas: Vec<f32> = AlphaSampler::Stratified.alphas(&stream, 0..50, 50).into_iter().map(|a| a as f32).collect();
+//! let way = photo.broadcast_sub(&baselines)?;
+//! let points = (&baselines + way.broadcast_mul(&Tensor::from_vec(alphas, (50, 1, 1, 1), &cpu)?)?)?;
+//! let gradient = Objective::new(&tiny, &Target::Output(1)).input_gradient(&points)?;
+//! assert_eq!((way * gradient)?.mean(0)?.dims(), [3, 8, 8]);
 //! # Ok(())
 //! # }
 //! ```

@@ -1,6 +1,7 @@
 use candle_core::Tensor;
 use faithful_core::{Error, Result, Stream};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Where a draw's baseline comes from: what may be computed once and used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,15 +30,22 @@ pub trait BaselineSampler: Send + Sync {
     }
 }
 
-impl<S: BaselineSampler + ?Sized> BaselineSampler for Box<S> {
-    fn sample(&self, input: &Tensor, stream: &Stream, draws: Range<usize>) -> Result<Tensor> {
-        (**self).sample(input, stream, draws)
-    }
+/// A sampler is also what points to one.
+macro_rules! forward_to_the_sampler {
+    ($($pointer:ty),*) => {$(
+        impl<S: BaselineSampler + ?Sized> BaselineSampler for $pointer {
+            fn sample(&self, input: &Tensor, stream: &Stream, draws: Range<usize>) -> Result<Tensor> {
+                (**self).sample(input, stream, draws)
+            }
 
-    fn origins(&self, stream: &Stream, draws: Range<usize>) -> Vec<Origin> {
-        (**self).origins(stream, draws)
-    }
+            fn origins(&self, stream: &Stream, draws: Range<usize>) -> Vec<Origin> {
+                (**self).origins(stream, draws)
+            }
+        }
+    )*};
 }
+
+forward_to_the_sampler!(Box<S>, Arc<S>, &S);
 
 /// The shape of `n` baselines for `input`, which must be a single one `(1, C, …)`.
 pub(crate) fn shape_of(input: &Tensor, n: usize) -> Result<Vec<usize>> {

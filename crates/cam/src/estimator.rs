@@ -151,7 +151,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
     GradientEstimator {
         name: "expected-smooth",
         summary: "the expected gradient, each point of a path moved within a Gaussian neighbourhood",
-        source: "Buono et al. 2024 (arXiv 2406.01274), kernel-smoothed expectation",
+        source: "after the abstract of Buono et al. 2024 (arXiv 2406.01274)",
         single: false,
         baselines: BaselineUse::PerDraw,
         points: |span| perturbed(&between(span, &drawn(span))?, span),

@@ -137,12 +137,15 @@ fn single(request: &Request<'_>) -> Result<Vec<Expectation>> {
 /// A trace in the form that rules work on.
 fn laid_out(trace: &LayerTrace, input: &Tensor, layout: Layout) -> Result<LayerTrace> {
     let layout = layout.resolve(input.dims(), trace.activation.dims())?;
-    Ok(LayerTrace { activation: layout.apply(&trace.activation)?, gradient: layout.apply(&trace.gradient)? })
+    Ok(LayerTrace {
+        activation: layout.channels_first(&trace.activation)?,
+        gradient: layout.channels_first(&trace.gradient)?,
+    })
 }
 
 /// An activation in the form that rules work on.
 pub(crate) fn laid_out_activation(activation: &Tensor, input: &Tensor, layout: Layout) -> Result<Tensor> {
-    layout.resolve(input.dims(), activation.dims())?.apply(activation)
+    layout.resolve(input.dims(), activation.dims())?.channels_first(activation)
 }
 
 /// Euler's identity for a score that is homogeneous in the layer: `sum g A = y`, per row.

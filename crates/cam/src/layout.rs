@@ -1,5 +1,6 @@
 use candle_core::Tensor;
 use faithful_core::{Error, Result};
+use std::str::FromStr;
 
 /// How a layer's output is laid out: where its channels are, and what its places mean.
 ///
@@ -21,6 +22,32 @@ pub enum Layout {
         /// The grid of patches `[h, w]`.
         grid: [usize; 2],
     },
+}
+
+impl FromStr for Layout {
+    type Err = Error;
+
+    /// Reads `auto`, `channels-first`, `channels-last` and `tokens:PREFIX:HxW`, as `tokens:1:14x14`.
+    fn from_str(text: &str) -> Result<Self> {
+        let tokens = |text: &str| -> Option<Self> {
+            let (prefix, grid) = text.split_once(':')?;
+            let (height, width) = grid.split_once('x')?;
+            let grid = [height.parse().ok()?, width.parse().ok()?];
+            Some(Self::Tokens { prefix: prefix.parse().ok()?, grid }).filter(|_| !grid.contains(&0))
+        };
+        match text {
+            "auto" => Ok(Self::Auto),
+            "channels-first" => Ok(Self::ChannelsFirst),
+            "channels-last" => Ok(Self::ChannelsLast),
+            _ => text.strip_prefix("tokens:").and_then(tokens).ok_or_else(|| {
+                let reason = format!(
+                    "`{text}` is not `auto`, `channels-first`, `channels-last` or `tokens:PREFIX:HxW`, as \
+                     `tokens:1:14x14` for one class token before 14 rows of 14 patches"
+                );
+                Error::parameter("layout", reason)
+            }),
+        }
+    }
 }
 
 impl Layout {
@@ -61,8 +88,11 @@ impl Layout {
         }
     }
 
-    /// Brings `(N, …)` into channels-first form.
-    pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
+    /// Brings `(N, …)` into channels-first form, `(N, C, h, w)` for images. [`Layout::Auto`] is taken for channels first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for tokens of another number than the layout's.
+    pub fn channels_first(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Auto | Self::ChannelsFirst => Ok(x.clone()),
             Self::ChannelsLast => {
@@ -119,12 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn layouts_are_read() {
+        let tokens = Layout::Tokens { prefix: 1, grid: [14, 7] };
+        for (text, layout) in
+            [("auto", Layout::Auto), ("channels-last", Layout::ChannelsLast), ("tokens:1:14x7", tokens)]
+        {
+            assert_eq!(text.parse::<Layout>().unwrap(), layout);
+        }
+        for wrong in ["", "tokens", "tokens:14x14", "tokens:1:14", "tokens:1:0x4", "tokens:-1:2x2", "nchw"] {
+            assert!(wrong.parse::<Layout>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn tokens_become_a_grid_without_the_class_token() {
         let tokens = Tensor::arange(0f32, 10., &Device::Cpu).unwrap().reshape((1, 5, 2)).unwrap();
-        let map = Layout::Tokens { prefix: 1, grid: [2, 2] }.apply(&tokens).unwrap();
+        let map = Layout::Tokens { prefix: 1, grid: [2, 2] }.channels_first(&tokens).unwrap();
         assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[2., 4.], [6., 8.]], [[3., 5.], [7., 9.]]]);
         let last = Tensor::arange(0f32, 8., &Device::Cpu).unwrap().reshape((1, 2, 2, 2)).unwrap();
-        let map = Layout::ChannelsLast.apply(&last).unwrap();
+        let map = Layout::ChannelsLast.channels_first(&last).unwrap();
         assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[0., 2.], [4., 6.]], [[1., 3.], [5., 7.]]]);
     }
 }

@@ -64,6 +64,6 @@ pub use hyper::{
 };
 pub use layout::Layout;
 pub use method::{CamParameters, Explanation, METHODS, Method, explain, explain_scores, method};
-pub use perturbation::PerturbationParameters;
+pub use perturbation::{PerturbationParameters, stage_layers};
 pub use rule::{CamRule, Estimate};
 pub use rules::{RULES, rule};

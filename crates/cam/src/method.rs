@@ -2,7 +2,7 @@ use crate::expectation::{AtInput, Completeness, Expectation, Request, expectatio
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
 use crate::hyper::{HyperParameters, hyper_parts};
-use crate::perturbation::{PERTURBATIONS, Perturbation, PerturbationMethod};
+use crate::perturbation::{Entry, PERTURBATIONS, Perturbation};
 use crate::{
     CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
     estimator, fuse, rule,
@@ -20,7 +20,7 @@ pub struct Method {
 }
 
 impl Method {
-    /// Whether it explains at target layers; the others ignore them.
+    /// Whether it explains at target layers; the others take none.
     pub fn needs_layers(&self) -> bool {
         match self.kind {
             Kind::Rule(..) | Kind::Guided(..) => true,
@@ -28,6 +28,25 @@ impl Method {
             Kind::FullGrad(_) => false,
             Kind::Perturbation(_) => self.info.resolution == Resolution::Layer,
         }
+    }
+
+    /// How many layers it explains at together, at most.
+    pub fn most_layers(&self) -> usize {
+        match self.kind {
+            _ if !self.needs_layers() => 0,
+            Kind::Hyper(_) => 1,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether the maps of several layers become one by [`CamParameters::fusion`].
+    pub fn fuses(&self) -> bool {
+        self.most_layers() > 1 && !self.multiplies()
+    }
+
+    /// Whether it multiplies the maps of a network's stages ([`stage_layers`](crate::stage_layers)), as Poly-CAM does.
+    pub fn multiplies(&self) -> bool {
+        matches!(self.kind, Kind::Perturbation(entry) if entry.multiplies)
     }
 
     /// The estimator under it unless [`CamParameters::estimator`] names another; none for methods without gradients.
@@ -54,7 +73,7 @@ pub(crate) enum Kind {
     /// Hyper Expected Grad-CAM: several layers and neighbourhoods, at the input's resolution.
     Hyper(&'static GradientEstimator),
     /// Masks, without gradients.
-    Perturbation(PerturbationMethod),
+    Perturbation(&'static Entry),
 }
 
 /// What a method may be told. Each reads what concerns it.
@@ -179,7 +198,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             signed: entry.signed,
             draws: entry.draws,
         },
-        kind: Kind::Perturbation(entry.method),
+        kind: Kind::Perturbation(entry),
     }));
     methods
 });
@@ -245,6 +264,10 @@ pub fn explain_scores(
     if layers.is_empty() && method.needs_layers() {
         return Err(Error::parameter("layers", "at least one target layer is needed"));
     }
+    if !layers.is_empty() && !method.needs_layers() {
+        let reason = format!("`{}` explains at the input and has no target layer", method.info.name);
+        return Err(Error::parameter("layers", reason));
+    }
     match method.kind {
         Kind::Rule(rule, own) => {
             let estimator = parameters.estimator.unwrap_or(own);
@@ -289,7 +312,7 @@ pub fn explain_scores(
                 Ok(parts.into_iter().map(|parts| parts.explanation).collect())
             })
         }
-        Kind::Perturbation(method) => by_row(false, input, &|input| {
+        Kind::Perturbation(entry) => by_row(false, input, &|input| {
             let (_, _, height, width) = input
                 .dims4()
                 .map_err(|_| Error::shape("the input of a masking method", "an image (N, C, H, W)", input.dims()))?;
@@ -306,7 +329,7 @@ pub fn explain_scores(
                 parameters: &parameters.perturbation,
             };
             let output = objective.network().evaluate(input, &[])?.0;
-            let maps = method(&perturbation)?;
+            let maps = (entry.method)(&perturbation)?;
             maps.into_iter()
                 .zip(scores)
                 .map(|(map, score)| {

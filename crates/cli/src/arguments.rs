@@ -1,9 +1,11 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
 mod dream;
+mod figure;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
+pub(crate) use figure::{ConvergenceArguments, FigureCommand};
 pub(crate) use sanity::{Check, SanityArguments};
 
 use crate::size::ByteSize;
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     Sanity(Box<SanityArguments>),
     /// Print the table of evaluation runs
     Table(TableArguments),
+    /// Draw a figure from what other commands wrote
+    #[command(subcommand)]
+    Figure(FigureCommand),
     /// List the metrics that `evaluate --metrics` knows
     Metrics,
     /// List the methods that `explain --method` knows
@@ -123,7 +128,8 @@ pub(crate) struct ExplainArguments {
     /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
     #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
     pub(crate) score: String,
-    /// The layer whose map is drawn; by default the last convolutional one; several by commas are fused
+    /// The layer whose map is drawn; by default the last convolutional one; several by commas are fused. A gradient
+    /// method explains the input unless a layer is named
     #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layer: Vec<String>,
     /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`
@@ -138,9 +144,13 @@ pub(crate) struct ExplainArguments {
     /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
     #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation")]
     pub(crate) difference: String,
-    /// How the maps of several layers become one: `maximum`, `mean` or `product`
-    #[arg(long, value_name = "NAME", default_value = "maximum", help_heading = "Explanation")]
-    pub(crate) fusion: String,
+    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
+    #[arg(long, value_name = "NAME", help_heading = "Explanation")]
+    pub(crate) fusion: Option<String>,
+    /// Where a layer has its channels and places: `channels-first`, `channels-last`, or `tokens:PREFIX:HxW` for a
+    /// transformer with PREFIX tokens before HxW patches; found by itself unless said
+    #[arg(long, value_name = "LAYOUT", help_heading = "Explanation")]
+    pub(crate) layout: Option<String>,
     /// Masking methods try only the N channels that vary most; all unless said
     #[arg(long, value_name = "N", help_heading = "Explanation")]
     pub(crate) channels: Option<NonZeroUsize>,
@@ -150,7 +160,8 @@ pub(crate) struct ExplainArguments {
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
     pub(crate) stop: String,
-    /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
+    /// What photos are compared with: a folder of typical photos, some of them (`DIR@3,7,0-9`), one of `faithful
+    /// baselines`, or a mixture (`0.8*DIR+0.2*blur:5`)
     #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
     /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
@@ -159,6 +170,18 @@ pub(crate) struct ExplainArguments {
     /// The rule that integrates along a path: `left`, `right`, `midpoint`, `trapezoid` or `gauss-legendre`
     #[arg(long, value_enum, value_name = "NAME", default_value = "gauss-legendre", help_heading = "Explanation")]
     pub(crate) quadrature: Quadrature,
+    /// From which blur blur-integrated-gradients begins, in pixels of what is explained
+    #[arg(long, value_name = "PIXELS", default_value = "50", help_heading = "Explanation")]
+    pub(crate) blur_sigma: f64,
+    /// The share of values that guided-integrated-gradients moves at a time
+    #[arg(long, value_name = "SHARE", default_value = "0.25", help_heading = "Explanation")]
+    pub(crate) guided_fraction: f64,
+    /// How far guided-integrated-gradients may be from the straight line, as a share of the way
+    #[arg(long, value_name = "SHARE", default_value = "0.02", help_heading = "Explanation")]
+    pub(crate) guided_distance: f64,
+    /// Say how many draws would bring the map's relative standard error down to this
+    #[arg(long, value_name = "SHARE", default_value = "0.05", help_heading = "Explanation")]
+    pub(crate) wanted_error: f64,
     /// The width of noise around the photo, as a share of its range
     #[arg(long, value_name = "SHARE", default_value = "0.15", help_heading = "Explanation")]
     pub(crate) noise: f64,
@@ -174,9 +197,10 @@ pub(crate) struct ExplainArguments {
     /// How much of the map covers the photo, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0.55", help_heading = "Pictures")]
     pub(crate) opacity: f32,
-    /// Clamp the colours to this percentile of the values, so that one bright pixel does not outshine the rest
-    #[arg(long, value_name = "PERCENT", default_value = "100", help_heading = "Pictures")]
-    pub(crate) percentile: f64,
+    /// Clamp the colours to this percentile of the values, so that one bright pixel does not outshine the rest; 99 for
+    /// maps of the input's resolution, 100 for those of a layer
+    #[arg(long, value_name = "PERCENT", help_heading = "Pictures")]
+    pub(crate) percentile: Option<f64>,
     /// Add a strip with the colours and the values they stand for
     #[arg(long, help_heading = "Pictures")]
     pub(crate) legend: bool,
@@ -186,6 +210,9 @@ pub(crate) struct ExplainArguments {
     /// Write a JSON line per draw beside each map, to see it converge
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace: bool,
+    /// Draw beside each map how the draws converged, as SVG
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) trace_figure: bool,
     /// Memory for activations and gradients, as `2GiB`: decides how many draws go through the network at a time
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,

@@ -79,6 +79,10 @@ pub(crate) enum Number {
 
 /// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
 pub(crate) fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
+    if labels.count() == 1 && text != "logit" {
+        let reason = "the network has one output, which is no probability and has no other beside it; leave it out";
+        return Err(Error::parameter("score", reason));
+    }
     match text {
         "logit" => Ok(Number::Logit),
         "probability" => Ok(Number::Probability),
@@ -153,5 +157,8 @@ mod tests {
         assert_eq!(parse_score("logit", &labels()).unwrap().of(2), Target::Output(2));
         assert!(parse_score("probabilty", &labels()).is_err());
         assert!(parse_score("margin:ibis", &labels()).is_err());
+        let regression = Labels::new(1, Vec::new(), Vec::new()).unwrap();
+        assert_eq!(parse_score("logit", &regression).unwrap().of(0), Target::Output(0));
+        assert!(parse_score("probability", &regression).unwrap_err().to_string().contains("one output"));
     }
 }

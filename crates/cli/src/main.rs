@@ -4,6 +4,7 @@ mod arguments;
 mod baseline;
 mod class;
 mod command;
+mod convergence;
 mod evaluation;
 mod failure;
 mod files;
@@ -50,6 +51,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
         Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
         Command::Table(arguments) => command::table::run(arguments, output),
+        Command::Figure(command) => command::figure::run(command, output),
         Command::Metrics => command::lists::metrics(output),
         Command::Methods => command::lists::methods(output),
         Command::Gradients => command::lists::gradients(output),

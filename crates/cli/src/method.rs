@@ -4,10 +4,10 @@ use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
 use faithful_cam::{
     BaselineCache, BaselineUse, CamParameters, Definition, Difference, EstimatorParameters, Fusion, GradientEstimator,
-    Quality, hyper_parts,
+    Layout, Quality, hyper_parts, stage_layers,
 };
-use faithful_core::{Convergence, Error, LayerId, MethodInfo, Objective, Result, Score, Stop, Stream};
-use faithful_gradient::{Channels, GradientParameters, Quadrature, reduce_channels};
+use faithful_core::{Convergence, Error, LayerId, MethodInfo, Network, Objective, Result, Score, Stop, Stream};
+use faithful_gradient::{Channels, GradientParameters, Quadrature, attribute_at_layer, reduce_channels};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -30,12 +30,30 @@ pub(crate) struct Settings {
     pub(crate) alphas: AlphaSampler,
     pub(crate) quadrature: Quadrature,
     pub(crate) spread: Spread,
+    /// Where a layer's output has its channels and places.
+    pub(crate) layout: Layout,
+    pub(crate) path: PathChoices,
     pub(crate) cam: CamChoices,
     pub(crate) cache: Arc<BaselineCache>,
 }
 
 /// The one method that is made of parts, which can be looked at.
 const HYPER: &str = "hyper-expected-grad-cam";
+
+/// What concerns the paths of blur and guided integrated gradients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PathChoices {
+    pub(crate) sigma: f64,
+    pub(crate) fraction: f64,
+    pub(crate) max_distance: f64,
+}
+
+impl Default for PathChoices {
+    fn default() -> Self {
+        let GradientParameters { sigma, fraction, max_distance, .. } = GradientParameters::default();
+        Self { sigma, fraction, max_distance }
+    }
+}
 
 /// What concerns class activation maps and masking methods alone.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,8 +73,8 @@ impl Settings {
     /// The three choices that every command has; the rest as the methods have it.
     pub(crate) fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
-        let cam = CamChoices::default();
-        Self { draws, stop, sampler, alphas, quadrature, spread, cam, cache: Arc::default() }
+        let (layout, path, cam) = (Layout::default(), PathChoices::default(), CamChoices::default());
+        Self { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, cache: Arc::default() }
     }
 }
 
@@ -96,6 +114,10 @@ impl Explainer {
         let Ok(method) = faithful_cam::method(name) else {
             return Err(Error::unknown("method", name, all().iter().map(|info| info.name)));
         };
+        if !definition.covers(method.info.name) {
+            let reason = format!("{} has no `{name}`; leave it out for the paper's", definition.name());
+            return Err(Error::parameter("definition", reason));
+        }
         if gradient.is_some() && method.estimator().is_none() {
             return Err(Self::no_gradient(name));
         }
@@ -134,7 +156,7 @@ impl Explainer {
         label
     }
 
-    /// Whether it explains at target layers.
+    /// Whether it explains at target layers, and at the model's own unless others are named.
     pub(crate) fn needs_layers(&self) -> bool {
         match self {
             Self::Cam { method, .. } => method.needs_layers(),
@@ -145,6 +167,50 @@ impl Explainer {
     /// Whether it is made of parts that can be looked at, with a quality to choose.
     pub(crate) fn has_parts(&self) -> bool {
         self.info().name == HYPER
+    }
+
+    /// The layers it explains at where none is named and the model's own is `target`.
+    pub(crate) fn layers_of(&self, network: &dyn Network, target: LayerId) -> Result<Vec<LayerId>> {
+        match self {
+            Self::Cam { method, .. } if method.multiplies() => stage_layers(network, target),
+            Self::Cam { method, .. } if method.needs_layers() => Ok(vec![target]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Refuses what the user asked for and this method would not listen to.
+    ///
+    /// `layers` are those that were named; `fused` and `laid_out` whether a fusion or a layout was.
+    pub(crate) fn check(&self, layers: usize, fused: bool, laid_out: bool, stop: Stop) -> Result<()> {
+        let name = self.info().name;
+        let refuse = |parameter, reason: String| Err(Error::parameter(parameter, reason));
+        let (takes, fuses, stops) = match self {
+            Self::Cam { method, .. } => {
+                let stops = self.estimator().is_some_and(|estimator| !estimator.single);
+                (if method.needs_layers() { method.most_layers() } else { 0 }, method.fuses(), stops)
+            }
+            Self::Gradient(method) => (1, false, method.reads.contains(&"stop")),
+        };
+        if takes == 0 && (layers > 0 || laid_out) {
+            let parameter = if layers > 0 { "layer" } else { "layout" };
+            return refuse(parameter, format!("`{name}` explains at the input and has no target layer"));
+        }
+        if layers > takes {
+            return refuse("layer", format!("`{name}` explains one layer at a time, and {layers} are named"));
+        }
+        if laid_out && layers == 0 && !self.needs_layers() {
+            return refuse("layout", format!("`{name}` explains at the input unless --layer names a layer"));
+        }
+        if fused && !fuses {
+            return refuse("fusion", format!("`{name}` does not fuse the maps of several layers"));
+        }
+        if fused && layers < 2 {
+            return refuse("fusion", "there is one layer; name several with --layer a,b".into());
+        }
+        if stop != Stop::Draws && !stops {
+            return refuse("stop", format!("`{name}` has no draws that a rule could stop; leave it out"));
+        }
+        Ok(())
     }
 
     /// Whether the seed and the number of draws matter.
@@ -170,7 +236,7 @@ impl Explainer {
         settings: &Settings,
         stream: Stream,
     ) -> Result<Vec<Found>> {
-        let Settings { draws, stop, sampler, alphas, quadrature, spread, cam, cache } = settings.clone();
+        let Settings { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, cache } = settings.clone();
         match *self {
             Self::Cam { method, gradient, definition } => {
                 let mut estimator = EstimatorParameters {
@@ -190,6 +256,7 @@ impl Explainer {
                     estimator: gradient,
                     gradient: estimator,
                     fusion: cam.fusion,
+                    layout,
                     definition,
                     hyper: cam.quality.parameters(),
                     ..Default::default()
@@ -232,14 +299,31 @@ impl Explainer {
                     alphas,
                     quadrature,
                     spread,
+                    sigma: path.sigma,
+                    fraction: path.fraction,
+                    max_distance: path.max_distance,
                     stream,
-                    ..Default::default()
                 };
                 let explain = |score: &&dyn Score| {
                     let objective = objective.with_score(*score);
-                    let attribution = (method.attribute)(&objective, input, &parameters)?;
+                    let (attribution, map) = match *layers {
+                        [] => {
+                            let attribution = (method.attribute)(&objective, input, &parameters)?;
+                            let map = attribution.map.clone();
+                            (attribution, map)
+                        }
+                        [layer] => {
+                            let attribution = attribute_at_layer(method, &objective, input, layer, &parameters)?;
+                            let map = in_places(&attribution.map, &objective, input, layer, layout)?;
+                            (attribution, map)
+                        }
+                        _ => {
+                            let reason = format!("`{}` explains one layer at a time", method.info.name);
+                            return Err(Error::parameter("layer", reason));
+                        }
+                    };
                     Ok(Found {
-                        map: plane(&attribution.map)?,
+                        map: plane(&map)?,
                         score: number(&objective.scores(input)?)?,
                         convergence: attribution.convergence,
                         completeness: None,
@@ -250,6 +334,33 @@ impl Explainer {
                 scores.iter().map(explain).collect()
             }
         }
+    }
+}
+
+/// A layer's attribution `(1, …)` with its channels first and its places in rows and columns.
+fn in_places(
+    map: &Tensor,
+    objective: &Objective<'_>,
+    input: &Tensor,
+    layer: LayerId,
+    layout: Layout,
+) -> Result<Tensor> {
+    let layout = match layout {
+        Layout::Auto => {
+            let activation = objective.network().activations(input, &[layer])?.remove(0);
+            Layout::infer(input.dims(), activation.dims())?
+        }
+        known => known,
+    };
+    match (layout, map.rank()) {
+        // Saliency has lost its channels already.
+        (Layout::ChannelsFirst, 3) => Ok(map.clone()),
+        (_, 3) if !matches!(layout, Layout::Tokens { .. }) => {
+            let reason =
+                "the largest over the channels is taken where they come first; explain with `gradient` instead";
+            Err(Error::parameter("method", reason))
+        }
+        _ => layout.channels_first(map),
     }
 }
 
@@ -315,6 +426,40 @@ mod tests {
         assert!(error("layer-cam", Some("expcted")).contains("`expected`"));
         assert!(error("saliency", Some("expected")).contains("gradient: `saliency`"));
         assert!(error("score-cam", Some("expected")).contains("gradient: `score-cam`"));
+    }
+
+    #[test]
+    fn what_a_method_would_not_listen_to_is_refused() {
+        let check = |name: &str, layers, fused, laid_out, stop| {
+            let explainer = Explainer::new(name, None, "paper").unwrap();
+            explainer.check(layers, fused, laid_out, stop).map_err(|error| error.to_string())
+        };
+        let (all, rule) = (Stop::Draws, Stop::Difference(0.1));
+        for (name, layers, fused) in
+            [("grad-cam", 3, true), ("grad-cam", 0, false), ("poly-cam+", 4, false), ("saliency", 1, false)]
+        {
+            assert_eq!(check(name, layers, fused, layers > 0, all), Ok(()), "{name}");
+        }
+        assert_eq!(check("expected-gradients", 1, false, false, rule), Ok(()));
+        for (name, layers, fused, laid_out, stop, word) in [
+            ("full-grad", 1, false, false, all, "no target layer"),
+            ("rise", 0, false, true, all, "layout"),
+            ("saliency", 2, false, false, all, "one layer at a time"),
+            ("saliency", 0, false, true, all, "--layer"),
+            ("hyper-expected-grad-cam", 2, false, false, all, "one layer at a time"),
+            ("poly-cam+", 2, true, false, all, "does not fuse"),
+            ("grad-cam", 1, true, false, all, "name several"),
+            ("grad-cam", 1, false, false, rule, "no draws"),
+            ("score-cam", 0, false, false, rule, "no draws"),
+            ("guided-integrated-gradients", 0, false, false, rule, "no draws"),
+        ] {
+            let error = check(name, layers, fused, laid_out, stop).unwrap_err();
+            assert!(
+                error.contains(word) && error.contains(if word.contains("several") { "" } else { name })
+                    || word == "layout",
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! [`gradient_times_input`], [`deconvnet`], [`guided_backpropagation`], [`smooth_grad`], [`integrated_gradients`],
 //! [`path_attribution`] along any [`Path`], [`guided_integrated_gradients`], [`expected_gradients`],
 //! [`distribution_attribution`]; [`class_model`] dreams up a class. [`METHODS`] lists them by name. Baselines come
-//! from `faithful-baseline`. To attribute to an inner layer, wrap the network in [`faithful_core::AtLayer`]: every
-//! method then is its layer-wise version. Class activation maps are in `faithful-cam`.
+//! from `faithful-baseline`. [`attribute_at_layer`] is the layer-wise version of each: it wraps the network in
+//! [`faithful_core::AtLayer`], which does the same for the functions. Class activation maps are in `faithful-cam`.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -52,6 +52,7 @@ mod attribution;
 mod class_model;
 mod expected;
 mod guided_path;
+mod layer;
 mod method;
 mod path;
 mod plain;
@@ -63,6 +64,7 @@ pub use attribution::{Attribution, Channels, Note, reduce_channels};
 pub use class_model::{ClassImage, ClassModel, class_model};
 pub use expected::{Distribution, ExpectedGradients, distribution_attribution, expected_gradients};
 pub use guided_path::{GuidedPath, guided_integrated_gradients};
+pub use layer::attribute_at_layer;
 pub use method::{GradientParameters, METHODS, Method, method};
 pub use path::{BlurPath, Integration, Path, Straight, integrated_gradients, path_attribution};
 pub use plain::{deconvnet, gradient, gradient_times_input, guided_backpropagation, saliency};

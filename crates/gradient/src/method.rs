@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 /// What a method of the table may be told. Each reads what its entry names in [`Method::reads`].
 #[derive(Clone)]
-pub struct GradientParameters {
+pub struct GradientParameters<'a> {
     /// How many gradients at most: draws or steps. Nothing for the method's own default.
     pub draws: Option<NonZeroUsize>,
     /// When there were enough of them.
     pub stop: Stop,
     /// Where baselines come from; zero. Methods with a single baseline take draw 0.
-    pub sampler: Arc<dyn BaselineSampler>,
+    pub sampler: Arc<dyn BaselineSampler + 'a>,
     /// Where between baseline and input expected gradients looks; uniform.
     pub alphas: AlphaSampler,
     /// The width of the noise; 15% of the input's range.
@@ -26,11 +26,15 @@ pub struct GradientParameters {
     pub quadrature: Quadrature,
     /// The width in pixels with which the blur path begins; 50, its authors' value.
     pub sigma: f64,
+    /// The share of values that the guided path moves at a time; 0.25, its authors' value.
+    pub fraction: f64,
+    /// How far a value of the guided path may be ahead of or behind the straight line; 0.02, its authors' value.
+    pub max_distance: f64,
     /// The image's random stream.
     pub stream: Stream,
 }
 
-impl Default for GradientParameters {
+impl Default for GradientParameters<'_> {
     fn default() -> Self {
         Self {
             draws: None,
@@ -40,12 +44,14 @@ impl Default for GradientParameters {
             spread: Spread::default(),
             quadrature: Quadrature::default(),
             sigma: 50.0,
+            fraction: GuidedPath::default().fraction,
+            max_distance: GuidedPath::default().max_distance,
             stream: Stream::new(0, ""),
         }
     }
 }
 
-impl std::fmt::Debug for GradientParameters {
+impl std::fmt::Debug for GradientParameters<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("GradientParameters")
@@ -55,11 +61,13 @@ impl std::fmt::Debug for GradientParameters {
             .field("spread", &self.spread)
             .field("quadrature", &self.quadrature)
             .field("sigma", &self.sigma)
+            .field("fraction", &self.fraction)
+            .field("max_distance", &self.max_distance)
             .finish_non_exhaustive()
     }
 }
 
-impl GradientParameters {
+impl GradientParameters<'_> {
     fn draws_or(&self, default: NonZeroUsize) -> NonZeroUsize {
         self.draws.unwrap_or(default)
     }
@@ -91,7 +99,7 @@ pub struct Method {
     /// The fields of [`GradientParameters`] that it reads; the others do nothing.
     pub reads: &'static [&'static str],
     /// Attributes the score of one input `(1, …)`.
-    pub attribute: fn(&Objective, &Tensor, &GradientParameters) -> Result<Attribution>,
+    pub attribute: fn(&Objective, &Tensor, &GradientParameters<'_>) -> Result<Attribution>,
 }
 
 impl std::fmt::Debug for Method {
@@ -271,11 +279,12 @@ pub const METHODS: &[Method] = &[
             "the gradient integrated along a path that moves values of small gradient first",
             "Kapishnikov et al. 2021; thesis, Eq. 44",
         )),
-        reads: &["draws", "sampler", "stream"],
+        reads: &["draws", "sampler", "fraction", "max_distance", "stream"],
         attribute: |objective, input, parameters| {
             let baseline = parameters.sampler.sample(input, &parameters.stream, 0..1)?;
-            let default = GuidedPath::default();
-            let guided = GuidedPath { steps: parameters.draws_or(default.steps), ..default };
+            let GradientParameters { fraction, max_distance, .. } = *parameters;
+            let steps = parameters.draws_or(GuidedPath::default().steps);
+            let guided = GuidedPath { steps, fraction, max_distance };
             guided_integrated_gradients(objective, input, &baseline, &guided)
         },
     },

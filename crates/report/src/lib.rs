@@ -1,4 +1,5 @@
-//! From raw maps to pictures: colour maps, rescaling for display, overlays on the photo, PNG and `.npy` files.
+//! From raw maps to pictures: colour maps, rescaling for display, overlays on the photo, PNG and `.npy` files; and line
+//! charts as SVG.
 //!
 //! Methods give raw maps and never touch a colour; this crate is the only place where a map is rescaled. A map covers
 //! the [`Region`] of the photo that the network saw, and [`overlay`] draws it on the photo's own pixels.
@@ -16,6 +17,7 @@
 //! # }
 //! ```
 
+mod chart;
 mod colormap;
 mod legend;
 mod map;
@@ -24,6 +26,7 @@ mod overlay;
 mod resample;
 mod scale;
 
+pub use chart::{Axis, Chart, Level, Line, chart_svg};
 pub use colormap::Colormap;
 pub use faithful_core::write_atomic;
 pub use image;

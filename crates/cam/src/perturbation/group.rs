@@ -27,8 +27,8 @@ pub(super) fn group_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> 
                 .iter()
                 .map(|trace| {
                     let layout = one.layout.resolve(one.input.dims(), trace.activation.dims())?;
-                    let activation = layout.apply(&trace.activation)?;
-                    let gradient = layout.apply(&trace.gradient)?;
+                    let activation = layout.channels_first(&trace.activation)?;
+                    let gradient = layout.channels_first(&trace.gradient)?;
                     let weights = gradient.mean_keepdim(places(&gradient)?)?;
                     let weighted = activation.broadcast_mul(&weights)?.squeeze(0)?;
                     let masks = grouped(&weighted, one.parameters.groups.get())?;

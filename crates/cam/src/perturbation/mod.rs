@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use poly::PolySign;
 
+pub use poly::stage_layers;
+
 /// What a perturbation method may be told. Each reads what concerns it.
 #[derive(Clone)]
 pub struct PerturbationParameters {
@@ -95,6 +97,7 @@ pub(crate) struct Perturbation<'a> {
 pub(crate) type PerturbationMethod = fn(&Perturbation<'_>) -> Result<Vec<Tensor>>;
 
 /// A line of the table of perturbation methods.
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
@@ -102,11 +105,21 @@ pub(crate) struct Entry {
     pub(crate) signed: bool,
     pub(crate) draws: bool,
     pub(crate) at_input: bool,
+    /// Whether it has a way of its own to make one map of several layers.
+    pub(crate) multiplies: bool,
     pub(crate) method: PerturbationMethod,
 }
 
-const LAYER: Entry =
-    Entry { name: "", summary: "", source: "", signed: false, draws: false, at_input: false, method: score::score_cam };
+const LAYER: Entry = Entry {
+    name: "",
+    summary: "",
+    source: "",
+    signed: false,
+    draws: false,
+    at_input: false,
+    multiplies: false,
+    method: score::score_cam,
+};
 
 /// Every perturbation method.
 pub(crate) const PERTURBATIONS: &[Entry] = &[
@@ -149,6 +162,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam+",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what they keep",
         source: "Englebert et al. 2022, Eq. 4-7",
+        multiplies: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Plus),
         ..LAYER
     },
@@ -156,6 +170,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam-",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what their loss costs",
         source: "Englebert et al. 2022, Eq. 4-7",
+        multiplies: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Minus),
         ..LAYER
     },
@@ -163,6 +178,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam±",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by both",
         source: "Englebert et al. 2022, Eq. 4-7",
+        multiplies: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Both),
         ..LAYER
     },
@@ -174,6 +190,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         draws: true,
         at_input: true,
         method: rise::rise,
+        ..LAYER
     },
     Entry {
         name: "occlusion",

@@ -79,13 +79,18 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let explainers: Vec<Box<dyn faithful_evaluate::Explainer>> = methods
         .into_iter()
         .map(|Named { method, label, cam, draws }| {
-            let layers = if method.needs_layers() { layer.into_iter().collect() } else { Vec::new() };
-            let name = layer.map(|layer| model.graph.layers()[layer.0].name.clone());
-            let layer = name.filter(|_| method.needs_layers());
+            let layers = match (layer, &arguments.layer) {
+                (Some(target), None) => method.layers_of(&model.graph, target)?,
+                (Some(named), Some(_)) if method.needs_layers() => vec![named],
+                _ => Vec::new(),
+            };
+            let names: Vec<&str> = layers.iter().map(|layer| model.graph.layers()[layer.0].name.as_str()).collect();
+            let layer = (!names.is_empty()).then(|| names.join(","));
             let settings = Settings { cam, draws: draws.or(settings.draws), ..settings.clone() };
-            Box::new(Prepared { label, method, layers, layer, settings }) as Box<dyn faithful_evaluate::Explainer>
+            let prepared = Prepared { label, method, layers, layer, settings };
+            Ok(Box::new(prepared) as Box<dyn faithful_evaluate::Explainer>)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let plan = Plan {
         network: &model.graph,
         explainers: &explainers,

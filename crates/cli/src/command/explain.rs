@@ -3,10 +3,11 @@
 use super::run;
 use crate::arguments::ExplainArguments;
 use crate::class::{self, Number, Wanted};
+use crate::convergence;
 use crate::failure::Outcome;
 use crate::files::Folder;
 use crate::inputs::{Input, Inputs};
-use crate::method::{CamChoices, Explainer, Found, Settings, parse_stop};
+use crate::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
 use crate::model::{self, Prediction};
 use crate::output::Output;
 use crate::photo::{self, Photo};
@@ -15,13 +16,12 @@ use crate::{baseline, size};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
-use faithful_cam::{Difference, Fusion, Quality};
-use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stop, Stream, Target};
+use faithful_cam::{Difference, Fusion, Layout, Quality};
+use faithful_core::{Convergence, Error, LayerId, Network, Objective, Resolution, Score, Stop, Stream, Target};
 use faithful_data::Decoding;
 use faithful_model::Model;
 use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
-use serde_json::json;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
@@ -31,6 +31,8 @@ struct Plan<'a> {
     model: &'a Model,
     explainer: Explainer,
     layers: Vec<LayerId>,
+    /// Whether the map lives at a layer, not at the input.
+    at_layer: bool,
     wanted: Vec<Wanted>,
     number: Number,
     settings: Settings,
@@ -64,6 +66,7 @@ struct Line<'a> {
     score: f64,
     score_kind: &'a str,
     layer: Option<String>,
+    map: MapLine,
     baselines: Option<&'a str>,
     draws: Option<usize>,
     seed: Option<u64>,
@@ -72,6 +75,18 @@ struct Line<'a> {
     seconds: f64,
     note: Option<String>,
     files: Files,
+}
+
+/// What the raw map is.
+#[derive(Serialize)]
+struct MapLine {
+    height: usize,
+    width: usize,
+    /// `layer` or `input`: of what the map's places are places.
+    at: &'static str,
+    signed: bool,
+    /// The raw values that the picture shows as its lowest and highest colour.
+    shown: [f32; 2],
 }
 
 #[derive(Serialize)]
@@ -83,8 +98,9 @@ struct Settled {
     delta: Option<f64>,
     /// Relative to the map.
     standard_error: Option<f64>,
-    /// How many draws bring the relative standard error down to 5%.
-    draws_for_5_percent: Option<usize>,
+    /// The relative standard error that was asked for, and how many draws bring it down to that.
+    wanted_error: f64,
+    draws_for_wanted_error: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +114,7 @@ struct Files {
     overlay: String,
     map: String,
     trace: Option<String>,
+    trace_figure: Option<String>,
 }
 
 pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outcome> {
@@ -107,7 +124,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let cam = CamChoices {
         paths: arguments.mini_batches.map(|batches| batches.paths),
         difference: Difference::named(&arguments.difference)?,
-        fusion: Fusion::named(&arguments.fusion)?,
+        fusion: arguments.fusion.as_deref().map(Fusion::named).transpose()?.unwrap_or_default(),
         channels: arguments.channels,
         quality: Quality::named(&arguments.quality)?,
         parts: arguments.parts.is_some(),
@@ -120,10 +137,25 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
             }
         }
     }
+    let layout = arguments.layout.as_deref().map(str::parse::<Layout>).transpose()?;
+    explainer.check(arguments.layer.len(), arguments.fusion.is_some(), layout.is_some(), stop)?;
+    let path = PathChoices {
+        sigma: arguments.blur_sigma,
+        fraction: arguments.guided_fraction,
+        max_distance: arguments.guided_distance,
+    };
+    if !(arguments.wanted_error > 0.0 && arguments.wanted_error.is_finite()) {
+        let reason = format!("{} is not a number above 0", arguments.wanted_error);
+        return Err(Error::parameter("wanted-error", reason).into());
+    }
     let draws = arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws);
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
-    let scale = Scale { signed: explainer.info().signed, percentile: arguments.percentile };
-    let style = style(arguments)?;
+    let at_layer =
+        explainer.info().resolution == Resolution::Layer || !arguments.layer.is_empty() && !explainer.needs_layers();
+    // At the input's resolution a few pixels outshine all others.
+    let percentile = arguments.percentile.unwrap_or(if at_layer { 100.0 } else { 99.0 });
+    let scale = Scale { signed: explainer.info().signed, percentile };
+    let style = style(arguments, percentile)?;
     let folder = Folder::prepare(&arguments.out)?;
     let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
     let model = model::classifier(&arguments.model, output)?;
@@ -139,12 +171,15 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         model: &model,
         explainer,
         layers,
+        at_layer,
         wanted,
         number,
         settings: Settings {
             alphas: arguments.alphas.into(),
             quadrature: arguments.quadrature.into(),
             spread: Spread::Relative(arguments.noise),
+            layout: layout.unwrap_or_default(),
+            path,
             cam,
             ..Settings::new(draws, stop, sampler)
         },
@@ -174,13 +209,13 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     })
 }
 
-fn style(arguments: &ExplainArguments) -> Result<Style> {
+fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
     let colormap = arguments.colormap.as_deref().map(Colormap::from_name).transpose()?;
     if !(0.0..=1.0).contains(&arguments.opacity) {
         return Err(Error::parameter("opacity", format!("{} is not from 0 to 1", arguments.opacity)).into());
     }
-    if !(arguments.percentile > 50.0 && arguments.percentile <= 100.0) {
-        let reason = format!("{} is not above 50 and at most 100", arguments.percentile);
+    if !(percentile > 50.0 && percentile <= 100.0) {
+        let reason = format!("{percentile} is not above 50 and at most 100");
         return Err(Error::parameter("percentile", reason).into());
     }
     Ok(Style { colormap, opacity: arguments.opacity, legend: arguments.legend })
@@ -188,10 +223,6 @@ fn style(arguments: &ExplainArguments) -> Result<Style> {
 
 /// The layers that were named, or the model's own target.
 fn layers(model: &Model, explainer: &Explainer, names: &[String]) -> Result<Vec<LayerId>> {
-    if !explainer.needs_layers() && !names.is_empty() {
-        let reason = format!("`{}` explains at the input and has no target layer", explainer.info().name);
-        return Err(Error::parameter("layer", reason).into());
-    }
     if !names.is_empty() {
         return names.iter().map(|name| model::layer(model, name)).collect();
     }
@@ -202,7 +233,7 @@ fn layers(model: &Model, explainer: &Explainer, names: &[String]) -> Result<Vec<
         let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
         Error::parameter("layer", reason)
     })?;
-    Ok(vec![target])
+    Ok(explainer.layers_of(&model.graph, target)?)
 }
 
 impl Plan<'_> {
@@ -254,9 +285,18 @@ impl Plan<'_> {
                 folder.write(&format!("{name}.{part}.png"), &encode_png(&picture)?)?;
             }
         }
-        let trace = match &found.convergence {
+        let converged = found.convergence.as_ref().filter(|convergence| !convergence.trace.is_empty());
+        let trace = match converged {
             Some(convergence) if self.arguments.trace => {
-                Some(self.folder.write(&format!("{name}.jsonl"), trace(convergence).as_bytes())?)
+                let lines = convergence::write_trace(&convergence.trace)?;
+                Some(self.folder.write(&format!("{name}.jsonl"), lines.as_bytes())?)
+            }
+            _ => None,
+        };
+        let trace_figure = match converged {
+            Some(convergence) if self.arguments.trace_figure => {
+                let figure = convergence::figure(&[(name.clone(), convergence.trace.clone())], convergence.rule)?;
+                Some(self.folder.write(&format!("{name}.svg"), figure.as_bytes())?)
             }
             _ => None,
         };
@@ -264,9 +304,17 @@ impl Plan<'_> {
             map: self.folder.write(&format!("{name}.npy"), &encode_npy(&map))?.display().to_string(),
             overlay: self.folder.write(&format!("{name}.png"), &encode_png(&picture)?)?.display().to_string(),
             trace: trace.map(|path| path.display().to_string()),
+            trace_figure: trace_figure.map(|path| path.display().to_string()),
         };
         let draws = self.explainer.draws();
         let notes: Vec<String> = if found.notes.is_empty() { scaled.note.into_iter().collect() } else { found.notes };
+        let map = MapLine {
+            height: map.height(),
+            width: map.width(),
+            at: if self.at_layer { "layer" } else { "input" },
+            signed: scaled.signed,
+            shown: [scaled.low, scaled.high],
+        };
         let names: Vec<&str> = self.layers.iter().map(|l| self.model.graph.layers()[l.0].name.as_str()).collect();
         Ok(Line {
             image: input.path.display().to_string(),
@@ -279,10 +327,15 @@ impl Plan<'_> {
             score: found.score,
             score_kind: &self.arguments.score,
             layer: (!names.is_empty()).then(|| names.join(",")),
+            map,
             baselines: self.explainer.compares().then_some(&self.baselines),
             draws: found.convergence.as_ref().filter(|_| draws).map(|convergence| convergence.draws),
             seed: draws.then_some(self.arguments.seed),
-            convergence: found.convergence.as_ref().filter(|_| draws).map(settled),
+            convergence: found
+                .convergence
+                .as_ref()
+                .filter(|_| draws)
+                .map(|found| settled(found, self.arguments.wanted_error)),
             completeness: found.completeness.map(|(attributed, expected)| Sides { attributed, expected }),
             seconds,
             note: (!notes.is_empty()).then(|| notes.join("; ")),
@@ -291,7 +344,7 @@ impl Plan<'_> {
     }
 }
 
-fn settled(convergence: &Convergence) -> Settled {
+fn settled(convergence: &Convergence, wanted_error: f64) -> Settled {
     Settled {
         rule: match convergence.rule {
             Stop::Draws => "draws",
@@ -303,19 +356,9 @@ fn settled(convergence: &Convergence) -> Settled {
         difference: convergence.difference,
         delta: convergence.delta,
         standard_error: convergence.standard_error,
-        draws_for_5_percent: convergence.draws_for(0.05),
+        wanted_error,
+        draws_for_wanted_error: convergence.draws_for(wanted_error),
     }
-}
-
-/// A JSON line per draw.
-fn trace(convergence: &Convergence) -> String {
-    let lines = convergence.trace.iter().map(|step| {
-        let line = json!({
-            "draws": step.draws, "gradient_sum": step.gradient_sum, "difference": step.difference, "delta": step.delta,
-        });
-        format!("{line}\n")
-    });
-    lines.collect()
 }
 
 fn table(inputs: &Inputs) -> Table {
@@ -326,12 +369,13 @@ fn table(inputs: &Inputs) -> Table {
         Column::right("probability"),
         Column::right("score").width(8),
         Column::right("draws"),
+        Column::left("error").width(22),
         Column::right("seconds"),
         Column::left("picture"),
     ])
 }
 
-fn cells(line: &Line<'_>) -> [String; 8] {
+fn cells(line: &Line<'_>) -> [String; 9] {
     [
         line.image.clone(),
         line.class.to_string(),
@@ -339,7 +383,17 @@ fn cells(line: &Line<'_>) -> [String; 8] {
         format!("{:.2}%", line.probability * 100.0),
         format!("{:.3}", line.score),
         line.draws.map_or_else(|| "-".to_owned(), |draws| draws.to_string()),
+        error(line.convergence.as_ref()),
         format!("{:.2}", line.seconds),
         line.files.overlay.clone(),
     ]
+}
+
+/// How sure a map is, and how many draws it would take to be as sure as was asked for.
+fn error(settled: Option<&Settled>) -> String {
+    let Some(error) = settled.and_then(|settled| settled.standard_error) else { return "-".into() };
+    let needed = settled.and_then(|settled| Some((settled.wanted_error, settled.draws_for_wanted_error?)));
+    let needed = needed.map_or_else(String::new, |(wanted, draws)| format!(", {draws} for {:.3}%", wanted * 100.0));
+    // `5%`, not `5.000%`.
+    format!("{:.1}%{}", error * 100.0, needed.replace(".000%", "%"))
 }

@@ -1,6 +1,6 @@
 //! `faithful methods`, `gradients` and `baselines`: what there is to choose from.
 
-use crate::baseline;
+use crate::baseline::{self, Argument};
 use crate::failure::Outcome;
 use crate::method;
 use crate::output::Output;
@@ -60,10 +60,25 @@ pub(crate) fn gradients(output: &Output) -> Result<Outcome> {
 }
 
 pub(crate) fn baselines(output: &Output) -> Result<Outcome> {
-    let mut rows = vec![vec!["FOLDER".to_owned(), "the photos in that folder, in shuffled order".to_owned()]];
+    let mut rows: Vec<Vec<String>> = [
+        ["FOLDER", "the photos in that folder, in shuffled order"],
+        ["FOLDER@3,7,0-9", "these of its photos by name, counted from 0, one after the other"],
+        ["FOLDER@replacement", "each time any of its photos, independently"],
+        ["0.8*FOLDER+0.2*zero", "a mixture: each time one of these, by their weights"],
+    ]
+    .map(|row| row.map(str::to_owned).to_vec())
+    .to_vec();
     for kind in &baseline::KINDS {
-        output.object(&json!({ "name": kind.name, "summary": kind.summary }))?;
-        rows.push([kind.name, kind.summary].map(str::to_owned).to_vec());
+        let (argument, required) = kind.argument.as_ref().map(|argument| (argument.name, argument.required)).unzip();
+        output.object(&json!({
+            "name": kind.name, "summary": kind.summary, "argument": argument, "required": required.unwrap_or(false),
+        }))?;
+        let name = match &kind.argument {
+            None => kind.name.to_owned(),
+            Some(Argument { name, required: true }) => format!("{}:{name}", kind.name),
+            Some(Argument { name, required: false }) => format!("{}[:{name}]", kind.name),
+        };
+        rows.push(vec![name, kind.summary.to_owned()]);
     }
     table(output, &["baselines", "what photos are compared with"], &rows)
 }

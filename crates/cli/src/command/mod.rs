@@ -3,6 +3,7 @@
 pub(crate) mod dream;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod figure;
 pub(crate) mod lists;
 pub(crate) mod model;
 pub(crate) mod predict;

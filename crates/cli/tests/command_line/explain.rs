@@ -92,7 +92,10 @@ fn every_kind_of_baseline_serves() {
     place.scene("folder/b.png", 6);
     place.file("folder/broken.png", b"not a picture");
     let names = place.run(&["baselines", "--json"]).objects();
-    let names = names.iter().map(|kind| kind["name"].as_str().unwrap().to_owned());
+    let names = names.iter().map(|kind| {
+        let value = if kind["required"] == true { ":ff8000" } else { "" };
+        format!("{}{value}", kind["name"].as_str().unwrap())
+    });
     let mut maps = HashSet::new();
     for baselines in names.chain(["gaussian:0.5".into(), "blur:3".into(), "folder".into()]) {
         // At the input no difference is rectified away, so every kind shows in the map.
@@ -104,8 +107,8 @@ fn every_kind_of_baseline_serves() {
         let map = map(place.path(object["files"]["map"].as_str().unwrap()));
         maps.insert(map.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>());
     }
-    // Twelve kinds; the built-in network's mean colour is grey, so `zero` and `grey` are one.
-    assert_eq!(maps.len(), 11);
+    // Thirteen kinds; the built-in network's mean colour is grey, so `zero` and `grey` are one.
+    assert_eq!(maps.len(), 12);
     let error = place.run(&["explain", name(&photo), "--baselines", "gausian"]);
     error.refused(2, &["`gaussian`", "folder of photos"]);
 }
@@ -254,4 +257,56 @@ fn rules_stand_on_gradients_with_paths_differences_and_several_layers() {
         let ran = place.run(&["explain", name(&photo), wrong]);
         assert!(ran.stderr().contains(meant), "{}", ran.stderr());
     }
+}
+
+#[test]
+fn definitions_are_followed_where_a_library_differs_and_refused_where_it_has_none() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 1);
+    let values = |method: &str, definition: &str| {
+        let arguments = ["explain", name(&photo), "--method", method, "--definition", definition, "--draws", "3"];
+        let object = &place.run(&[&arguments[..], &["--json", "-q"]].concat()).objects()[0];
+        assert_eq!(object["definition"], definition);
+        let label = if definition == "paper" { method.to_owned() } else { format!("{method}.{definition}") };
+        assert_eq!(object["files"]["map"], format!("faithful-out/scene.{label}.npy"));
+        map(place.path(object["files"]["map"].as_str().unwrap()))
+    };
+    for (method, definition, differs) in [
+        ("grad-cam", "torchcam", false),
+        ("grad-cam", "pytorch-grad-cam", false),
+        ("grad-cam++", "torchcam", true),
+        ("grad-cam++", "pytorch-grad-cam", true),
+        ("smooth-grad-cam++", "torchcam", true),
+        ("is-cam", "torchcam", true),
+        ("score-cam", "pytorch-grad-cam", true),
+        ("eigen-cam", "pytorch-grad-cam", true),
+        ("poly-cam±", "polycam", false),
+    ] {
+        let (peer, paper) = (values(method, definition), values(method, "paper"));
+        assert_eq!(peer != paper, differs, "{method} as {definition}");
+    }
+    for (method, definition) in
+        [("full-grad", "torchcam"), ("score-cam", "polycam"), ("saliency", "torchcam"), ("rise", "pytorch-grad-cam")]
+    {
+        let ran = place.run(&["explain", name(&photo), "--method", method, "--definition", definition]);
+        ran.refused(2, &["definition", method]);
+    }
+    place.run(&["explain", name(&photo), "--definition", "torchcan"]).refused(2, &["`torchcam`"]);
+}
+
+#[test]
+fn poly_cam_takes_every_stage_and_layouts_are_checked() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 1);
+    let object = &place.run(&["explain", name(&photo), "--method", "poly-cam+", "--json"]).objects()[0];
+    let layers: Vec<String> = object["layer"].as_str().unwrap().split(',').map(str::to_owned).collect();
+    let all = place.run(&["model", "layers", "--json"]).objects();
+    let side = |layer: &String| all.iter().find(|one| one["name"] == layer.as_str()).unwrap()["shape"][1].as_u64();
+    assert!(layers.len() > 2 && layers.windows(2).all(|pair| side(&pair[0]) > side(&pair[1])), "{layers:?}");
+    assert_eq!(object["map"]["height"].as_u64(), side(&layers[0]));
+    let explain = |more: &[&str]| place.run(&[&["explain", name(&photo), "--method", "grad-cam"], more].concat());
+    assert_eq!(explain(&["--layout", "channels-first"]).code(), 0);
+    explain(&["--layout", "nchw"]).refused(2, &["tokens:PREFIX:HxW"]);
+    assert_eq!(explain(&["--layout", "tokens:1:3x3"]).code(), 1);
+    explain(&["--fusion", "mean"]).refused(2, &["name several"]);
 }

@@ -62,6 +62,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "Slice" => slicing::slice,
         "Gather" => slicing::gather,
         "GatherND" => slicing::gather_nd,
+        "ScatterND" => slicing::scatter_nd,
         "Pad" => slicing::pad,
         "Resize" | "Upsample" => pooling::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"

@@ -1,0 +1,44 @@
+use super::support::{Place, name};
+
+#[test]
+fn convergence_is_drawn_beside_the_map_and_for_several_runs() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 1);
+    let explain = |out: &str, more: &[&str]| {
+        let arguments = ["explain", name(&photo), "--trace", "--trace-figure", "--out", out, "--json"];
+        place.run(&[&arguments[..], more].concat()).objects().remove(0)
+    };
+    let alone = explain("alone", &["--draws", "12", "--stop", "delta:1e-9"]);
+    let figure = std::fs::read_to_string(place.path(alone["files"]["trace_figure"].as_str().unwrap())).unwrap();
+    assert!(figure.starts_with("<svg ") && figure.ends_with("</svg>\n"));
+    for words in ["Running mean of the summed gradients", "Convergence-difference", "Convergence-delta", "threshold"] {
+        assert!(figure.contains(words), "{words}");
+    }
+    explain("batched", &["--mini-batches", "3x4"]);
+    let traces = ["alone/scene.expected-grad-cam.jsonl", "batched/scene.expected-grad-cam.jsonl"];
+    let arguments = ["figure", "convergence", traces[0], traces[1], "--names", "12,3x4", "--out", "both.svg"];
+    let ran = place.run(&arguments);
+    assert_eq!((ran.code(), ran.stdout().as_str()), (0, "both.svg\n"), "{}", ran.stderr());
+    let both = std::fs::read_to_string(place.path("both.svg")).unwrap();
+    assert!(both.contains(">12</text>") && both.contains(">3x4</text>"));
+    let object = &place.run(&["figure", "convergence", traces[0], "--json"]).objects()[0];
+    assert_eq!(object["figure"], "convergence.svg");
+}
+
+#[test]
+fn a_figure_of_what_is_no_trace_is_refused_in_one_line() {
+    let place = Place::new();
+    place.file("good.jsonl", b"{\"draws\":1,\"gradient_sum\":0.5,\"difference\":null,\"delta\":null}\n");
+    place.file("bad.jsonl", b"{\"draws\":1}\n");
+    place.file("empty.jsonl", b"");
+    place.file("bytes.jsonl", &[0xff, 0xfe]);
+    let figure = |more: &[&str]| place.run(&[&["figure", "convergence"], more].concat());
+    figure(&["absent.jsonl"]).refused(1, &["absent.jsonl"]);
+    figure(&["bad.jsonl"]).refused(1, &["bad.jsonl", "line 1"]);
+    figure(&["empty.jsonl"]).refused(1, &["empty.jsonl", "no draw"]);
+    figure(&["bytes.jsonl"]).refused(1, &["bytes.jsonl"]);
+    figure(&["good.jsonl", "--names", "a,b"]).refused(2, &["2 names for 1"]);
+    figure(&["good.jsonl", "--stop", "soon"]).refused(2, &["soon"]);
+    figure(&["good.jsonl", "--out", "nowhere/x.svg"]).refused(1, &["nowhere"]);
+    assert_eq!(figure(&["good.jsonl"]).code(), 0);
+}
