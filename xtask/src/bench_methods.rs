@@ -12,6 +12,9 @@ pub(crate) struct BenchMethods {
     /// The Python that has torchvision, torchcam and grad-cam; without it only this program is timed
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
+    /// The example `method_times` where it is built already; by default it is built for release
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Only these methods
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
@@ -118,10 +121,14 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
     if arguments.repeat == 0 || arguments.threads == 0 {
         bail!("--repeat and --threads must be at least 1");
     }
-    crate::shell::run(&mut cargo(&["build", "--release", "-p", "faithful-tests", "--example", "method_times"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let example = Command::new(target.join("release/examples/method_times"));
-    let mut workers = vec![Worker::of("faithful", example, arguments.threads)?];
+    let program = if let Some(program) = &arguments.program {
+        program.clone()
+    } else {
+        crate::shell::run(&mut cargo(&["build", "--release", "-p", "faithful-cam", "--example", "method_times"]))?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+        target.join("release/examples/method_times")
+    };
+    let mut workers = vec![Worker::of("faithful", Command::new(program), arguments.threads)?];
     for name in arguments.peer.iter().flat_map(|_| ["TorchCAM", "pytorch-grad-cam"]) {
         let mut command = Command::new(arguments.peer.as_ref().context("a peer's Python")?);
         command.arg(root().join("xtask/peers/method_times.py")).args([name, &arguments.threads.to_string()]);
