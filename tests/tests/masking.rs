@@ -193,7 +193,7 @@ fn score_cam_and_its_averages_are_their_formulas() {
 #[test]
 fn poly_cam_is_its_formula() {
     let scene = Scene::new();
-    let own = scene.score(|value, ..| value);
+    let own = scene.score(|value, _, _, _| value);
     for name in ["poly-cam+", "poly-cam-", "poly-cam±"] {
         let mut refined: Option<Plane> = None;
         for layer in ["relu2", "relu1"] {
