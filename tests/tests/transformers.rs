@@ -1,4 +1,4 @@
-//! Token maps of a ViT and a Swin from ONNX against pytorch-grad-cam (`fixtures/goldens/cam/transformers.py`).
+//! Token maps of a `ViT` and a Swin from ONNX against pytorch-grad-cam (`fixtures/goldens/cam/transformers.py`).
 
 use candle_core::{Device, Tensor};
 use faithful_cam::{CamParameters, Definition, ESTIMATORS, Layout, METHODS, explain, method};

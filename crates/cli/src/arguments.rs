@@ -148,7 +148,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "NAME", help_heading = "Explanation")]
     pub(crate) fusion: Option<String>,
     /// Where a layer has its channels and places: `channels-first`, `channels-last`, or `tokens:PREFIX:HxW` for a
-    /// transformer with PREFIX tokens before HxW patches; found by itself unless said
+    /// transformer with PREFIX tokens before H rows of W patches; found by itself unless said
     #[arg(long, value_name = "LAYOUT", help_heading = "Explanation")]
     pub(crate) layout: Option<String>,
     /// Masking methods try only the N channels that vary most; all unless said

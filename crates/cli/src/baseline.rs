@@ -30,8 +30,10 @@ pub(crate) struct Argument {
     pub(crate) required: bool,
 }
 
-const fn optional(name: &'static str) -> Option<Argument> {
-    Some(Argument { name, required: false })
+impl Argument {
+    const fn optional(name: &'static str) -> Self {
+        Self { name, required: false }
+    }
 }
 
 /// All of them; besides these, a folder of photos.
@@ -62,7 +64,7 @@ pub(crate) const KINDS: [Kind; 10] = [
     },
     Kind {
         name: "gaussian",
-        argument: optional("SHARE"),
+        argument: Some(Argument::optional("SHARE")),
         summary: "the photo with noise; `gaussian:0.3` has a deviation of 30% of the photo's range (15% by default)",
         make: |width, _| {
             let spread = if width.is_empty() { Spread::default() } else { Spread::Relative(number(width)?) };
@@ -71,7 +73,7 @@ pub(crate) const KINDS: [Kind; 10] = [
     },
     Kind {
         name: "blur",
-        argument: optional("PIXELS"),
+        argument: Some(Argument::optional("PIXELS")),
         summary: "the photo blurred; `blur:20` by a Gaussian of 20 pixels of the network's input (10 by default), \
                   `blur:5,10,20` by several in turns",
         make: |widths, _| {
