@@ -278,7 +278,6 @@ fn definitions_are_followed_where_a_library_differs_and_refused_where_it_has_non
         ("grad-cam++", "pytorch-grad-cam", true),
         ("smooth-grad-cam++", "torchcam", true),
         ("is-cam", "torchcam", true),
-        ("score-cam", "pytorch-grad-cam", true),
         ("eigen-cam", "pytorch-grad-cam", true),
         ("poly-cam±", "polycam", false),
     ] {

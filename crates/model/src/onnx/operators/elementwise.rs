@@ -16,6 +16,9 @@ pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
     {
         return integers::several(call, &whole).map(|value| vec![Value::Integers(value)]);
     }
+    if let ("Equal", [a @ Value::Constant(_), b @ Value::Constant(_)]) = (operator, operands.as_slice()) {
+        return equal(call, &importer.floats(a)?, &importer.floats(b)?);
+    }
     if matches!(operator, "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual") {
         return compare(importer, call);
     }
@@ -48,6 +51,19 @@ pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
         total = importer.emit(&call.name, Op::Binary(Binary::Mul), &[total, share])?;
     }
     Ok(vec![total])
+}
+
+/// Where two constants are equal, as the mask of Swin's windows is made.
+fn equal(call: &Call, a: &Value, b: &Value) -> Result<Vec<Value>> {
+    let (Value::Constant(a), Value::Constant(b)) = (a, b) else {
+        return Err(call.unsupported("on values that depend on the input"));
+    };
+    let shape = crate::shape::broadcast(a.dims(), b.dims());
+    let shape = shape.ok_or_else(|| call.damaged("operands that do not broadcast"))?;
+    crate::onnx::import::small(&call.name, &shape)?;
+    let bits = a.broadcast_as(shape.as_slice())?.eq(&b.broadcast_as(shape.as_slice())?)?;
+    let bits: Vec<u8> = bits.flatten_all()?.to_vec1()?;
+    Ok(vec![Value::Integers(Integers::known(shape, bits.into_iter().map(i64::from).collect()))])
 }
 
 /// 1 where the comparison holds, 0 elsewhere; its gradient is zero.
