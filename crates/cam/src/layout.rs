@@ -22,27 +22,41 @@ pub enum Layout {
         /// The grid of patches `[h, w]`.
         grid: [usize; 2],
     },
+    /// `(N, C, T)`, the same with the channels first: what a transformer from ONNX may have been brought to.
+    TokensLast {
+        /// How many tokens stand before the patches.
+        prefix: usize,
+        /// The grid of patches `[h, w]`.
+        grid: [usize; 2],
+    },
 }
 
 impl FromStr for Layout {
     type Err = Error;
 
-    /// Reads `auto`, `channels-first`, `channels-last` and `tokens:PREFIX:HxW`, as `tokens:1:14x14`.
+    /// Reads `auto`, `channels-first`, `channels-last`, `tokens:PREFIX:HxW`, as `tokens:1:14x14`, and `tokens-last:…`.
     fn from_str(text: &str) -> Result<Self> {
         let tokens = |text: &str| -> Option<Self> {
-            let (prefix, grid) = text.split_once(':')?;
+            let (kind, rest) = text.split_once(':')?;
+            let (prefix, grid) = rest.split_once(':')?;
             let (height, width) = grid.split_once('x')?;
-            let grid = [height.parse().ok()?, width.parse().ok()?];
-            Some(Self::Tokens { prefix: prefix.parse().ok()?, grid }).filter(|_| !grid.contains(&0))
+            let (prefix, grid) = (prefix.parse().ok()?, [height.parse().ok()?, width.parse().ok()?]);
+            match kind {
+                _ if grid.contains(&0) => None,
+                "tokens" => Some(Self::Tokens { prefix, grid }),
+                "tokens-last" => Some(Self::TokensLast { prefix, grid }),
+                _ => None,
+            }
         };
         match text {
             "auto" => Ok(Self::Auto),
             "channels-first" => Ok(Self::ChannelsFirst),
             "channels-last" => Ok(Self::ChannelsLast),
-            _ => text.strip_prefix("tokens:").and_then(tokens).ok_or_else(|| {
+            _ => tokens(text).ok_or_else(|| {
                 let reason = format!(
                     "`{text}` is not `auto`, `channels-first`, `channels-last` or `tokens:PREFIX:HxW`, as \
-                     `tokens:1:14x14` for one class token before 14 rows of 14 patches"
+                     `tokens:1:14x14` for one class token before 14 rows of 14 patches, or `tokens-last:…` where the \
+                     channels come first"
                 );
                 Error::parameter("layout", reason)
             }),
@@ -53,28 +67,32 @@ impl FromStr for Layout {
 impl Layout {
     /// The layout of a layer with output `(N, …)` in a network with input `(N, …)`.
     ///
-    /// For an image: three axes are tokens, whose grid has the image's aspect after 0, 1, 2 or 5 leading tokens; four
-    /// axes have their channels last where only so the places have the image's aspect. Anything else is channels
-    /// first.
+    /// For an image: three axes are tokens along the second axis, or else the third, whose grid has the image's aspect
+    /// and patches of whole pixels after 0, 1, 2 or 5 leading tokens; four axes have their channels last where only so
+    /// the places have the image's aspect. Anything else is channels first.
     ///
     /// # Errors
     /// [`Error::Shape`] for tokens that make no grid.
     pub fn infer(input: &[usize], output: &[usize]) -> Result<Self> {
         let [_, _, height, width] = *input else { return Ok(Self::ChannelsFirst) };
         match *output {
-            [_, tokens, _] => [0, 1, 2, 5]
-                .into_iter()
-                .find_map(|prefix| {
-                    let grid = grid(tokens.checked_sub(prefix)?, height, width)?;
-                    Some(Self::Tokens { prefix, grid })
-                })
-                .ok_or_else(|| {
+            [_, second, third] => {
+                let patches = |tokens: usize| {
+                    [0, 1, 2, 5].into_iter().find_map(|prefix| {
+                        let grid = grid(tokens.checked_sub(prefix)?, height, width)?;
+                        (height % grid[0] == 0 && width % grid[1] == 0).then_some((prefix, grid))
+                    })
+                };
+                let along_second = patches(second).map(|(prefix, grid)| Self::Tokens { prefix, grid });
+                let along_third = || patches(third).map(|(prefix, grid)| Self::TokensLast { prefix, grid });
+                along_second.or_else(along_third).ok_or_else(|| {
                     let expected = format!(
                         "tokens that make a grid of the input's aspect {height}:{width}, after up to 5 others; name \
                          the layout, or choose a layer with places"
                     );
                     Error::shape("the target layer's output", expected, output)
-                }),
+                })
+            }
             [_, a, b, c] if a * width == b * height && b * width != c * height && c > b => Ok(Self::ChannelsLast),
             _ => Ok(Self::ChannelsFirst),
         }
@@ -109,13 +127,22 @@ impl Layout {
                 let patches = x.narrow(1, prefix, height * width)?.transpose(1, 2)?.contiguous()?;
                 Ok(patches.reshape((rows, channels, height, width))?)
             }
+            Self::TokensLast { prefix, grid: [height, width] } => {
+                let wrong = || Error::shape("tokens", format!("(N, C, {prefix} + {height} {width})"), x.dims());
+                let (rows, channels, tokens) = x.dims3().map_err(|_| wrong())?;
+                if tokens != prefix + height * width {
+                    return Err(wrong());
+                }
+                let patches = x.narrow(2, prefix, height * width)?.contiguous()?;
+                Ok(patches.reshape((rows, channels, height, width))?)
+            }
         }
     }
 
     /// Which axis has the channels in the layer's own form.
     pub(crate) fn channel_axis(self, rank: usize) -> usize {
         match self {
-            Self::Auto | Self::ChannelsFirst => 1,
+            Self::Auto | Self::ChannelsFirst | Self::TokensLast { .. } => 1,
             Self::ChannelsLast | Self::Tokens { .. } => rank - 1,
         }
     }
@@ -143,6 +170,8 @@ mod tests {
         assert_eq!(Layout::infer(&photo, &[1, 261, 384]).unwrap(), registers);
         let wide = Layout::Tokens { prefix: 1, grid: [14, 28] };
         assert_eq!(Layout::infer(&[1, 3, 224, 448], &[1, 393, 192]).unwrap(), wide);
+        let first = Layout::TokensLast { prefix: 1, grid: [14, 14] };
+        assert_eq!(Layout::infer(&photo, &[1, 768, 197]).unwrap(), first);
         assert!(Layout::infer(&photo, &[1, 200, 768]).is_err());
         // A series: channels and time.
         assert_eq!(Layout::infer(&[1, 14, 30], &[1, 64, 28]).unwrap(), Layout::ChannelsFirst);
@@ -166,6 +195,12 @@ mod tests {
         let tokens = Tensor::arange(0f32, 10., &Device::Cpu).unwrap().reshape((1, 5, 2)).unwrap();
         let map = Layout::Tokens { prefix: 1, grid: [2, 2] }.channels_first(&tokens).unwrap();
         assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[2., 4.], [6., 8.]], [[3., 5.], [7., 9.]]]);
+        let turned = Layout::TokensLast { prefix: 1, grid: [2, 2] };
+        let same = turned.channels_first(&tokens.transpose(1, 2).unwrap()).unwrap();
+        assert_eq!(
+            same.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            map.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        );
         let last = Tensor::arange(0f32, 8., &Device::Cpu).unwrap().reshape((1, 2, 2, 2)).unwrap();
         let map = Layout::ChannelsLast.channels_first(&last).unwrap();
         assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[0., 2.], [4., 6.]], [[1., 3.], [5., 7.]]]);

@@ -355,7 +355,7 @@ fn in_places(
     match (layout, map.rank()) {
         // Saliency has lost its channels already.
         (Layout::ChannelsFirst, 3) => Ok(map.clone()),
-        (_, 3) if !matches!(layout, Layout::Tokens { .. }) => {
+        (Layout::ChannelsLast, 3) | (Layout::Tokens { .. } | Layout::TokensLast { .. }, 2) => {
             let reason =
                 "the largest over the channels is taken where they come first; explain with `gradient` instead";
             Err(Error::parameter("method", reason))

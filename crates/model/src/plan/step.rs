@@ -202,14 +202,14 @@ impl Step {
         match &self.work {
             Work::Convolution { kernel, input } => kernel.run(map(input)?, out()?, &finish)?,
             Work::Linear { weight, bias, input, bounds } => {
-                let ([n, .., o], i) = (self.out.shape, input.shape[3]);
+                let [n, i, o] = sizes(weight, &self.out)?;
                 with_elements(weight, |weight| {
                     let (x, to) = (memory.read(input), dense(&self.out));
                     cpu::linear(isa, x, weight, bias.as_deref(), (bounds.low, bounds.high), [n, i, o], to)
                 })?;
             }
             Work::LinearBack { weight, input, accumulate } => {
-                let ([n, .., i], o) = (self.out.shape, input.shape[3]);
+                let [n, i, o] = sizes(weight, input)?;
                 with_elements(weight, |weight| {
                     cpu::linear_gradient(isa, memory.read(input), weight, [n, i, o], *accumulate, dense(&self.out))
                 })?;
@@ -278,6 +278,12 @@ fn tensor(memory: &Memory, operand: &Operand) -> Result<Tensor> {
         Operand::Value(slot, dims) => read(memory, slot, dims),
         Operand::Constant(tensor) => Ok(tensor.clone()),
     }
+}
+
+/// `[N, I, O]` of a linear layer whose result lies in `result`. Operands may lie in the shape of what they are views of.
+fn sizes(weight: &Tensor, result: &Slot) -> candle_core::Result<[usize; 3]> {
+    let (o, i) = weight.dims2()?;
+    Ok([result.shape.iter().product::<usize>() / o.max(1), i, o])
 }
 
 /// Lends a contiguous tensor's elements where they lie.
