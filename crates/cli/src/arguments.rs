@@ -5,7 +5,7 @@ mod figure;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
-pub(crate) use figure::{ConvergenceArguments, FigureCommand};
+pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 pub(crate) use sanity::{Check, SanityArguments};
 
 use crate::size::ByteSize;

@@ -9,6 +9,7 @@
 //! random streams of its own, keyed by the run's seed and the image's name.
 
 mod columns;
+mod curves;
 mod digest;
 mod manifest;
 mod row;
@@ -18,6 +19,7 @@ mod statistics;
 mod store;
 mod table;
 
+pub use curves::{MeanCurve, mean_curves};
 pub use digest::digest;
 pub use manifest::Manifest;
 pub use row::{Curve, Row};

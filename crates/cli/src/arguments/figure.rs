@@ -5,6 +5,39 @@ use std::path::PathBuf;
 pub(crate) enum FigureCommand {
     /// How explanations converge draw by draw, from the lines that `explain --trace` wrote; several are compared
     Convergence(ConvergenceArguments),
+    /// Mean insertion and deletion curves of evaluation runs, a line per method
+    Curves(CurvesArguments),
+    /// How a metric's values are spread over the images of evaluation runs, a line per method
+    Scores(ScoresArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CurvesArguments {
+    /// Folders of runs; runs on the same images and model come into one figure
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Only these methods, by commas, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) methods: Vec<String>,
+    /// The SVG that is written
+    #[arg(long, short, value_name = "FILE", default_value = "curves.svg")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoresArguments {
+    /// Folders of runs; runs on the same images and model come into one figure
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The metrics, by commas; a panel each
+    #[arg(long, value_name = "X,Y", value_delimiter = ',', default_value = "ins-del")]
+    pub(crate) metrics: Vec<String>,
+    /// Only these methods, by commas, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) methods: Vec<String>,
+    /// The SVG that is written
+    #[arg(long, short, value_name = "FILE", default_value = "scores.svg")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,18 +1,25 @@
 //! `faithful figure`.
 
-use crate::arguments::{ConvergenceArguments, FigureCommand};
+use super::table::rows_of;
+use crate::arguments::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 use crate::convergence;
 use crate::failure::{Outcome, Usage};
 use crate::method::parse_stop;
 use crate::output::Output;
 use anyhow::{Context, Result};
+use faithful_core::Error;
+use faithful_evaluate::{Rows, mean_curves};
+use faithful_metric::Metric;
 use faithful_report::write_atomic;
+use faithful_report::{Axis, Chart, Line, chart_svg};
 use serde_json::json;
 use std::path::Path;
 
 pub(crate) fn run(command: &FigureCommand, output: &Output) -> Result<Outcome> {
     match command {
         FigureCommand::Convergence(arguments) => convergence(arguments, output),
+        FigureCommand::Curves(arguments) => curves(arguments, output),
+        FigureCommand::Scores(arguments) => scores(arguments, output),
     }
 }
 
@@ -32,6 +39,94 @@ fn convergence(arguments: &ConvergenceArguments, output: &Output) -> Result<Outc
         runs.push((name, steps));
     }
     written(out, &convergence::figure(&runs, stop)?, output)
+}
+
+/// Points per curve: a run's own may be a thousand.
+const POINTS: usize = 101;
+/// With more methods than this, bands hide each other.
+const BANDS: usize = 4;
+
+fn curves(arguments: &CurvesArguments, output: &Output) -> Result<Outcome> {
+    let rows = rows_of(&arguments.runs, output)?;
+    let methods = methods(&rows, &arguments.methods)?;
+    let panels = [("insertion", "share of cells that are shown"), ("deletion", "share of cells that are hidden")];
+    let mut charts = Vec::new();
+    for (metric, x) in panels {
+        let found = mean_curves(&rows, metric, methods.iter().map(String::as_str), POINTS);
+        if found.is_empty() {
+            continue;
+        }
+        let images = found.iter().map(|curve| curve.images).max().unwrap_or(0);
+        let bands = found.len() <= BANDS;
+        let lines = found.into_iter().map(|curve| {
+            let pairs = curve.mean.iter().zip(&curve.margin).map(|(mean, margin)| [mean - margin, mean + margin]);
+            let band = if bands { pairs.collect() } else { Vec::new() };
+            let points = curve.fractions.iter().zip(&curve.mean).map(|(&x, &y)| [x, y]).collect();
+            Line { name: curve.method, points, band }
+        });
+        charts.push(Chart {
+            title: format!("{metric}, mean of {images} images"),
+            x: Axis::linear(x).including([0.0, 1.0]),
+            y: Axis::linear("probability").including([0.0, 1.0]),
+            lines: lines.collect(),
+            ..Chart::default()
+        });
+    }
+    if charts.is_empty() {
+        let reason = "it has no curves: `insertion` and `deletion` are the metrics that have";
+        return Err(Error::parameter("run", reason).into());
+    }
+    written(&arguments.out, &chart_svg(&charts)?, output)
+}
+
+fn scores(arguments: &ScoresArguments, output: &Output) -> Result<Outcome> {
+    let metrics =
+        arguments.metrics.iter().map(|name| Metric::parse(name)).collect::<faithful_core::Result<Vec<_>>>()?;
+    let rows = rows_of(&arguments.runs, output)?;
+    let methods = methods(&rows, &arguments.methods)?;
+    let mut charts = Vec::new();
+    for metric in metrics {
+        let name = metric.name();
+        let mut lines = Vec::new();
+        for method in &methods {
+            let own = rows.rows.iter().filter(|row| row.method == *method && row.metric == name);
+            let mut values: Vec<f64> = own.filter_map(|row| row.value).collect();
+            values.sort_by(f64::total_cmp);
+            let share = |place: usize| place as f64 / values.len() as f64;
+            // A step up at every value: the share of images that have at most that.
+            let steps = values.iter().enumerate().flat_map(|(i, &value)| [[value, share(i)], [value, share(i + 1)]]);
+            if !values.is_empty() {
+                lines.push(Line { name: method.clone(), points: steps.collect(), band: Vec::new() });
+            }
+        }
+        if lines.is_empty() {
+            return Err(Error::parameter("metrics", format!("the run has no values of `{name}`")).into());
+        }
+        charts.push(Chart {
+            title: format!("{name}: share of images with at most this value"),
+            x: Axis::linear(name),
+            y: Axis::linear("share of images").including([0.0, 1.0]),
+            lines,
+            ..Chart::default()
+        });
+    }
+    written(&arguments.out, &chart_svg(&charts)?, output)
+}
+
+/// The methods that were asked for, or all of the run's.
+fn methods(rows: &Rows, asked: &[String]) -> Result<Vec<String>> {
+    let mut known: Vec<String> = Vec::new();
+    for row in &rows.rows {
+        if !row.method.is_empty() && !known.contains(&row.method) {
+            known.push(row.method.clone());
+        }
+    }
+    for method in asked {
+        if !known.contains(method) {
+            return Err(Error::unknown("method", method, known.iter().map(String::as_str)).into());
+        }
+    }
+    Ok(if asked.is_empty() { known } else { asked.to_vec() })
 }
 
 /// Writes a figure and says so.

@@ -6,11 +6,21 @@ use crate::output::Output;
 use anyhow::Result;
 use faithful_core::Error;
 use faithful_evaluate::{Format, Rows, Store, Table};
+use std::path::PathBuf;
 
 pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome> {
+    let rows = rows_of(&arguments.runs, output)?;
+    let table = Table::new(&rows, &arguments.order, arguments.against.as_deref())?;
+    let format = if output.is_json() { Format::Json } else { arguments.format.into() };
+    output.text(table.write(format).trim_end())?;
+    Ok(Outcome::of_failures(rows.damaged.len()))
+}
+
+/// The rows of runs that can stand in one table; what is damaged is reported.
+pub(super) fn rows_of(runs: &[PathBuf], output: &Output) -> Result<Rows> {
     let mut rows = Rows::default();
     let mut first = None;
-    for folder in &arguments.runs {
+    for folder in runs {
         let (store, manifest) = Store::open(folder)?;
         // Runs of other methods on the same images make one table; another model, other images or another protocol do
         // not.
@@ -37,10 +47,7 @@ pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome
             file.display()
         ));
     }
-    let table = Table::new(&rows, &arguments.order, arguments.against.as_deref())?;
-    let format = if output.is_json() { Format::Json } else { arguments.format.into() };
-    output.text(table.write(format).trim_end())?;
-    Ok(Outcome::of_failures(rows.damaged.len()))
+    Ok(rows)
 }
 
 impl From<TableFormat> for Format {

@@ -42,3 +42,24 @@ fn a_figure_of_what_is_no_trace_is_refused_in_one_line() {
     figure(&["good.jsonl", "--out", "nowhere/x.svg"]).refused(1, &["nowhere"]);
     assert_eq!(figure(&["good.jsonl"]).code(), 0);
 }
+
+#[test]
+fn a_runs_curves_and_scores_are_drawn() {
+    let place = Place::new();
+    for index in 0..3 {
+        place.scene(&format!("photos/{index}.png"), index);
+    }
+    let methods = ["--methods", "grad-cam,layer-cam", "--metrics", "insertion,deletion,drop@30", "--steps", "10"];
+    let run = place.run(&[&["evaluate", "--images", "photos", "--out", "run"], &methods[..]].concat());
+    assert_eq!(run.code(), 0, "{}", run.stderr());
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    assert_eq!(place.run(&["figure", "curves", "run", "--out", "c.svg"]).code(), 0);
+    let figure = read("c.svg");
+    assert!(figure.contains("insertion, mean of 3 images") && figure.contains(">layer-cam</text>"));
+    let scores = ["figure", "scores", "run", "--metrics", "drop@30", "--methods", "layer-cam", "--out", "s.svg"];
+    assert_eq!(place.run(&scores).code(), 0);
+    assert!(read("s.svg").contains("drop@30") && !read("s.svg").contains(">grad-cam</text>"));
+    place.run(&["figure", "curves", "run", "--methods", "grad-cm"]).refused(2, &["grad-cam"]);
+    place.run(&["figure", "scores", "run", "--metrics", "energy"]).refused(2, &["energy"]);
+    place.run(&["figure", "curves", "absent"]).refused(1, &["absent"]);
+}
