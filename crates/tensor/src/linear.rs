@@ -41,14 +41,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let rows: usize = shape[..x.rank() - 1].iter().product();
     let x = x.contiguous()?.reshape((rows, inputs))?;
     let y = if x.device().is_cpu() {
-        let weight = weight.contiguous()?;
-        let value = by_type!(x, rows_times(&x, &weight, true))?;
-        attach("linear", &[&x, &weight], value, |backward| {
+        let (weight, training) = (weight.contiguous()?, weight.track_op());
+        let value = by_type!(x, rows_times(&x, &weight, true, training))?;
+        attach("linear", &[&x, &weight], value, move |backward| {
             let [x, weight] = backward.arguments else { unreachable!("two arguments were attached") };
             let gradient = backward.gradient;
             Ok(vec![
                 if backward.wanted[0] {
-                    Some(by_type!(gradient, rows_times(gradient, weight, false))?.into_tensor())
+                    Some(by_type!(gradient, rows_times(gradient, weight, false, training))?.into_tensor())
                 } else {
                     None
                 },
@@ -66,13 +66,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 }
 
 /// `rows` `(m, k)` times `matrix` `(k, n)`, or its transposition where it is `(n, k)`; row by row.
-fn rows_times<T: Real>(rows: &Tensor, matrix: &Tensor, transposed: bool) -> Result<Value> {
+fn rows_times<T: Real>(rows: &Tensor, matrix: &Tensor, transposed: bool, training: bool) -> Result<Value> {
     let ((m, k), (first, second)) = (rows.dims2()?, matrix.dims2()?);
     let (rows, elements) = (Elements::of(rows)?, Elements::of(matrix)?);
     let data = elements.slice::<T>()?;
     let (n, matrix) =
         if transposed { (first, Matrix::new(data, 1, second)) } else { (second, Matrix::new(data, second, 1)) };
-    Ok(Value::new(multiply_rows(rows.slice::<T>()?, [m, n, k], matrix), (m, n)))
+    Ok(Value::new(multiply_rows(rows.slice::<T>()?, [m, n, k], matrix, training), (m, n)))
 }
 
 /// How many rows of a weight's gradient one task computes.

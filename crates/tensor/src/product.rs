@@ -74,23 +74,27 @@ pub(crate) fn multiply<T: Real>(
 /// How many rows are multiplied at once where rows are images: always as many, the last ones filled up with zeros,
 /// so that a row's result does not depend on how many there are.
 const ROWS: usize = 8;
+/// The same where weights are learnt: batches are large, and small products would take most of the time.
+const TRAINING_ROWS: usize = 64;
 /// How many columns one task computes.
 const COLUMNS: usize = 512;
 
-/// `rows` `(m, k)`, contiguous, times `b` `(k, n)`: each row's product as if it were alone.
-pub(crate) fn multiply_rows<T: Real>(rows: &[T], [m, n, k]: [usize; 3], b: Matrix<T>) -> Vec<T> {
+/// `rows` `(m, k)`, contiguous, times `b` `(k, n)`: each row's product as if it were alone, whatever the other rows.
+/// `training` allows more rows at once; rows still do not depend on each other.
+pub(crate) fn multiply_rows<T: Real>(rows: &[T], [m, n, k]: [usize; 3], b: Matrix<T>, training: bool) -> Vec<T> {
     let mut result = vec![T::zero(); m * n];
     if result.is_empty() {
         return result;
     }
-    result.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, into)| {
+    let block_rows = if training { TRAINING_ROWS } else { ROWS };
+    result.par_chunks_mut(block_rows * n).enumerate().for_each(|(block, into)| {
         let count = into.len() / n;
-        let first = block * ROWS * k;
+        let first = block * block_rows * k;
         let filled: Vec<T>;
-        let part = if count == ROWS {
-            &rows[first..first + ROWS * k]
+        let part = if count == block_rows {
+            &rows[first..first + block_rows * k]
         } else {
-            let mut zeros = vec![T::zero(); ROWS * k];
+            let mut zeros = vec![T::zero(); block_rows * k];
             zeros[..count * k].copy_from_slice(&rows[first..first + count * k]);
             filled = zeros;
             &filled[..]
@@ -100,9 +104,9 @@ pub(crate) fn multiply_rows<T: Real>(rows: &[T], [m, n, k]: [usize; 3], b: Matri
             .par_iter()
             .map(|&column| {
                 let width = COLUMNS.min(n - column);
-                let mut out = vec![T::zero(); ROWS * width];
+                let mut out = vec![T::zero(); block_rows * width];
                 let b = Matrix::new(&b.data[column * b.column..], b.row, b.column);
-                multiply(&mut out, width, [ROWS, width, k], Matrix::new(part, k, 1), b, false);
+                multiply(&mut out, width, [block_rows, width, k], Matrix::new(part, k, 1), b, false);
                 out
             })
             .collect();

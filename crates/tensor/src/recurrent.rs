@@ -2,6 +2,7 @@ use crate::function::{Elements, Value, attach, by_type, is_half_on_cpu, widen, w
 use crate::recurrent_cells::{self as cells, Cell};
 use crate::{Activation, BackwardRule, activate, concat, linear};
 use candle_core::{Result, Tensor, bail};
+use std::any::Any;
 
 /// Which way a recurrent layer reads the series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,45 +120,54 @@ fn run(name: &'static str, x: &Tensor, weights: &Recurrent, direction: Direction
         return composed(&gates, hidden_weight, &bias, &order, cell);
     }
     let (gates, weight, bias) = (gates.contiguous()?, hidden_weight.contiguous()?, bias.contiguous()?);
-    let value = by_type!(gates, states(&gates, &weight, &bias, &order, cell))?;
+    let training = weight.track_op() || bias.track_op();
+    let (value, history) = by_type!(gates, states(&gates, [&weight, &bias], &order, cell, training))?;
+    // One step after the other cannot be computed twice as fast as once: what the way back needs is remembered.
     attach(name, &[&gates, &weight, &bias], value, move |backward| {
         let [gates, weight, bias] = backward.arguments else { unreachable!("three arguments were attached") };
-        let with_weights = backward.wanted[1] || backward.wanted[2];
-        by_type!(gates, state_gradients(gates, weight, bias, backward.gradient, &order, cell, with_weights))
+        by_type!(gates, state_gradients(gates, [weight, bias], &history, backward.gradient, &order, cell, training))
     })
 }
 
+/// The steps of a [`cells::forward`] of either type.
+type History = Box<dyn Any + Send + Sync>;
+
 fn states<T: crate::function::Real>(
     gates: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    [weight, bias]: [&Tensor; 2],
     order: &[usize],
     cell: Cell,
-) -> Result<Value> {
+    training: bool,
+) -> Result<(Value, History)> {
     let (batch, steps, _) = gates.dims3()?;
     let hidden = weight.dim(1)?;
     let (gates, weight, bias) = (Elements::of(gates)?, Elements::of(weight)?, Elements::of(bias)?);
-    let layer = cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell };
+    let layer =
+        cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell, training };
     let history = cells::forward(gates.slice()?, &layer, order);
-    Ok(Value::new(cells::in_place_of_time(&history, &layer, order), (batch, steps, hidden)))
+    let value = Value::new(cells::in_place_of_time(&history, &layer, order), (batch, steps, hidden));
+    Ok((value, Box::new(history)))
 }
 
 fn state_gradients<T: crate::function::Real>(
     gates: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    [weight, bias]: [&Tensor; 2],
+    history: &History,
     gradient: &Tensor,
     order: &[usize],
     cell: Cell,
-    with_weights: bool,
+    training: bool,
 ) -> Result<Vec<Option<Tensor>>> {
+    let Some(history) = history.downcast_ref::<Vec<cells::Step<T>>>() else {
+        bail!("{:?}: what was remembered is of another type than the gradient", cell)
+    };
     let (batch, steps, rows) = gates.dims3()?;
     let hidden = weight.dim(1)?;
-    let (gates, weight, bias) = (Elements::of(gates)?, Elements::of(weight)?, Elements::of(bias)?);
-    let gradient = Elements::of(gradient)?;
-    let layer = cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell };
-    let found = cells::backward(gates.slice()?, gradient.slice()?, &layer, order, with_weights);
-    let weights = with_weights.then(|| {
+    let (weight, bias, gradient) = (Elements::of(weight)?, Elements::of(bias)?, Elements::of(gradient)?);
+    let layer =
+        cells::Layer::<T> { weight: weight.slice()?, bias: bias.slice()?, batch, steps, hidden, cell, training };
+    let found = cells::backward(history, gradient.slice()?, &layer, order, training);
+    let weights = training.then(|| {
         let weight = Value::new(found.weight, (rows, hidden)).into_tensor();
         (weight, Value::new(found.bias, rows).into_tensor())
     });

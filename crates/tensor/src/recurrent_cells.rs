@@ -26,6 +26,8 @@ pub(crate) struct Layer<'a, T> {
     pub(crate) steps: usize,
     pub(crate) hidden: usize,
     pub(crate) cell: Cell,
+    /// Whether the weights are learnt.
+    pub(crate) training: bool,
 }
 
 /// One step of all rows, as the way back needs it.
@@ -51,7 +53,7 @@ pub(crate) fn forward<T: Real>(inputs: &[T], layer: &Layer<T>, order: &[usize]) 
     let zeros = vec![T::zero(); batch * size];
     for &time in order {
         let (state, memory) = history.last().map_or((&zeros, &zeros), |step| (&step.state, &step.memory));
-        let from_state = multiply_rows(state, [batch, width, size], Matrix::new(layer.weight, 1, size));
+        let from_state = multiply_rows(state, [batch, width, size], Matrix::new(layer.weight, 1, size), layer.training);
         let mut step = Step {
             gates: vec![T::zero(); batch * width],
             inner: zeros.clone(),
@@ -100,7 +102,7 @@ fn finish_gru<T: Real>(step: &mut Step<T>, state: &[T], layer: &Layer<T>) {
     let (batch, size) = (layer.batch, layer.hidden);
     let of_reset = (layer.cell == Cell::GruResetBefore).then(|| {
         let weight = Matrix::new(&layer.weight[2 * size * size..], 1, size);
-        multiply_rows(&step.inner, [batch, size, size], weight)
+        multiply_rows(&step.inner, [batch, size, size], weight, layer.training)
     });
     for row in 0..batch {
         let gates = &mut step.gates[row * 3 * size..][..3 * size];
@@ -139,16 +141,15 @@ pub(crate) struct Found<T> {
     pub(crate) bias: Vec<T>,
 }
 
-/// The gradients of what [`forward`] took, from that of the states `(N, T, H)`.
+/// The gradients of what [`forward`] took, from that of the states `(N, T, H)` and what it remembered.
 pub(crate) fn backward<T: Real>(
-    inputs: &[T],
+    history: &[Step<T>],
     gradient: &[T],
     layer: &Layer<T>,
     order: &[usize],
     with_weights: bool,
 ) -> Found<T> {
     let (batch, size, width) = (layer.batch, layer.hidden, layer.cell.gates() * layer.hidden);
-    let history = forward(inputs, layer, order);
     let mut found = Found {
         gates: vec![T::zero(); batch * layer.steps * width],
         weight: vec![T::zero(); width * size],
@@ -175,7 +176,7 @@ pub(crate) fn backward<T: Real>(
         } else {
             gru_step_back(step, state, &mut to_state, &mut sums, &mut state_sums, layer);
         }
-        let back = multiply_rows(&state_sums, [batch, size, width], Matrix::new(layer.weight, size, 1));
+        let back = multiply_rows(&state_sums, [batch, size, width], Matrix::new(layer.weight, size, 1), with_weights);
         for (to_state, back) in to_state.iter_mut().zip(&back) {
             *to_state += *back;
         }
@@ -234,7 +235,8 @@ fn gru_step_back<T: Real>(
     let to_reset = match layer.cell {
         // Through the new gate's matrix to `r h`.
         Cell::GruResetBefore => {
-            multiply_rows(&to_new, [batch, size, size], Matrix::new(&layer.weight[2 * size * size..], size, 1))
+            let weight = Matrix::new(&layer.weight[2 * size * size..], size, 1);
+            multiply_rows(&to_new, [batch, size, size], weight, layer.training)
         }
         _ => to_new,
     };
