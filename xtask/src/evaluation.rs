@@ -55,7 +55,7 @@ pub(crate) fn table_5(evaluation: &Evaluation) -> Result<()> {
     publish(evaluation, "Table 5: Expected Grad-CAM by mini-batches", &rows)
 }
 
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     Ok(target.join("release/faithful"))
@@ -99,7 +99,7 @@ fn publish(evaluation: &Evaluation, title: &str, rows: &str) -> Result<()> {
     }
 }
 
-fn short(word: &str) -> String {
+pub(crate) fn short(word: &str) -> String {
     let path = Path::new(word);
     match path.file_name() {
         Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
@@ -107,7 +107,7 @@ fn short(word: &str) -> String {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())

@@ -6,6 +6,7 @@ mod bench;
 mod bench_methods;
 mod ci;
 mod evaluation;
+mod rul;
 mod shell;
 mod slurm;
 
@@ -34,6 +35,10 @@ enum Command {
     EvalTable4(evaluation::Evaluation),
     /// The thesis's Table 5: Expected Grad-CAM by mini-batches
     EvalTable5(evaluation::Evaluation),
+    /// The thesis's Tables 2 and 3 on C-MAPSS: trains networks of the remaining life and measures their explanations
+    EvalRul(rul::EvalRul),
+    /// Train the built-in network of the remaining life on drawn pumps and write it to crates/rul/shipped
+    TrainRulDemo,
     /// Seconds per explanation of every method, beside the peers
     BenchMethods(bench_methods::BenchMethods),
     /// Evaluate on a real Slurm on this machine (Debian: `apt install slurm-wlm munge`) and compare with a single run
@@ -55,6 +60,8 @@ fn main() -> anyhow::Result<()> {
         }
         Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
         Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
+        Command::EvalRul(arguments) => rul::eval_rul(&arguments),
+        Command::TrainRulDemo => rul::train_demo(),
         Command::BenchMethods(arguments) => bench_methods::run(&arguments),
         Command::SlurmCheck(arguments) => slurm::check(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),

@@ -2,10 +2,15 @@
 
 mod dream;
 mod figure;
+mod rul;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
+pub(crate) use rul::{
+    FleetArguments, LifeScore, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
+    RulModelArguments, RulTrainArguments, SeriesExplanation,
+};
 pub(crate) use sanity::{Check, SanityArguments};
 
 use crate::size::ByteSize;
@@ -63,6 +68,9 @@ pub(crate) enum Command {
     Evaluate(Box<EvaluateArguments>),
     /// Check that maps change when the network loses its weights, layer by layer
     Sanity(Box<SanityArguments>),
+    /// Train, evaluate and explain networks that predict the remaining useful life of machines
+    #[command(subcommand)]
+    Rul(RulCommand),
     /// Print the table of evaluation runs
     Table(TableArguments),
     /// Draw a figure from what other commands wrote

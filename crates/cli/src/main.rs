@@ -50,6 +50,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
         Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
+        Command::Rul(command) => command::rul::run(command, output),
         Command::Table(arguments) => command::table::run(arguments, output),
         Command::Figure(command) => command::figure::run(command, output),
         Command::Metrics => command::lists::metrics(output),

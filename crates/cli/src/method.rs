@@ -81,7 +81,7 @@ impl Settings {
 /// What one explanation found, for one photo and one score.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The raw map `(h, w)`.
+    /// The raw map `(h, w)`; for a series `(t)` or `(sensors, t)`.
     pub(crate) map: Tensor,
     pub(crate) score: f64,
     pub(crate) convergence: Option<Convergence>,
@@ -281,7 +281,7 @@ impl Explainer {
                     .zip(parts)
                     .map(|(explanation, parts)| {
                         Ok(Found {
-                            map: plane(&explanation.map)?,
+                            map: places(&explanation.map, input)?,
                             score: number(&explanation.score)?,
                             convergence: explanation.convergence.into_iter().next(),
                             completeness: explanation.completeness.first().map(|both| (both.attributed, both.expected)),
@@ -323,7 +323,7 @@ impl Explainer {
                         }
                     };
                     Ok(Found {
-                        map: plane(&map)?,
+                        map: places(&map, input)?,
                         score: number(&objective.scores(input)?)?,
                         convergence: attribution.convergence,
                         completeness: None,
@@ -362,6 +362,11 @@ fn in_places(
         }
         _ => layout.channels_first(map),
     }
+}
+
+/// The map of a photo as `(h, w)`; that of a series as the method gave it, `(t)` or `(sensors, t)`.
+fn places(map: &Tensor, input: &Tensor) -> Result<Tensor> {
+    if input.rank() == 3 { Ok(map.squeeze(0)?) } else { plane(map) }
 }
 
 /// A map `(1, C, H, W)` or `(1, h, w)` as `(h, w)`: channels are summed, which keeps the sign and the total.

@@ -9,6 +9,7 @@ mod command_line {
     pub(crate) mod gradient;
     pub(crate) mod lists;
     pub(crate) mod predict;
+    pub(crate) mod rul;
     pub(crate) mod sanity;
     pub(crate) mod support;
 }

@@ -16,6 +16,7 @@ mod objective;
 mod preprocessing;
 mod random;
 mod score;
+mod series;
 
 pub use adapter::{AtLayer, UpToLayer};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
@@ -27,5 +28,6 @@ pub use objective::{Differentiated, LayerTrace, Objective};
 pub use preprocessing::{Preprocessing, Resampling};
 pub use random::Stream;
 pub use score::{Score, Target};
+pub use series::{SeriesLayout, SeriesView};
 
 pub use faithful_tensor::BackwardRule;

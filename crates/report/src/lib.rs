@@ -18,20 +18,26 @@
 //! ```
 
 mod chart;
+mod chart_page;
 mod colormap;
+mod figure;
 mod legend;
 mod map;
 mod npy;
 mod overlay;
 mod resample;
 mod scale;
+mod series_chart;
 
 pub use chart::{Axis, Chart, Level, Line, chart_svg};
+pub use chart_page::{Section, chart_page};
 pub use colormap::Colormap;
 pub use faithful_core::write_atomic;
+pub use figure::{Anchor, Color, Figure};
 pub use image;
 pub use map::Map;
 pub use npy::{decode_npy, encode_npy};
 pub use overlay::{Style, encode_png, overlay};
 pub use resample::{Region, Resampled, resample};
 pub use scale::{Scale, Scaled, rescale};
+pub use series_chart::{Bars, SeriesMap, bar_chart, prediction_chart, series_chart};

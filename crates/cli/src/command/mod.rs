@@ -7,6 +7,7 @@ pub(crate) mod figure;
 pub(crate) mod lists;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod rul;
 mod run;
 pub(crate) mod sanity;
 pub(crate) mod table;

@@ -1,0 +1,228 @@
+use clap::{Args, Subcommand, ValueEnum};
+use faithful_core::SeriesLayout;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulCommand {
+    /// Train a network on machines that ran to failure
+    Train(Box<RulTrainArguments>),
+    /// Say how far a network's predictions are off, and how faithful explanations of it are
+    Evaluate(Box<RulEvaluateArguments>),
+    /// Show which cycles and which sensors drove predictions, machine by machine and for the fleet
+    Explain(Box<RulExplainArguments>),
+    /// Write drawn pumps with known ailments as a CSV file
+    Draw(RulDrawArguments),
+}
+
+/// Which machines.
+#[derive(Debug, Args)]
+pub(crate) struct FleetArguments {
+    /// FD001 to FD004 of C-MAPSS, or `synthetic`: drawn pumps; by default `synthetic`, or the table that --data names
+    #[arg(long, value_name = "SET", help_heading = "Machines")]
+    pub(crate) set: Option<String>,
+    /// The folder or zip file with C-MAPSS, or a table of your own (.csv, .parquet)
+    #[arg(long, value_name = "PATH", help_heading = "Machines")]
+    pub(crate) data: Option<PathBuf>,
+    /// The table's column with the machine's number or name
+    #[arg(long, value_name = "NAME", default_value = "unit", help_heading = "Machines")]
+    pub(crate) unit_column: String,
+    /// The table's column with the cycle
+    #[arg(long, value_name = "NAME", default_value = "cycle", help_heading = "Machines")]
+    pub(crate) cycle_column: String,
+    /// The table's column with the remaining life; without it machines ran to failure (train) or their lives are unknown
+    #[arg(long, value_name = "NAME", default_value = "rul", help_heading = "Machines")]
+    pub(crate) rul_column: String,
+    /// The table's column with the fault, where it is known
+    #[arg(long, value_name = "NAME", default_value = "fault", help_heading = "Machines")]
+    pub(crate) fault_column: String,
+    /// The table's columns with operational settings; by default those that begin with `setting`
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Machines")]
+    pub(crate) setting_columns: Vec<String>,
+    /// The sensors to use, by commas; by default all that are not constant
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Machines")]
+    pub(crate) sensors: Vec<String>,
+}
+
+/// Which network.
+#[derive(Debug, Args)]
+pub(crate) struct RulModelArguments {
+    /// A network from `faithful rul train`, or an .onnx file; by default the built-in one, which knows drawn pumps
+    #[arg(long, short, value_name = "FILE", help_heading = "Model")]
+    pub(crate) model: Option<PathBuf>,
+    /// How an .onnx network takes series
+    #[arg(long, value_enum, value_name = "NAME", default_value = "sensors-time", help_heading = "Model")]
+    pub(crate) layout: SeriesOrder,
+    /// The table of training machines that an .onnx network's readings are standardised by; for C-MAPSS it is known
+    #[arg(long, value_name = "PATH", help_heading = "Model")]
+    pub(crate) training_data: Option<PathBuf>,
+}
+
+/// `--layout`; [`SeriesLayout`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeriesOrder {
+    SensorsTime,
+    TimeSensors,
+}
+
+impl From<SeriesOrder> for SeriesLayout {
+    fn from(order: SeriesOrder) -> Self {
+        match order {
+            SeriesOrder::SensorsTime => Self::SensorsTime,
+            SeriesOrder::TimeSensors => Self::TimeSensors,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulTrainArguments {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArguments,
+    /// The kind of network: `cnn-lstm` or `cnn-bilstm`
+    #[arg(long, value_name = "KIND", default_value = "cnn-bilstm")]
+    pub(crate) model: String,
+    /// The file of the weights; by default SET-KIND.safetensors. A JSON of the same name says what is known of them
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with a training that was stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// The seed of everything random: on one machine the same seed gives the same weights
+    #[arg(long, value_name = "S", default_value = "0")]
+    pub(crate) seed: u64,
+    /// How many cycles the network sees at once
+    #[arg(long, value_name = "CYCLES", default_value = "30", help_heading = "Preparation")]
+    pub(crate) window: usize,
+    /// How many cycles apart training windows are
+    #[arg(long, value_name = "CYCLES", default_value = "2", help_heading = "Preparation")]
+    pub(crate) stride: usize,
+    /// The remaining life above which machines count as healthy
+    #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Preparation")]
+    pub(crate) cap: f32,
+    /// The share of the newest reading in an exponential mean of all readings so far; 1 takes them as they are
+    #[arg(long, value_name = "SHARE", help_heading = "Preparation")]
+    pub(crate) smoothing: Option<f32>,
+    /// How many operating conditions there are; known for C-MAPSS, otherwise 1
+    #[arg(long, value_name = "N", help_heading = "Preparation")]
+    pub(crate) conditions: Option<usize>,
+    /// How often all windows are seen, at most
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub(crate) epochs: Option<usize>,
+    /// Stop after this many epochs without a better validation
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub(crate) patience: Option<usize>,
+    /// The share of the machines that are held out to judge by
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    pub(crate) validation: Option<f64>,
+    /// The windows of a step, or `auto` to search for the size that is fast
+    #[arg(long, value_name = "N|auto", help_heading = "Training")]
+    pub(crate) batch: Option<String>,
+    /// The highest learning rate of the cycle, or `auto` for the range test
+    #[arg(long, value_name = "RATE|auto", help_heading = "Training")]
+    pub(crate) rate: Option<String>,
+    /// The decay of weights
+    #[arg(long, value_name = "DECAY", help_heading = "Training")]
+    pub(crate) decay: Option<f64>,
+    /// The share of values that is dropped
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    pub(crate) dropout: Option<f64>,
+    /// The deviation of noise on the readings, in deviations of each sensor
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    pub(crate) noise: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulEvaluateArguments {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArguments,
+    #[command(flatten)]
+    pub(crate) model: RulModelArguments,
+    /// Also measure these explanation methods: increase and drop when only what they find important is shown
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
+    pub(crate) methods: Vec<String>,
+    #[command(flatten)]
+    pub(crate) explanation: SeriesExplanation,
+    /// Where predictions and charts are written; nowhere unless said
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How series are explained.
+#[derive(Debug, Args)]
+pub(crate) struct SeriesExplanation {
+    /// What readings are compared with: `healthy` (first windows of training machines), `healthy-mean`, `typical` (windows
+    /// from all of their lives) or `zero` (their mean); by default `healthy`, and `healthy-mean` where a method takes one
+    #[arg(long, value_name = "NAME", help_heading = "Explanation")]
+    pub(crate) baselines: Option<String>,
+    /// The layer of class activation maps; by default the last convolutional one
+    #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
+    pub(crate) layer: Option<String>,
+    /// How many points the gradient is averaged over, for methods that draw
+    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    pub(crate) draws: Option<NonZeroUsize>,
+    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
+    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
+    pub(crate) stop: String,
+    /// The seed of everything random
+    #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
+    pub(crate) seed: u64,
+}
+
+/// What of a prediction is explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LifeScore {
+    /// What shortens the predicted life is positive.
+    Wear,
+    /// What lengthens the predicted life is positive.
+    Life,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulExplainArguments {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArguments,
+    #[command(flatten)]
+    pub(crate) model: RulModelArguments,
+    /// Which machines, by commas; by default all
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Machines")]
+    pub(crate) engines: Vec<String>,
+    /// The cycle that the window ends with; by default each machine's last one
+    #[arg(long, value_name = "CYCLE", help_heading = "Machines")]
+    pub(crate) at: Option<u32>,
+    /// How to explain, by commas; `layer-cam.expected` puts another gradient under a class activation map
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        default_value = "expected-grad-cam,expected-gradients",
+        help_heading = "Explanation"
+    )]
+    pub(crate) method: Vec<String>,
+    /// What is positive: what shortens the predicted life (`wear`), or what lengthens it (`life`)
+    #[arg(long, value_enum, value_name = "NAME", default_value = "wear", help_heading = "Explanation")]
+    pub(crate) score: LifeScore,
+    #[command(flatten)]
+    pub(crate) explanation: SeriesExplanation,
+    /// How many ways to fail the fleet summary tells apart, where they are not known; for C-MAPSS as published
+    #[arg(long, value_name = "N", help_heading = "Explanation")]
+    pub(crate) faults: Option<NonZeroUsize>,
+    /// Where charts, maps and tables are written
+    #[arg(long, short, value_name = "DIR", default_value = "faithful-out")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulDrawArguments {
+    /// The file, .csv
+    #[arg(value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// How many pumps
+    #[arg(long, value_name = "N", default_value = "40")]
+    pub(crate) units: usize,
+    /// Draw pumps that were stopped before they failed
+    #[arg(long)]
+    pub(crate) stopped: bool,
+    /// The seed
+    #[arg(long, value_name = "S", default_value = "0")]
+    pub(crate) seed: u64,
+}

@@ -1,0 +1,175 @@
+//! `faithful rul evaluate`: how far predictions are off, and how faithful explanations are.
+
+use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::source::Source;
+use crate::arguments::RulEvaluateArguments;
+use crate::failure::Outcome;
+use crate::files::Folder;
+use crate::output::Output;
+use crate::table::{Column, lines};
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use faithful_core::{Objective, Stream, Target};
+use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
+use faithful_metric::{Canvas, Masked, Masking, masked_scores};
+use faithful_report::prediction_chart;
+use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table};
+use serde::Serialize;
+use serde_json::json;
+
+/// The masks that explanations are judged by: the map itself, and its highest 30%.
+const MASKS: [(&str, Masking); 2] = [("", Masking::Soft), ("@30", Masking::Top(0.3))];
+
+/// One method's faithfulness over all machines.
+#[derive(Serialize)]
+struct Faithfulness {
+    method: String,
+    metric: String,
+    mean: f64,
+    low: f64,
+    high: f64,
+    /// That the method is no different from the first one.
+    p: Option<f64>,
+}
+
+pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<Outcome> {
+    let source = Source::of(&arguments.fleet)?;
+    let loaded = Loaded::of(&arguments.model, &arguments.fleet, &source)?;
+    let methods: Vec<SeriesMethod> = arguments
+        .methods
+        .iter()
+        .map(|name| SeriesMethod::of(name, &loaded, &arguments.explanation))
+        .collect::<Result<_>>()?;
+    let fleet = source.test()?;
+    let windows = Windows::last(&fleet, &loaded.preparation)?;
+    let cap = loaded.preparation.cap;
+    let remaining = windows.targets(cap)?;
+    let predicted = loaded.predict(&windows.inputs)?;
+    let scores = Scores::of(&predicted, &remaining)?;
+    let folder = arguments.out.as_deref().map(Folder::prepare).transpose()?;
+    let object = json!({
+        "model": loaded.name, "kind": loaded.kind, "trained_on": loaded.trained_on, "machines": fleet.name, "cap": cap,
+        "scores": scores,
+    });
+    output.object(&object)?;
+    output.line(&format!(
+        "{} on the last windows of {} machines of {}, lives up to {cap} cycles",
+        loaded.name, scores.count, fleet.name
+    ))?;
+    let columns = ["MSE", "RMSE", "MAE", "MAPE", "NASA"].map(Column::right);
+    let cells = [scores.mse, scores.rmse, scores.mae].map(|value| format!("{value:.2}"));
+    let cells = [&cells[..], &[format!("{:.3}", scores.mape), format!("{:.0}", scores.nasa)]].concat();
+    for line in lines(&columns, &[cells]) {
+        output.line(&line)?;
+    }
+    if let Some(folder) = &folder {
+        let chart = prediction_chart(&format!("{} on {}", loaded.name, fleet.name), &remaining, &predicted)?;
+        folder.write("predictions.svg", chart.svg().as_bytes())?;
+        folder.write("predictions.png", &chart.png()?)?;
+        folder.write("predictions.parquet", &predictions(&fleet, &remaining, &predicted)?)?;
+        folder.write("scores.json", format!("{object:#}\n").as_bytes())?;
+    }
+    if !methods.is_empty() {
+        let rows = measure(&loaded, &methods, &windows, &fleet, arguments.explanation.seed, output)?;
+        report(&methods, &rows, folder.as_ref(), output)?;
+    }
+    Ok(Outcome::Complete)
+}
+
+fn predictions(fleet: &Fleet, remaining: &[f32], predicted: &[f32]) -> faithful_core::Result<Vec<u8>> {
+    let numbers = |values: &[f32]| Cells::Numbers(values.iter().map(|value| Some(f64::from(*value))).collect());
+    let names = Cells::Texts(fleet.units.iter().map(|unit| Some(unit.name.clone())).collect());
+    encode_table(vec![("unit", names), ("remaining", numbers(remaining)), ("predicted", numbers(predicted))])
+}
+
+/// Per method, mask and machine what the network says of the masked window.
+type Rows = Vec<Vec<Vec<Masked>>>;
+
+fn measure(
+    loaded: &Loaded,
+    methods: &[SeriesMethod],
+    windows: &Windows,
+    fleet: &Fleet,
+    seed: u64,
+    output: &Output,
+) -> Result<Rows> {
+    output.start(methods.len() * windows.len(), "explaining");
+    let target = Target::Output(0);
+    let objective = Objective::new(&loaded.network, &target);
+    let maskings = MASKS.map(|(_, masking)| masking);
+    let rows = methods
+        .iter()
+        .map(|method| {
+            let mut rows = vec![Vec::with_capacity(windows.len()); MASKS.len()];
+            for place in 0..windows.len() {
+                let window = windows.inputs.narrow(0, place, 1)?;
+                let stream = Stream::new(seed, &fleet.units[windows.units[place]].name);
+                let found = method.explain(loaded, &window, &target, stream)?;
+                let map = map_of(&found, &window)?;
+                let masked = masked_scores(&objective, &window, &map, &maskings, &Canvas::Zero)?;
+                rows.iter_mut().zip(masked).for_each(|(rows, masked)| rows.push(masked));
+                output.advance();
+            }
+            Ok(rows)
+        })
+        .collect::<Result<_>>();
+    output.finish();
+    rows
+}
+
+/// The map as it masks: over sensors and cycles where it tells sensors apart, over cycles otherwise.
+fn map_of(found: &SeriesFound, window: &Tensor) -> Result<Tensor> {
+    let (_, sensors, cycles) = window.dims3()?;
+    Ok(match &found.map {
+        Some(map) => Tensor::from_slice(map, (sensors, cycles), &Device::Cpu)?,
+        None => Tensor::from_slice(&found.timeline, cycles, &Device::Cpu)?,
+    })
+}
+
+fn report(methods: &[SeriesMethod], rows: &Rows, folder: Option<&Folder>, output: &Output) -> Result<()> {
+    type Metric = (&'static str, fn(&Masked) -> f64);
+    let metrics: [Metric; 3] =
+        [("increase", Masked::increase), ("drop", Masked::drop), ("add", Masked::drop_in_deletion)];
+    let mut found: Vec<Faithfulness> = Vec::new();
+    for (method, own) in methods.iter().zip(rows) {
+        for (mask, (suffix, _)) in MASKS.iter().enumerate() {
+            for (name, metric) in metrics {
+                let values: Vec<f64> = own[mask].iter().map(metric).collect();
+                let differences: Vec<f64> =
+                    values.iter().zip(&rows[0][mask]).map(|(value, first)| value - metric(first)).collect();
+                let is_first = std::ptr::eq(own, &raw const rows[0]);
+                if let Some(Interval { mean, low, high }) = bootstrap_mean(&values) {
+                    let p = (!is_first).then(|| paired_p(&differences));
+                    found.push(Faithfulness {
+                        method: method.label.clone(),
+                        metric: format!("{name}{suffix}"),
+                        mean,
+                        low,
+                        high,
+                        p,
+                    });
+                }
+            }
+        }
+    }
+    for line in &found {
+        output.object(line)?;
+    }
+    let headings = ["increase", "drop", "add", "increase@30", "drop@30", "add@30"];
+    let columns: Vec<Column> = [Column::left("method")].into_iter().chain(headings.map(Column::right)).collect();
+    let cells: Vec<Vec<String>> = found
+        .chunks(headings.len())
+        .map(|chunk| {
+            let cell = |one: &Faithfulness| format!("{:.3} [{:.3}, {:.3}]", one.mean, one.low, one.high);
+            [chunk[0].method.clone()].into_iter().chain(chunk.iter().map(cell)).collect()
+        })
+        .collect();
+    for line in lines(&columns, &cells) {
+        output.line(&line)?;
+    }
+    if let Some(folder) = folder {
+        let text = serde_json::to_string_pretty(&found)?;
+        folder.write("faithfulness.json", format!("{text}\n").as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! `faithful rul explain`: which cycles and which sensors drove predictions.
+
+use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::source::Source;
+use crate::arguments::{LifeScore, RulExplainArguments};
+use crate::failure::{Outcome, Usage};
+use crate::files::Folder;
+use crate::output::Output;
+use crate::table::{Column, Table, lines};
+use anyhow::Result;
+use faithful_core::{Error, Score, Stream, Target};
+use faithful_report::{Bars, Map, Section, SeriesMap, bar_chart, chart_page, encode_npy, series_chart};
+use faithful_rul::{Attributed, Cells, Driver, Fleet, FleetSummary, Wear, Windows, encode_table};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Instant;
+
+/// A machine's explanations for programs: what a page needs.
+#[derive(Serialize)]
+struct Engine {
+    #[serde(rename = "engine")]
+    name: String,
+    fault: Option<String>,
+    cycles: Vec<u32>,
+    predicted: f32,
+    remaining: Option<f32>,
+    explanations: Vec<Explanation>,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    method: String,
+    score: f64,
+    baselines: Option<&'static str>,
+    draws: Option<usize>,
+    seconds: f64,
+    /// One value per cycle.
+    timeline: Vec<f32>,
+    /// One row of values per sensor, where the method tells sensors apart.
+    map: Option<Vec<Vec<f32>>>,
+    /// The sum over the window of each sensor's values, the greatest first.
+    drivers: Vec<Driver>,
+    note: Option<String>,
+    files: Files,
+    /// The chart, for the page.
+    #[serde(skip)]
+    svg: String,
+}
+
+#[derive(Serialize)]
+struct Files {
+    chart: String,
+    picture: String,
+    map: String,
+}
+
+pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Outcome> {
+    let source = Source::of(&arguments.fleet)?;
+    let loaded = Loaded::of(&arguments.model, &arguments.fleet, &source)?;
+    let methods: Vec<SeriesMethod> = arguments
+        .method
+        .iter()
+        .map(|name| SeriesMethod::of(name, &loaded, &arguments.explanation))
+        .collect::<Result<_>>()?;
+    let score: &dyn Score = match arguments.score {
+        LifeScore::Wear => &Wear,
+        LifeScore::Life => &Target::Output(0),
+    };
+    let mut fleet = source.test()?;
+    if !arguments.engines.is_empty() {
+        fleet = fleet.named(&arguments.engines)?;
+    }
+    if let Some(cycle) = arguments.at {
+        fleet = until(fleet, cycle)?;
+    }
+    let windows = Windows::last(&fleet, &loaded.preparation)?;
+    let predicted = loaded.predict(&windows.inputs)?;
+    let folder = Folder::prepare(&arguments.out)?;
+    let table = Table::new(&[
+        Column::left("machine").width(8),
+        Column::left("method").width(24),
+        Column::right("predicted"),
+        Column::right("remaining"),
+        Column::left("drivers").width(44),
+        Column::left("chart"),
+    ]);
+    output.line(&table.headings())?;
+    output.start(windows.len() * methods.len(), "explaining");
+    let mut engines = Vec::new();
+    for place in 0..windows.len() {
+        let unit = &fleet.units[place];
+        let window = windows.inputs.narrow(0, place, 1)?;
+        let first = unit.cycles.len() - loaded.preparation.window;
+        let remaining = Some(windows.remaining[place]).filter(|remaining| !remaining.is_nan());
+        let mut engine = Engine {
+            name: unit.name.clone(),
+            fault: unit.fault.clone(),
+            cycles: unit.cycles[first..].to_vec(),
+            predicted: predicted[place],
+            remaining,
+            explanations: Vec::new(),
+        };
+        for method in &methods {
+            let start = Instant::now();
+            // A machine has the same draws whatever else is explained.
+            let stream = Stream::new(arguments.explanation.seed, &unit.name);
+            let found = method.explain(&loaded, &window, score, stream)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let explanation = write(&folder, &loaded, &engine, method, found, seconds)?;
+            let drivers: Vec<String> = explanation
+                .drivers
+                .iter()
+                .take(3)
+                .map(|driver| format!("{} {:.1}", driver.sensor, driver.cycles))
+                .collect();
+            output.line(&table.row(&[
+                engine.name.clone(),
+                explanation.method.clone(),
+                format!("{:.1}", engine.predicted),
+                engine.remaining.map_or_else(|| "-".into(), |remaining| format!("{remaining:.0}")),
+                if drivers.is_empty() { "-".into() } else { drivers.join(", ") },
+                explanation.files.picture.clone(),
+            ]))?;
+            if let Some(note) = &explanation.note {
+                output.note(&format!("machine {}: {note}", engine.name));
+            }
+            engine.explanations.push(explanation);
+            output.advance();
+        }
+        output.object(&engine)?;
+        engines.push(engine);
+    }
+    output.finish();
+    folder.write("explanations.parquet", &rows(&loaded, &engines)?)?;
+    let faults = arguments.faults.map_or_else(|| source.faults(), Into::into);
+    let (summaries, fleet_charts) = summarise(&folder, &methods, &engines, faults, output)?;
+    let whole = json!({
+        "model": loaded.name, "kind": loaded.kind, "trained_on": loaded.trained_on, "machines": fleet.name,
+        "score": if arguments.score == LifeScore::Wear { "wear" } else { "life" },
+        "seed": arguments.explanation.seed, "window": loaded.preparation.window, "cap": loaded.preparation.cap,
+        "sensors": loaded.preparation.sensors, "engines": engines, "summary": summaries,
+    });
+    folder.write("explain.html", page(&loaded, &fleet, &engines, fleet_charts).as_bytes())?;
+    folder.write("explain.json", format!("{whole}\n").as_bytes())?;
+    Ok(Outcome::Complete)
+}
+
+/// Everything on one page: the fleet first, then machine by machine.
+fn page(loaded: &Loaded, fleet: &Fleet, engines: &[Engine], fleet_charts: Vec<String>) -> String {
+    let about = format!(
+        "{} ({}), trained on {}; windows of {} cycles, lives up to {} cycles. Red takes life, blue gives it, unless the scale says \
+         otherwise.",
+        loaded.name, loaded.kind, loaded.trained_on, loaded.preparation.window, loaded.preparation.cap
+    );
+    let mut sections: Vec<Section> = Vec::new();
+    if !fleet_charts.is_empty() {
+        sections.push(("The fleet".into(), fleet_charts));
+    }
+    sections.extend(engines.iter().map(|engine| {
+        let known = engine.remaining.map_or(String::new(), |remaining| format!(", {remaining:.0} in truth"));
+        let fault = engine.fault.as_ref().map_or(String::new(), |fault| format!(", fault {fault}"));
+        let heading = format!("Machine {}: {:.0} cycles left{known}{fault}", engine.name, engine.predicted);
+        (heading, engine.explanations.iter().map(|explanation| explanation.svg.clone()).collect())
+    }));
+    chart_page(&format!("What drives {}", fleet.name), &about, &sections)
+}
+
+/// The machines as they were after that cycle.
+fn until(fleet: Fleet, cycle: u32) -> Result<Fleet> {
+    let (settings, sensors) = (fleet.settings.len(), fleet.sensors.len());
+    let units = fleet
+        .units
+        .into_iter()
+        .map(|mut unit| {
+            let Some(place) = unit.cycles.iter().position(|own| *own == cycle) else {
+                let text = format!("machine {} has no cycle {cycle}: name others with --engines", unit.name);
+                return Err(Usage::from(text).into());
+            };
+            unit.end = unit.remaining(place);
+            unit.cycles.truncate(place + 1);
+            unit.settings.truncate((place + 1) * settings);
+            unit.readings.truncate((place + 1) * sensors);
+            Ok(unit)
+        })
+        .collect::<Result<_>>()?;
+    Ok(Fleet { units, ..fleet })
+}
+
+fn write(
+    folder: &Folder,
+    loaded: &Loaded,
+    engine: &Engine,
+    method: &SeriesMethod,
+    found: SeriesFound,
+    seconds: f64,
+) -> Result<Explanation> {
+    let sensors = &loaded.preparation.sensors;
+    let cycles = engine.cycles.len();
+    let name = format!("machine-{}.{}", safe(&engine.name), method.label);
+    let title = format!("machine {}: {}, {:.0} cycles left", engine.name, method.label, engine.predicted);
+    let chart = series_chart(&SeriesMap {
+        title: &title,
+        cycles: &engine.cycles,
+        timeline: &found.timeline,
+        sensors: if found.map.is_some() { sensors } else { &[] },
+        values: found.map.as_deref().unwrap_or_default(),
+    })?;
+    let raw = match &found.map {
+        Some(map) => Map::new(sensors.len(), cycles, map.clone())?,
+        None => Map::new(1, cycles, found.timeline.clone())?,
+    };
+    let svg = chart.svg();
+    let files = Files {
+        chart: folder.write(&format!("{name}.svg"), svg.as_bytes())?.display().to_string(),
+        picture: folder.write(&format!("{name}.png"), &chart.png()?)?.display().to_string(),
+        map: folder.write(&format!("{name}.npy"), &encode_npy(&raw))?.display().to_string(),
+    };
+    let drivers = found.map.as_ref().map_or_else(Vec::new, |map| Attributed::of(map, sensors.len()).drivers(sensors));
+    let draws = method.explainer.draws();
+    Ok(Explanation {
+        method: method.label.clone(),
+        score: found.score,
+        baselines: method.baselines,
+        draws: found.convergence.as_ref().filter(|_| draws).map(|convergence| convergence.draws),
+        seconds,
+        timeline: found.timeline,
+        map: found.map.map(|map| map.chunks(cycles).map(<[f32]>::to_vec).collect()),
+        drivers,
+        note: (!found.notes.is_empty()).then(|| found.notes.join("; ")),
+        files,
+        svg,
+    })
+}
+
+/// A machine's name as a part of a file's name.
+fn safe(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
+}
+
+/// Every value as a row: of sensors where the method tells them apart, otherwise of the time line.
+fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error> {
+    let (mut units, mut methods, mut sensors, mut cycles, mut values) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for engine in engines {
+        for explanation in &engine.explanations {
+            let of_sensor = |row: Option<usize>| row.map(|row| loaded.preparation.sensors[row].clone());
+            let lines: Vec<(Option<usize>, &Vec<f32>)> = match &explanation.map {
+                Some(map) => map.iter().enumerate().map(|(row, line)| (Some(row), line)).collect(),
+                None => vec![(None, &explanation.timeline)],
+            };
+            for (row, line) in lines {
+                for (cycle, value) in engine.cycles.iter().zip(line) {
+                    units.push(Some(engine.name.clone()));
+                    methods.push(Some(explanation.method.clone()));
+                    sensors.push(of_sensor(row));
+                    cycles.push(Some(f64::from(*cycle)));
+                    values.push(Some(f64::from(*value)));
+                }
+            }
+        }
+    }
+    encode_table(vec![
+        ("unit", Cells::Texts(units)),
+        ("method", Cells::Texts(methods)),
+        ("sensor", Cells::Texts(sensors)),
+        ("cycle", Cells::Numbers(cycles)),
+        ("value", Cells::Numbers(values)),
+    ])
+}
+
+/// Which sensors drive predictions in the whole fleet, per fault, for every method that tells sensors apart.
+fn summarise(
+    folder: &Folder,
+    methods: &[SeriesMethod],
+    engines: &[Engine],
+    faults: usize,
+    output: &Output,
+) -> Result<(Vec<serde_json::Value>, Vec<String>)> {
+    let (mut summaries, mut charts) = (Vec::new(), Vec::new());
+    for (place, method) in methods.iter().enumerate() {
+        let attributed: Vec<(Option<&str>, &[Driver])> = engines
+            .iter()
+            .map(|engine| (engine.fault.as_deref(), engine.explanations[place].drivers.as_slice()))
+            .filter(|(_, drivers)| !drivers.is_empty())
+            .collect();
+        if attributed.is_empty() {
+            continue;
+        }
+        let summary = FleetSummary::of(&attributed, faults)?;
+        let groups: Vec<Bars> = summary
+            .groups
+            .iter()
+            .map(|group| {
+                let heading = format!("{}, {} machines", group.fault, group.machines);
+                (heading, group.drivers.iter().map(|driver| (driver.sensor.as_str(), driver.cycles)).collect())
+            })
+            .collect();
+        let chart = bar_chart(&format!("cycles of life that each sensor takes, by {}", method.label), &groups);
+        folder.write(&format!("fleet.{}.svg", method.label), chart.svg().as_bytes())?;
+        folder.write(&format!("fleet.{}.png", method.label), &chart.png()?)?;
+        charts.push(chart.svg());
+        let columns = [Column::left("fault"), Column::right("machines"), Column::left("drivers")];
+        let cells: Vec<Vec<String>> = summary
+            .groups
+            .iter()
+            .map(|group| {
+                let drivers: Vec<String> = group
+                    .drivers
+                    .iter()
+                    .take(5)
+                    .map(|driver| format!("{} {:.1}", driver.sensor, driver.cycles))
+                    .collect();
+                vec![group.fault.clone(), group.machines.to_string(), drivers.join(", ")]
+            })
+            .collect();
+        output.line("")?;
+        output.line(&format!("fleet by {}: cycles of predicted life that sensors take, on average", method.label))?;
+        for line in lines(&columns, &cells) {
+            output.line(&line)?;
+        }
+        summaries.push(json!({ "method": method.label, "groups": summary.groups }));
+    }
+    Ok((summaries, charts))
+}

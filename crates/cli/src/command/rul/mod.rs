@@ -1,0 +1,22 @@
+//! `faithful rul`: the remaining useful life of machines from their sensors.
+
+mod draw;
+mod evaluate;
+mod explain;
+mod model;
+mod source;
+mod train;
+
+use crate::arguments::RulCommand;
+use crate::failure::Outcome;
+use crate::output::Output;
+use anyhow::Result;
+
+pub(crate) fn run(command: &RulCommand, output: &Output) -> Result<Outcome> {
+    match command {
+        RulCommand::Train(arguments) => train::run(arguments, output),
+        RulCommand::Evaluate(arguments) => evaluate::run(arguments, output),
+        RulCommand::Explain(arguments) => explain::run(arguments, output),
+        RulCommand::Draw(arguments) => draw::run(arguments, output),
+    }
+}

@@ -1,0 +1,244 @@
+//! `--model` of `faithful rul`, and explanations of one window by any method.
+
+use super::source::Source;
+use crate::arguments::{FleetArguments, RulModelArguments, SeriesExplanation};
+use crate::failure::Usage;
+use crate::method::{Explainer, Found, Settings, parse_stop};
+use anyhow::{Context, Result};
+use candle_core::{DType, Tensor};
+use faithful_baseline::{BaselineSampler, Constant, DataSet};
+use faithful_core::{Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesView, Stream};
+use faithful_model::{Graph, Loading, Model, ModelSource};
+use faithful_rul::{Columns, Preparation, PreparationOptions, RulModel, Windows, read_columns};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A network of the remaining life with what is needed to use it.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) trained_on: String,
+    pub(crate) preparation: Preparation,
+    pub(crate) network: SeriesView<Graph>,
+    picture: SeriesView<Graph>,
+    target: Option<LayerId>,
+    healthy: Tensor,
+    typical: Tensor,
+}
+
+impl Loaded {
+    pub(crate) fn of(arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
+        match &arguments.model {
+            None => Self::own("pumps".into(), RulModel::shipped()?),
+            Some(path) if path.extension().is_some_and(|extension| extension == "onnx") => {
+                Self::onnx(path, arguments, fleet, source)
+            }
+            Some(path) => Self::own(stem(path), RulModel::load(path)?),
+        }
+    }
+
+    fn own(name: String, model: RulModel) -> Result<Self> {
+        let RulModel { about, graph, healthy, typical, .. } = model;
+        let target = Some(graph.layer(faithful_model::SeriesNetwork::TARGET)?);
+        let network = SeriesView::new(graph, faithful_core::SeriesLayout::SensorsTime)?;
+        let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
+        let picture = network.clone().as_picture();
+        Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
+    }
+
+    /// An ONNX network brings no preparation: readings are standardised by the set's training machines.
+    fn onnx(path: &Path, arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
+        let model = Model::load(&ModelSource::Onnx(path.into()), &Loading::default())?;
+        let target = model.target;
+        let network = SeriesView::new(model.graph, arguments.layout.into())
+            .with_context(|| format!("{} is no network of series", path.display()))?;
+        let Some(&[sensors, window]) = network.input_shape() else {
+            return Err(Usage::from(format!("{} is no network of series", path.display())).into());
+        };
+        let training = match (&arguments.training_data, source) {
+            (Some(table), _) => {
+                let columns = Columns { sensors: fleet.sensors.clone(), to_failure: true, ..Columns::default() };
+                read_columns(table, &columns)?
+            }
+            (None, Source::Table(..)) => {
+                let text = "an .onnx network needs --training-data: the machines that its readings are standardised by";
+                return Err(Usage::from(text.to_owned()).into());
+            }
+            (None, _) => source.training()?,
+        };
+        let named = (!fleet.sensors.is_empty()).then(|| fleet.sensors.clone());
+        let options =
+            PreparationOptions { window, conditions: source.conditions(), sensors: named, ..Default::default() };
+        let preparation = Preparation::fit(&training, &options)?;
+        if preparation.sensors.len() != sensors {
+            let reason = format!(
+                "the network reads {sensors} sensors over {window} cycles, and {} are to be used ({}); name its sensors \
+                 with --sensors, or its layout with --layout",
+                preparation.sensors.len(),
+                preparation.sensors.join(", ")
+            );
+            return Err(Error::parameter("sensors", reason).into());
+        }
+        let healthy = Windows::first(&training, &preparation, 1)?.inputs;
+        let all = Windows::all(&training, &preparation, 7)?;
+        let places: Vec<usize> = (0..all.len().min(128)).map(|place| place * all.len() / all.len().min(128)).collect();
+        let typical = all.select(&places)?.inputs;
+        let (name, picture) = (stem(path), network.clone().as_picture());
+        let (kind, trained_on) = ("onnx".into(), training.name);
+        Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
+    }
+
+    /// The remaining lives that the network sees, in cycles, from 0 to the cap.
+    pub(crate) fn predict(&self, inputs: &Tensor) -> Result<Vec<f32>> {
+        let rows = inputs.dim(0)?;
+        let mut predicted = Vec::with_capacity(rows);
+        for start in (0..rows).step_by(128) {
+            let output = self.network.evaluate(&inputs.narrow(0, start, 128.min(rows - start))?, &[])?.0;
+            predicted.extend(output.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        if predicted.len() != rows {
+            return Err(Error::shape(
+                "the network's output",
+                "(N, 1), the remaining life",
+                &[rows, predicted.len() / rows],
+            )
+            .into());
+        }
+        if let Some(place) = predicted.iter().position(|value| !value.is_finite()) {
+            let place = Some(format!("machine {}", place + 1));
+            return Err(Error::NotFinite { what: "the network's output".into(), place }.into());
+        }
+        for value in &mut predicted {
+            *value = value.clamp(0.0, self.preparation.cap);
+        }
+        Ok(predicted)
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The baselines that `--baselines` may name.
+const BASELINES: [&str; 4] = ["healthy", "healthy-mean", "typical", "zero"];
+
+/// A method that explains windows.
+pub(crate) struct SeriesMethod {
+    pub(crate) explainer: Explainer,
+    pub(crate) label: String,
+    pub(crate) baselines: Option<&'static str>,
+    layers: Vec<LayerId>,
+    settings: Settings,
+    /// Whether the method works on pictures only: the window is shown to it as one of height one.
+    picture: bool,
+}
+
+/// What a method found in a window.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesFound {
+    /// One value per cycle of the window.
+    pub(crate) timeline: Vec<f32>,
+    /// One value per sensor and cycle, sensor after sensor, where the method tells sensors apart.
+    pub(crate) map: Option<Vec<f32>>,
+    pub(crate) score: f64,
+    pub(crate) convergence: Option<Convergence>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl SeriesMethod {
+    /// The method called `name`, or `name.gradient`, for windows of that network.
+    pub(crate) fn of(name: &str, loaded: &Loaded, choices: &SeriesExplanation) -> Result<Self> {
+        let (base, gradient) = name.split_once('.').map_or((name, None), |(base, gradient)| (base, Some(gradient)));
+        let explainer = Explainer::new(base, gradient, "paper")?;
+        let stop = parse_stop(&choices.stop)?;
+        let compares = explainer.compares();
+        // A method with one baseline compares with the mean of the healthy windows rather than with one of them.
+        let usual = if name.contains("integrated") { "healthy-mean" } else { "healthy" };
+        let wanted = choices.baselines.as_deref().unwrap_or(usual);
+        let known = BASELINES.into_iter().find(|known| *known == wanted);
+        let known = known.ok_or_else(|| Error::unknown("baselines", wanted, BASELINES))?;
+        let picture = explainer.info().family == Family::Perturbation || base.starts_with("hyper");
+        let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
+        let sampler: Arc<dyn BaselineSampler> = match known {
+            "healthy" => Arc::new(DataSet::new(shaped(loaded.healthy.clone())?)?),
+            "healthy-mean" => Arc::new(DataSet::new(shaped(loaded.healthy.mean_keepdim(0)?)?)?),
+            "typical" => Arc::new(DataSet::new(shaped(loaded.typical.clone())?)?),
+            _ => Arc::new(Constant::zero()),
+        };
+        let layers = match (&choices.layer, explainer.needs_layers()) {
+            (Some(layer), true) => vec![loaded.network.layer(layer)?],
+            (None, true) => vec![loaded.target.ok_or_else(|| {
+                let reason = format!("{} has no convolutional layer over time; name one with --layer", loaded.name);
+                Error::parameter("layer", reason)
+            })?],
+            (_, false) => Vec::new(),
+        };
+        let settings = Settings::new(choices.draws, stop, sampler);
+        Ok(Self {
+            label: explainer.label(),
+            baselines: compares.then_some(known),
+            explainer,
+            layers,
+            settings,
+            picture,
+        })
+    }
+
+    /// Explains the score of one window `(1, sensors, window)`.
+    pub(crate) fn explain(
+        &self,
+        loaded: &Loaded,
+        window: &Tensor,
+        score: &dyn Score,
+        stream: Stream,
+    ) -> Result<SeriesFound> {
+        let batch = const { NonZeroUsize::new(64).unwrap() };
+        let network: &dyn Network = if self.picture { &loaded.picture } else { &loaded.network };
+        let objective = Objective::new(network, score).with_batch(batch);
+        let input = if self.picture { window.unsqueeze(2)? } else { window.clone() };
+        let found = self
+            .explainer
+            .explain(&objective, &input, &self.layers, &[score], &self.settings, stream)?
+            .into_iter()
+            .next();
+        let Found { map, score, convergence, notes, .. } = found.context("the method found nothing")?;
+        let values = map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let (_, sensors, cycles) = window.dims3()?;
+        let (timeline, map) = if !self.picture && map.rank() == 2 && map.dims() == [sensors, cycles] {
+            let sums = (0..cycles).map(|cycle| values.iter().skip(cycle).step_by(cycles).sum()).collect();
+            (sums, Some(values))
+        } else {
+            (stretched(&values, cycles), None)
+        };
+        Ok(SeriesFound { timeline, map, score, convergence, notes })
+    }
+}
+
+/// A time line of any length at `count` evenly spaced times, linearly between the middles of its own.
+fn stretched(values: &[f32], count: usize) -> Vec<f32> {
+    if values.len() == count || values.is_empty() {
+        return values.to_vec();
+    }
+    let last = values.len() - 1;
+    (0..count)
+        .map(|place| {
+            let at = (place as f32 + 0.5) / count as f32 * values.len() as f32 - 0.5;
+            let at = at.clamp(0.0, last as f32);
+            let (below, part) = (at as usize, at.fract());
+            values[below] * (1.0 - part) + values[(below + 1).min(last)] * part
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stretched;
+
+    #[test]
+    fn time_lines_are_stretched_evenly() {
+        assert_eq!(stretched(&[1.0, 3.0], 4), [1.0, 1.5, 2.5, 3.0]);
+        assert_eq!(stretched(&[1.0, 3.0], 2), [1.0, 3.0]);
+        assert_eq!(stretched(&[2.0], 3), [2.0; 3]);
+    }
+}

@@ -1,0 +1,371 @@
+//! Networks over sensor series with one output, the remaining useful life: CNN-LSTM and the multi-headed, stacked
+//! CNN-BiLSTM (Buono and Åkesson 2023, Figure 9).
+//!
+//! A head is two 1-D convolutions of one kernel width, a max-pool over time and stacked LSTM layers. The feature maps of
+//! all heads stand side by side in the layer `features`, so that one class activation map covers them all.
+
+use crate::weights::Checkpoint;
+use crate::{Graph, GraphBuilder, NodeId, Op, portable_uniform};
+use candle_core::{DType, Device, Tensor};
+use faithful_core::{Error, Result};
+use faithful_tensor::{Activation, Binary, Conv, Direction, Pool, Recurrent};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{Read, Seek};
+
+/// A network over series `(N, sensors, time)` that gives one number each, `(N, 1)`.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use faithful_core::Network;
+/// use faithful_model::SeriesNetwork;
+/// # fn main() -> faithful_core::Result<()> {
+/// let network = SeriesNetwork::named("cnn-bilstm", 14, 30, 125.0)?;
+/// let tensors = network.random(7)?.into_iter().collect();
+/// let graph = network.graph(&tensors)?;
+/// let features = graph.layer(SeriesNetwork::TARGET)?;
+/// assert_eq!(graph.layers()[features.0].shape[1], 30);
+/// let series = Tensor::zeros((2, 14, 30), DType::F32, &Device::Cpu)?;
+/// assert_eq!(graph.evaluate(&series, &[])?.0.dims(), [2, 1]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesNetwork {
+    /// How many sensors there are.
+    pub sensors: usize,
+    /// How many steps of time the network sees.
+    pub window: usize,
+    /// The kernel width of each head's convolutions; odd, so that time keeps its length.
+    pub kernels: Vec<usize>,
+    /// The feature maps of each head.
+    pub channels: usize,
+    /// The state of each LSTM direction.
+    pub hidden: usize,
+    /// How many LSTM layers are stacked in each head.
+    pub layers: usize,
+    /// Whether each LSTM layer reads the series both ways.
+    pub bidirectional: bool,
+    /// How many steps of time become one in front of the LSTM; 1 for none.
+    pub pool: usize,
+    /// The width of the layer in front of the output.
+    pub dense: usize,
+    /// What the output is multiplied by: with the cap of the remaining life the weights keep to small numbers.
+    pub scale: f32,
+}
+
+/// Every kind by its name.
+const KINDS: [&str; 2] = ["cnn-lstm", "cnn-bilstm"];
+
+impl SeriesNetwork {
+    /// The names that [`SeriesNetwork::named`] knows.
+    pub const NAMES: [&'static str; 2] = KINDS;
+    /// The layer that class activation maps are drawn from: the feature maps of all heads, one column per step of time.
+    pub const TARGET: &'static str = "features";
+
+    /// The kind called `name` at its usual size, for `sensors` sensors and `window` steps of time; outputs are around
+    /// `scale`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str, sensors: usize, window: usize, scale: f32) -> Result<Self> {
+        let common = Self {
+            sensors,
+            window,
+            kernels: vec![5],
+            channels: 32,
+            hidden: 32,
+            layers: 1,
+            bidirectional: false,
+            pool: 2,
+            dense: 32,
+            scale,
+        };
+        match name {
+            "cnn-lstm" => Ok(common),
+            "cnn-bilstm" => {
+                Ok(Self { kernels: vec![3, 7], channels: 16, hidden: 16, layers: 2, bidirectional: true, ..common })
+            }
+            other => Err(Error::unknown("kind of network", other, KINDS)),
+        }
+    }
+
+    /// What the numbers must be like.
+    fn check(&self) -> Result<()> {
+        let Self { sensors, window, channels, hidden, layers, pool, dense, .. } = *self;
+        let sizes = [sensors, window, channels, hidden, layers, pool, dense];
+        // A limit keeps a damaged side file from asking for all memory there is.
+        if sizes.iter().any(|size| !(1..=4096).contains(size)) || window < pool {
+            return Err(Error::parameter(
+                "network",
+                format!("{self:?}: sizes are from 1 to 4096, pool at most window"),
+            ));
+        }
+        let odd = |kernel: &usize| *kernel <= 255 && kernel % 2 == 1;
+        if self.kernels.is_empty() || self.kernels.len() > 16 || !self.kernels.iter().all(odd) {
+            let reason = format!("kernel widths {:?}: 1 to 16 odd numbers below 256 are needed", self.kernels);
+            return Err(Error::parameter("network", reason));
+        }
+        if !(self.scale.is_finite() && self.scale > 0.0) {
+            return Err(Error::parameter("network", format!("scale {} is not a number above 0", self.scale)));
+        }
+        Ok(())
+    }
+
+    fn directions(&self) -> &'static [(Direction, &'static str)] {
+        let both = const { &[(Direction::Forward, ""), (Direction::Reverse, "_reverse")] };
+        if self.bidirectional { both } else { &both[..1] }
+    }
+
+    /// The tensors by their names, which are those of the same modules in `PyTorch`, with their shapes.
+    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        let mut parameters = Vec::new();
+        let mut add = |name: String, shape: &[usize]| parameters.push((name, shape.to_vec()));
+        let ways = self.directions().len();
+        for (head, &kernel) in self.kernels.iter().enumerate() {
+            for (conv, inputs) in [("conv1", self.sensors), ("conv2", self.channels)] {
+                add(format!("heads.{head}.{conv}.weight"), &[self.channels, inputs, kernel]);
+                add(format!("heads.{head}.{conv}.bias"), &[self.channels]);
+            }
+            for layer in 0..self.layers {
+                let inputs = if layer == 0 { self.channels } else { ways * self.hidden };
+                for (_, way) in self.directions() {
+                    let rows = 4 * self.hidden;
+                    add(format!("heads.{head}.lstm.weight_ih_l{layer}{way}"), &[rows, inputs]);
+                    add(format!("heads.{head}.lstm.weight_hh_l{layer}{way}"), &[rows, self.hidden]);
+                    add(format!("heads.{head}.lstm.bias_ih_l{layer}{way}"), &[rows]);
+                }
+            }
+        }
+        let states = self.kernels.len() * ways * self.hidden * (self.window / self.pool);
+        add("dense.weight".into(), &[self.dense, states]);
+        add("dense.bias".into(), &[self.dense]);
+        add("output.weight".into(), &[1, self.dense]);
+        add("output.bias".into(), &[1]);
+        parameters
+    }
+
+    /// Weights of a network that has learnt nothing, the same for the same seed everywhere: uniform up to
+    /// `1 / sqrt(inputs)`, LSTMs up to `1 / sqrt(hidden)` with forget gates at 1, the output at three fifths of `scale`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for sizes that make no network.
+    pub fn random(&self, seed: u64) -> Result<Vec<(String, Tensor)>> {
+        self.check()?;
+        let mut inputs = 1;
+        self.parameters()
+            .into_iter()
+            .map(|(name, shape)| {
+                let mut values = portable_uniform(&name, seed, shape.iter().product());
+                // A bias is as wide as the weight before it.
+                if shape.len() > 1 {
+                    inputs = shape[1..].iter().product::<usize>();
+                }
+                let recurrent = name.contains(".lstm.");
+                let width = 1.0 / (if recurrent { self.hidden } else { inputs } as f32).sqrt();
+                for value in &mut values {
+                    *value *= width;
+                }
+                if recurrent && shape.len() == 1 {
+                    values[self.hidden..2 * self.hidden].fill(1.0);
+                }
+                if name == "output.bias" {
+                    values.fill(0.6);
+                }
+                Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))
+            })
+            .collect()
+    }
+
+    /// The network with these tensors, by the names of [`SeriesNetwork::parameters`]; others may be among them.
+    ///
+    /// # Errors
+    /// [`Error::Format`] lists the tensors that are missing or misshapen.
+    pub fn graph(&self, tensors: &HashMap<String, Tensor>) -> Result<Graph> {
+        self.check()?;
+        let wrong: Vec<String> = self
+            .parameters()
+            .iter()
+            .filter_map(|(name, shape)| match tensors.get(name) {
+                None => Some(format!("`{name}` {shape:?} is missing")),
+                Some(got) if got.dims() != shape => Some(format!("`{name}` is {:?}, must be {shape:?}", got.dims())),
+                Some(_) => None,
+            })
+            .collect();
+        if !wrong.is_empty() {
+            return Err(Error::format("weights", format!("they do not fit the network: {}", wrong.join(", "))));
+        }
+        let tensor = |name: &str| tensors[name].clone();
+        let mut builder = GraphBuilder::with_input("series", &[self.sensors, self.window]);
+        let input = builder.input();
+        let heads: Vec<NodeId> =
+            (0..self.kernels.len()).map(|head| self.convolutions(&mut builder, head, input, &tensor)).collect();
+        let features = builder.add(Self::TARGET, Op::Concat { axis: 1 }, &heads);
+        let states: Vec<NodeId> =
+            (0..heads.len()).map(|head| self.recurrence(&mut builder, head, features, &tensor)).collect();
+        let x = builder.add("states", Op::Concat { axis: 1 }, &states);
+        let x = builder.add("dropout", Op::Identity, &[x]);
+        let x = linear(&mut builder, "dense", x, &tensor);
+        let x = builder.add("dense.relu", Op::Activation(Activation::Relu), &[x]);
+        let x = linear(&mut builder, "output", x, &tensor);
+        let weight = tensor("output.weight");
+        let scale = Tensor::new(&[self.scale], weight.device())?.to_dtype(weight.dtype())?;
+        let scale = builder.add("scale", Op::Constant(scale), &[]);
+        let x = builder.add("rul", Op::Binary(Binary::Mul), &[x, scale]);
+        builder.finish(x)
+    }
+
+    fn convolutions(
+        &self,
+        builder: &mut GraphBuilder,
+        head: usize,
+        input: NodeId,
+        tensor: &dyn Fn(&str) -> Tensor,
+    ) -> NodeId {
+        let conv = Conv { padding: [0, self.kernels[head] / 2, 0, self.kernels[head] / 2], ..Conv::default() };
+        (1..=2).fold(input, |x, place| {
+            let name = format!("heads.{head}.conv{place}");
+            let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
+            let x = builder.add(name, Op::Conv1d { weight, bias: Some(bias), conv }, &[x]);
+            builder.add(format!("heads.{head}.relu{place}"), Op::Activation(Activation::Relu), &[x])
+        })
+    }
+
+    /// From all heads' features to one head's states of all times: what declines slowly shows in their differences.
+    fn recurrence(
+        &self,
+        builder: &mut GraphBuilder,
+        head: usize,
+        features: NodeId,
+        tensor: &dyn Fn(&str) -> Tensor,
+    ) -> NodeId {
+        let mut add = |name: String, op: Op, inputs: &[NodeId]| builder.add(format!("heads.{head}.{name}"), op, inputs);
+        let first = head * self.channels;
+        let own = Op::Slice { axis: 1, start: first, end: Some(first + self.channels), step: 1 };
+        let mut x = add("features".into(), own, &[features]);
+        if self.pool > 1 {
+            let pool = Pool { kernel: [1, self.pool], stride: [1, self.pool], ..Pool::default() };
+            x = add("flat".into(), Op::Unsqueeze(vec![2]), &[x]);
+            x = add("pool".into(), Op::MaxPool2d(pool), &[x]);
+            x = add("series".into(), Op::Squeeze(vec![2]), &[x]);
+        }
+        x = add("steps".into(), Op::Transpose(vec![0, 2, 1]), &[x]);
+        for layer in 0..self.layers {
+            x = add(format!("dropout{layer}"), Op::Identity, &[x]);
+            let mut ways = Vec::new();
+            for (direction, way) in self.directions() {
+                let of = |part: &str| tensor(&format!("heads.{head}.lstm.{part}_l{layer}{way}"));
+                let weights = Recurrent {
+                    input_weight: of("weight_ih"),
+                    hidden_weight: of("weight_hh"),
+                    input_bias: Some(of("bias_ih")),
+                    hidden_bias: None,
+                };
+                let name = format!("lstm.l{layer}{way}");
+                ways.push(add(name, Op::Lstm { weights, direction: *direction }, &[x]));
+            }
+            x = add(format!("lstm.l{layer}.states"), Op::Concat { axis: 2 }, &ways);
+        }
+        add("states".into(), Op::Flatten { axis: 1 }, &[x])
+    }
+}
+
+fn linear(builder: &mut GraphBuilder, name: &str, x: NodeId, tensor: &dyn Fn(&str) -> Tensor) -> NodeId {
+    let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
+    builder.add(name, Op::Linear { weight, bias: Some(bias) }, &[x])
+}
+
+/// Every tensor of a safetensors file by its name, as `f32` on the CPU; `what` names the file in errors.
+///
+/// # Errors
+/// [`Error::Format`] for a file that is no safetensors or cut off, [`Error::NotFinite`] for NaN and infinity.
+pub fn read_tensors(what: &str, source: impl Read + Seek) -> Result<HashMap<String, Tensor>> {
+    let mut checkpoint = Checkpoint::new(what, source)?;
+    checkpoint
+        .names()
+        .into_iter()
+        .map(|name| {
+            let tensor = checkpoint.read(&name, &Device::Cpu)?;
+            debug_assert_eq!(tensor.dtype(), DType::F32);
+            Ok((name, tensor))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faithful_core::{LayerId, Network, Objective, Target};
+
+    fn small(bidirectional: bool) -> SeriesNetwork {
+        let kernels = if bidirectional { vec![3, 5] } else { vec![3] };
+        let layers = if bidirectional { 2 } else { 1 };
+        let named = SeriesNetwork::named("cnn-lstm", 3, 9, 100.0).unwrap();
+        SeriesNetwork { kernels, channels: 4, hidden: 3, layers, bidirectional, dense: 5, ..named }
+    }
+
+    fn graph(network: &SeriesNetwork) -> Graph {
+        network.graph(&network.random(3).unwrap().into_iter().collect()).unwrap()
+    }
+
+    fn series(network: &SeriesNetwork) -> Tensor {
+        let count = 2 * network.sensors * network.window;
+        let values = portable_uniform("series", 1, count);
+        Tensor::from_vec(values, (2, network.sensors, network.window), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_target_covers_all_heads_and_time_keeps_its_length() {
+        for network in [small(false), small(true)] {
+            let graph = graph(&network);
+            let target = graph.layer(SeriesNetwork::TARGET).unwrap();
+            assert_eq!(graph.layers()[target.0].shape, [4 * network.kernels.len(), 9]);
+            assert_eq!(graph.layers()[graph.output().0].shape, [1]);
+        }
+    }
+
+    #[test]
+    fn gradients_at_the_features_are_finite_differences() {
+        for network in [small(false), small(true)] {
+            let graph = graph(&network).to_dtype(DType::F64).unwrap();
+            let input = series(&network).narrow(0, 0, 1).unwrap().to_dtype(DType::F64).unwrap();
+            let objective = Objective::new(&graph, &Target::Output(0));
+            let gradient = objective.input_gradient(&input).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let values = input.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let step = 1e-5;
+            for place in [0, 7, 13, 26] {
+                let score = |by: f64| {
+                    let mut moved = values.clone();
+                    moved[place] += by;
+                    let moved = Tensor::from_vec(moved, input.dims(), &Device::Cpu).unwrap();
+                    objective.scores(&moved).unwrap().to_vec1::<f64>().unwrap()[0]
+                };
+                let expected = (score(step) - score(-step)) / (2.0 * step);
+                assert!((gradient[place] - expected).abs() < 1e-5, "{place}: {} {expected}", gradient[place]);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_each_other() {
+        let network = small(true);
+        let (graph, both) = (graph(&network), series(&network));
+        let together = graph.evaluate(&both, &[LayerId(1)]).unwrap().0;
+        let alone = graph.evaluate(&both.narrow(0, 1, 1).unwrap(), &[]).unwrap().0;
+        assert_eq!(together.to_vec2::<f32>().unwrap()[1], alone.to_vec2::<f32>().unwrap()[0]);
+    }
+
+    #[test]
+    fn weights_and_sizes_that_do_not_fit_are_named() {
+        let network = small(true);
+        let mut tensors: HashMap<String, Tensor> = network.random(0).unwrap().into_iter().collect();
+        tensors.remove("dense.bias");
+        tensors.insert("output.bias".into(), Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap());
+        let error = network.graph(&tensors).unwrap_err().to_string();
+        assert!(error.contains("`dense.bias` [5] is missing, `output.bias` is [3], must be [1]"), "{error}");
+        assert!(SeriesNetwork { kernels: vec![4], ..small(true) }.random(0).is_err());
+        assert!(SeriesNetwork { hidden: usize::MAX, ..small(true) }.random(0).is_err());
+        let error = SeriesNetwork::named("cnn-lsmt", 1, 1, 1.0).unwrap_err().to_string();
+        assert!(error.contains("`cnn-lstm`"), "{error}");
+    }
+}

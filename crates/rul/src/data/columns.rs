@@ -1,0 +1,355 @@
+//! Series of one's own: CSV or Parquet with named columns.
+
+use crate::{Fleet, Unit};
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use faithful_core::{Error, Result};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+
+/// Which columns of a table are what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// The machine's number or name.
+    pub unit: String,
+    /// The cycle, a whole number.
+    pub cycle: String,
+    /// The remaining useful life after the row's cycle. Without such a column engines are taken to have run to failure
+    /// where [`Columns::to_failure`] says so, and are of unknown life otherwise.
+    pub rul: String,
+    /// Why the machine failed.
+    pub fault: String,
+    /// The operational settings; empty for all columns whose names begin with `setting`.
+    pub settings: Vec<String>,
+    /// The sensors; empty for all columns that are nothing else.
+    pub sensors: Vec<String>,
+    /// Whether a machine's last row is its last cycle.
+    pub to_failure: bool,
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        let [unit, cycle, rul, fault] = ["unit", "cycle", "rul", "fault"].map(String::from);
+        Self { unit, cycle, rul, fault, settings: Vec::new(), sensors: Vec::new(), to_failure: false }
+    }
+}
+
+/// A table as text and numbers, with each row's place in the file for errors.
+struct Table {
+    what: String,
+    names: Vec<String>,
+    /// By column.
+    cells: Vec<Cells>,
+    /// The rows' line numbers in a text file; counted from 1 in a Parquet file.
+    places: Vec<u64>,
+    /// What a place is called: a line or a row.
+    word: &'static str,
+}
+
+enum Cells {
+    Text(Vec<String>),
+    Numbers(Vec<f64>),
+}
+
+/// The fleet in a CSV file (`.csv`, comma-separated with a heading line) or a Parquet file (`.parquet`).
+///
+/// Rows of one machine stand together or not; they are sorted by cycle.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read; [`Error::Format`] with line and column for what is no finite number, for
+/// ragged lines and cycles that occur twice; [`Error::UnknownName`] for columns that are not there.
+pub fn read_columns(path: &Path, columns: &Columns) -> Result<Fleet> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+    let table = match extension.as_deref() {
+        Some("csv") => csv_table(path)?,
+        Some("parquet") => parquet_table(path)?,
+        _ => {
+            let reason = format!("`{}` is neither a .csv nor a .parquet file", path.display());
+            return Err(Error::parameter("data", reason));
+        }
+    };
+    let name = path.file_stem().map_or_else(|| "fleet".into(), |stem| stem.to_string_lossy().into_owned());
+    table.fleet(name, columns)
+}
+
+fn csv_table(path: &Path) -> Result<Table> {
+    let what = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::format(&what, "it is no text in UTF-8"))?;
+    let records = records(text.strip_prefix('\u{feff}').unwrap_or(&text));
+    let mut records = records.map_err(|line| {
+        Error::format(format!("{what}, line {line}"), "a quotation mark has no second one, or stands inside a value")
+    })?;
+    let names = if records.is_empty() { Vec::new() } else { records.remove(0).1 };
+    let mut cells = vec![Vec::new(); names.len()];
+    let mut places = Vec::new();
+    for (line, record) in records {
+        if record.len() != names.len() {
+            let reason = format!("{} values for the {} columns of the heading", record.len(), names.len());
+            return Err(Error::format(format!("{what}, line {line}"), reason));
+        }
+        record.into_iter().zip(&mut cells).for_each(|(cell, column)| column.push(cell));
+        places.push(line);
+    }
+    let cells = cells.into_iter().map(Cells::Text).collect();
+    Ok(Table { what, names, cells, places, word: "line" })
+}
+
+/// The lines of a comma-separated text with something on them (RFC 4180, blanks around values dropped), with their numbers;
+/// the number of the line with a quotation mark that cannot be there. A crate that does this would build the serde of
+/// everything anew.
+fn records(text: &str) -> std::result::Result<Vec<(u64, Vec<String>)>, u64> {
+    let mut records = Vec::new();
+    let mut lines = text.split('\n').zip(1..);
+    while let Some((line, number)) = lines.next() {
+        let mut rest = line.strip_suffix('\r').unwrap_or(line).to_owned();
+        // A line end between quotation marks belongs to the value.
+        while rest.matches('"').count() % 2 == 1 {
+            let (next, _) = lines.next().ok_or(number)?;
+            rest = format!("{rest}\n{}", next.strip_suffix('\r').unwrap_or(next));
+        }
+        let mut values: Vec<String> = Vec::new();
+        let mut left = rest.trim();
+        loop {
+            let value;
+            (value, left) = if let Some(quoted) = left.strip_prefix('"') {
+                let inner = quoted.replace("\"\"", "\0\0");
+                let end = inner.find('"').ok_or(number)?;
+                (quoted[..end].replace("\"\"", "\""), quoted[end + 1..].trim_start())
+            } else {
+                let end = left.find(',').unwrap_or(left.len());
+                (left[..end].trim().to_owned(), &left[end..])
+            };
+            values.push(value);
+            match left.strip_prefix(',') {
+                Some(next) => left = next.trim_start(),
+                None if left.is_empty() => break,
+                None => return Err(number),
+            }
+        }
+        if values.iter().any(|value| !value.is_empty()) {
+            records.push((number, values));
+        }
+    }
+    Ok(records)
+}
+
+fn parquet_table(path: &Path) -> Result<Table> {
+    let what = path.display().to_string();
+    let file = File::open(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let broken = |error: &dyn std::fmt::Display| Error::format(&what, format!("it is no whole Parquet file: {error}"));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
+    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut cells: Vec<Option<Cells>> = names.iter().map(|_| None).collect();
+    let mut rows = 0;
+    for batch in builder.build().map_err(|error| broken(&error))? {
+        let batch = batch.map_err(|error| broken(&error))?;
+        rows += batch.num_rows() as u64;
+        for ((column, cells), name) in batch.columns().iter().zip(&mut cells).zip(&names) {
+            let is_text = matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+            let kind = if is_text { DataType::Utf8 } else { DataType::Float64 };
+            let refuse = |_| Error::format(&what, format!("column `{name}` holds {}, no numbers", column.data_type()));
+            let column = cast(column, &kind).map_err(refuse)?;
+            if is_text {
+                let found = column.as_string::<i32>().iter().map(|cell| cell.unwrap_or_default().to_owned());
+                match cells.get_or_insert_with(|| Cells::Text(Vec::new())) {
+                    Cells::Text(text) => text.extend(found),
+                    Cells::Numbers(_) => {}
+                }
+            } else {
+                let found = column.as_primitive::<Float64Type>();
+                // What is missing is no number.
+                let found = (0..found.len()).map(|i| if found.is_null(i) { f64::NAN } else { found.value(i) });
+                match cells.get_or_insert_with(|| Cells::Numbers(Vec::new())) {
+                    Cells::Numbers(numbers) => numbers.extend(found),
+                    Cells::Text(_) => {}
+                }
+            }
+        }
+    }
+    let cells = cells.into_iter().map(|cells| cells.unwrap_or(Cells::Numbers(Vec::new()))).collect();
+    Ok(Table { what, names, cells, places: (1..=rows).collect(), word: "row" })
+}
+
+impl Table {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
+    fn needed(&self, name: &str) -> Result<usize> {
+        let unknown = || {
+            let error = Error::unknown("column", name, self.names.iter().map(String::as_str));
+            Error::format(&self.what, format!("{error}; it has {}", self.names.join(", ")))
+        };
+        self.find(name).ok_or_else(unknown)
+    }
+
+    fn refuse(&self, column: usize, row: usize, reason: &str) -> Error {
+        let place = format!("{}, {} {}, column `{}`", self.what, self.word, self.places[row], self.names[column]);
+        Error::format(place, reason)
+    }
+
+    fn number(&self, column: usize, row: usize) -> Result<f64> {
+        let value = match &self.cells[column] {
+            Cells::Numbers(values) => values[row],
+            Cells::Text(words) => words[row]
+                .parse()
+                .map_err(|_| self.refuse(column, row, &format!("`{}` is not a number", words[row])))?,
+        };
+        if value.is_finite() && (value as f32).is_finite() {
+            return Ok(value);
+        }
+        let what = if value.is_nan() { "a missing value or NaN" } else { "too large a number" };
+        Err(self.refuse(column, row, &format!("{what}; fill the gap, or leave the rows out")))
+    }
+
+    fn text(&self, column: usize, row: usize) -> String {
+        match &self.cells[column] {
+            Cells::Text(words) => words[row].clone(),
+            Cells::Numbers(values) => values[row].to_string(),
+        }
+    }
+
+    fn fleet(&self, name: String, columns: &Columns) -> Result<Fleet> {
+        if let Some(twice) = (1..self.names.len()).find(|&i| self.names[..i].contains(&self.names[i])) {
+            return Err(Error::format(&self.what, format!("the column `{}` occurs twice", self.names[twice])));
+        }
+        let (unit, cycle) = (self.needed(&columns.unit)?, self.needed(&columns.cycle)?);
+        let (rul, fault) = (self.find(&columns.rul), self.find(&columns.fault));
+        let all = |names: &[String]| names.iter().map(|name| self.needed(name)).collect::<Result<Vec<_>>>();
+        let settings = if columns.settings.is_empty() {
+            (0..self.names.len()).filter(|&i| self.names[i].to_lowercase().starts_with("setting")).collect()
+        } else {
+            all(&columns.settings)?
+        };
+        let sensors = if columns.sensors.is_empty() {
+            let taken: HashSet<usize> =
+                [unit, cycle].into_iter().chain(rul).chain(fault).chain(settings.iter().copied()).collect();
+            (0..self.names.len()).filter(|column| !taken.contains(column)).collect()
+        } else {
+            all(&columns.sensors)?
+        };
+        let mut order: Vec<String> = Vec::new();
+        let mut rows: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
+        for row in 0..self.places.len() {
+            let name = self.text(unit, row);
+            if name.is_empty() || name == "NaN" {
+                return Err(self.refuse(unit, row, "the row does not say whose it is"));
+            }
+            let number = self.number(cycle, row)?;
+            if !(0.0..=1e9).contains(&number) || number.fract() != 0.0 {
+                return Err(self.refuse(cycle, row, &format!("{number} is not a whole number from 0 on")));
+            }
+            let of = rows.entry(name.clone()).or_insert_with(|| {
+                order.push(name);
+                Vec::new()
+            });
+            of.push((number as u32, row));
+        }
+        let units = order
+            .into_iter()
+            .map(|name| {
+                let mut own = rows.remove(&name).unwrap_or_default();
+                own.sort_unstable();
+                if let Some(pair) = own.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                    let reason = format!("cycle {} of engine {name} occurs twice", pair[0].0);
+                    return Err(self.refuse(cycle, pair[1].1, &reason));
+                }
+                let gather = |columns: &[usize]| -> Result<Vec<f32>> {
+                    let cells = own.iter().flat_map(|(_, row)| columns.iter().map(move |column| (*column, *row)));
+                    cells.map(|(column, row)| Ok(self.number(column, row)? as f32)).collect()
+                };
+                let last = own.last().map(|(_, row)| *row);
+                let end = match (rul, last) {
+                    (Some(rul), Some(row)) => Some(self.number(rul, row)?).filter(|end| *end >= 0.0).map(|e| e as f32),
+                    _ => columns.to_failure.then_some(0.0),
+                };
+                let fault = fault.zip(last).map(|(column, row)| self.text(column, row)).filter(|f| !f.is_empty());
+                let cycles = own.iter().map(|(cycle, _)| *cycle).collect();
+                Ok(Unit { settings: gather(&settings)?, readings: gather(&sensors)?, name, cycles, end, fault })
+            })
+            .collect::<Result<_>>()?;
+        let of = |columns: &[usize]| columns.iter().map(|&column| self.names[column].clone()).collect();
+        Fleet { name, settings: of(&settings), sensors: of(&sensors), units }.checked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use std::sync::Arc;
+
+    const CSV: &str =
+        "unit,cycle,setting1,T24,P30,rul\r\nb,2,0.5,2.5,30,7\r\nb,1,0.5,1.5,31,8\r\na,1,0.25,9,32,0\r\n\r\n";
+
+    fn read(name: &str, content: &[u8]) -> Result<Fleet> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        read_columns(&path, &Columns::default())
+    }
+
+    #[test]
+    fn columns_are_found_by_their_names_and_rows_sorted_by_cycle() {
+        let fleet = read("engines.csv", CSV.as_bytes()).unwrap();
+        assert_eq!((fleet.sensors.join(" "), fleet.settings.join(" ")), ("T24 P30".into(), "setting1".into()));
+        assert_eq!((fleet.units[0].name.as_str(), fleet.units[0].cycles.as_slice()), ("b", &[1, 2][..]));
+        assert_eq!(fleet.units[0].readings, [1.5, 31.0, 2.5, 30.0]);
+        assert_eq!((fleet.units[0].remaining(0), fleet.units[1].end), (Some(8.0), Some(0.0)));
+    }
+
+    #[test]
+    fn parquet_gives_the_same_fleet() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("unit", Arc::new(StringArray::from(vec!["b", "b", "a"]))),
+            ("cycle", Arc::new(Int64Array::from(vec![2, 1, 1]))),
+            ("setting1", Arc::new(Float32Array::from(vec![0.5, 0.5, 0.25]))),
+            ("T24", Arc::new(Float32Array::from(vec![2.5, 1.5, 9.0]))),
+            ("P30", Arc::new(Int64Array::from(vec![30, 31, 32]))),
+            ("rul", Arc::new(Int64Array::from(vec![7, 8, 0]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        assert_eq!(read("engines.parquet", &bytes).unwrap(), read("engines.csv", CSV.as_bytes()).unwrap());
+        assert!(read("engines.parquet", &bytes[..bytes.len() - 9]).unwrap_err().to_string().contains("Parquet"));
+    }
+
+    #[test]
+    fn quoted_values_may_hold_commas_and_line_ends() {
+        let found = records("a, \"b, \"\"c\"\"\" ,d\r\n\n1,\"2\n3\",\n").unwrap();
+        let row = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(found, [(1, row(&["a", "b, \"c\"", "d"])), (3, row(&["1", "2\n3", ""]))]);
+        assert_eq!(records("a\n\"b"), Err(2));
+        assert_eq!(records("a\n\"b\"c"), Err(2));
+    }
+
+    #[test]
+    fn mistakes_are_named_by_line_and_column() {
+        let cases = [
+            (CSV.replace("2.5,", ""), "line 2: 5 values for the 6 columns"),
+            (CSV.replace("2.5", "x"), "line 2, column `T24`: `x` is not a number"),
+            (CSV.replace("2.5", "NaN"), "line 2, column `T24`: a missing value or NaN"),
+            (CSV.replace("2.5", ""), "line 2, column `T24`: `` is not a number"),
+            (CSV.replace("b,1", "b,2"), "cycle 2 of engine b occurs twice"),
+            (CSV.replace("a,1", ",1"), "line 4, column `unit`: the row does not say whose it is"),
+            (CSV.replace("b,1", "b,1.5"), "1.5 is not a whole number"),
+            (CSV.replace("unit,", "engine,"), "no column `unit`"),
+            (CSV.replace("P30", "T24"), "`T24` occurs twice"),
+            ("unit,cycle,T24\n".into(), "no engines"),
+            (String::new(), "no column `unit`"),
+        ];
+        for (text, expected) in cases {
+            let error = read("engines.csv", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        }
+        assert!(read("engines.txt", b"").unwrap_err().to_string().contains("neither a .csv nor a .parquet"));
+    }
+}

@@ -1,0 +1,106 @@
+use faithful_core::{Error, Result, Stream};
+use rand::seq::SliceRandom;
+use std::collections::HashSet;
+
+/// Machines of one kind and what their sensors said, cycle by cycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    /// Where it comes from: `train_FD001`, a file's name.
+    pub name: String,
+    /// The names of the operational settings.
+    pub settings: Vec<String>,
+    /// The names of the sensors.
+    pub sensors: Vec<String>,
+    /// The machines.
+    pub units: Vec<Unit>,
+}
+
+/// One machine's series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unit {
+    /// Its number or name.
+    pub name: String,
+    /// The cycles in order.
+    pub cycles: Vec<u32>,
+    /// The operational settings, cycle by cycle.
+    pub settings: Vec<f32>,
+    /// The readings of all sensors, cycle by cycle.
+    pub readings: Vec<f32>,
+    /// The remaining useful life after the last cycle, in cycles, where it is known; 0 for a machine that ran to failure.
+    pub end: Option<f32>,
+    /// Why it failed, where that is known.
+    pub fault: Option<String>,
+}
+
+impl Unit {
+    /// The remaining useful life after the cycle at `place`, where it is known.
+    pub fn remaining(&self, place: usize) -> Option<f32> {
+        let last = *self.cycles.last()?;
+        self.end.map(|end| end + (last - self.cycles[place]) as f32)
+    }
+}
+
+impl Fleet {
+    /// The units of these names, in the order asked for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(&self, names: &[String]) -> Result<Self> {
+        let find = |name: &String| {
+            let found = self.units.iter().find(|unit| unit.name == *name);
+            let known = || Error::unknown("engine", name, self.units.iter().map(|unit| unit.name.as_str()));
+            found.cloned().ok_or_else(known)
+        };
+        Ok(Self { units: names.iter().map(find).collect::<Result<_>>()?, ..self.clone() })
+    }
+
+    /// Two fleets with each unit in one of them: about `share` of the units, at least one, in the second.
+    ///
+    /// Windows of one machine resemble each other, so that machines are held out, never windows.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a share outside `[0, 1)` or where nothing would be left.
+    pub fn split(&self, share: f64, stream: &Stream) -> Result<(Self, Self)> {
+        if !(0.0..1.0).contains(&share) {
+            return Err(Error::parameter("validation", format!("a share of {share} is not from 0 to below 1")));
+        }
+        let mut order: Vec<usize> = (0..self.units.len()).collect();
+        order.shuffle(&mut stream.draw(0));
+        let least = usize::from(share > 0.0);
+        let count = ((share * order.len() as f64).round() as usize).max(least);
+        if count >= order.len() {
+            let reason = format!("{} engines are too few to hold {count} of them out", order.len());
+            return Err(Error::parameter("validation", reason));
+        }
+        let held: HashSet<usize> = order[..count].iter().copied().collect();
+        let of = |is_held: bool| Self {
+            units: (0..self.units.len())
+                .filter(|index| held.contains(index) == is_held)
+                .map(|index| self.units[index].clone())
+                .collect(),
+            ..self.clone()
+        };
+        Ok((of(false), of(true)))
+    }
+
+    /// Itself, if it can be worked with: at least one unit, and settings and readings that are whole and finite.
+    pub(crate) fn checked(self) -> Result<Self> {
+        let refuse = |reason: String| Err(Error::format(&self.name, reason));
+        if self.units.is_empty() || self.sensors.is_empty() {
+            return refuse("it has no engines or no sensors".into());
+        }
+        for unit in &self.units {
+            let cycles = unit.cycles.len();
+            let whole = unit.settings.len() == cycles * self.settings.len()
+                && unit.readings.len() == cycles * self.sensors.len()
+                && cycles > 0;
+            if !whole {
+                return refuse(format!("the series of engine {} is not whole", unit.name));
+            }
+            if !unit.cycles.is_sorted_by(|a, b| a < b) {
+                return refuse(format!("the cycles of engine {} do not rise", unit.name));
+            }
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,300 @@
+use crate::data::conditions::nearest;
+use crate::{Fleet, Unit, k_means};
+use faithful_core::{Error, Result, Stream, suggest};
+use serde::{Deserialize, Serialize};
+
+/// How readings become a network's input. It is learnt from training engines, and stands beside the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preparation {
+    /// How many cycles the network sees at once.
+    pub window: usize,
+    /// The remaining life above which engines count as healthy, in cycles: targets are cut off there.
+    pub cap: f32,
+    /// The share of the newest reading in an exponential mean over all cycles so far; 1 takes readings as they are.
+    pub smoothing: f32,
+    /// The sensors that are kept, in the network's order.
+    pub sensors: Vec<String>,
+    /// The operational settings that tell conditions apart.
+    pub settings: Vec<String>,
+    /// What a setting is divided by before distances between conditions are taken.
+    pub setting_scale: Vec<f64>,
+    /// The operating conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// One operating condition, and what sensors read there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Its settings, scaled.
+    pub centre: Vec<f64>,
+    /// What is subtracted from each kept sensor.
+    pub mean: Vec<f64>,
+    /// What it is divided by afterwards.
+    pub std: Vec<f64>,
+}
+
+/// What can be chosen about a [`Preparation`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreparationOptions {
+    /// The window's length in cycles.
+    pub window: usize,
+    /// The cap of the remaining life in cycles.
+    pub cap: f32,
+    /// The share of the newest reading in the exponential mean, in `(0, 1]`.
+    pub smoothing: f32,
+    /// How many operating conditions there are.
+    pub conditions: usize,
+    /// The sensors to keep; nothing for all that are not constant.
+    pub sensors: Option<Vec<String>>,
+}
+
+impl Default for PreparationOptions {
+    /// 30 cycles, a cap of 125, readings as they are, one condition.
+    fn default() -> Self {
+        Self { window: 30, cap: 125.0, smoothing: 1.0, conditions: 1, sensors: None }
+    }
+}
+
+/// A sensor that gives the same reading this often counts as constant.
+const CONSTANT: f64 = 0.95;
+
+impl Preparation {
+    /// Learns conditions, means and deviations from the engines of `fleet`, which should be those of training alone.
+    ///
+    /// A sensor is left out where it gives one and the same reading in at least 95% of the cycles of every condition. Each
+    /// kept sensor is standardised within each condition.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for options outside their range, [`Error::UnknownName`] for a sensor that is not there.
+    pub fn fit(fleet: &Fleet, options: &PreparationOptions) -> Result<Self> {
+        let PreparationOptions { window, cap, smoothing, conditions, ref sensors } = *options;
+        let refuse = |name, reason: String| Err(Error::parameter(name, reason));
+        if window < 2 {
+            return refuse("window", format!("{window} cycles are too few; 2 at least"));
+        }
+        if !(cap.is_finite() && cap > 0.0) {
+            return refuse("cap", format!("{cap} is not a number of cycles above 0"));
+        }
+        if !(smoothing > 0.0 && smoothing <= 1.0) {
+            return refuse("smoothing", format!("{smoothing} is not a share above 0 and at most 1"));
+        }
+        let (centres, setting_scale, labels) = conditions_of(fleet, conditions)?;
+        let columns: Vec<usize> = match sensors {
+            Some(names) => names.iter().map(|name| column(fleet, name)).collect::<Result<_>>()?,
+            None => (0..fleet.sensors.len())
+                .filter(|&sensor| !(0..centres.len()).all(|c| is_constant(&readings(fleet, sensor, &labels, c))))
+                .collect(),
+        };
+        if columns.is_empty() {
+            return refuse("sensors", format!("every sensor of {} is constant", fleet.name));
+        }
+        let conditions = centres
+            .into_iter()
+            .enumerate()
+            .map(|(index, centre)| {
+                let moments = |&sensor: &usize| mean_and_std(&readings(fleet, sensor, &labels, index));
+                let (mean, std) = columns.iter().map(moments).unzip();
+                Condition { centre, mean, std }
+            })
+            .collect();
+        let sensors = columns.iter().map(|&sensor| fleet.sensors[sensor].clone()).collect();
+        Ok(Self { window, cap, smoothing, sensors, settings: fleet.settings.clone(), setting_scale, conditions })
+    }
+
+    /// Itself, if it can be applied: what was read from a file may hold anything.
+    pub(crate) fn checked(self) -> std::result::Result<Self, String> {
+        let sensors = self.sensors.len();
+        let fits = |condition: &Condition| {
+            let numbers = condition.centre.iter().chain(&condition.mean).chain(&condition.std);
+            condition.centre.len() == self.settings.len()
+                && condition.mean.len() == sensors
+                && condition.std.len() == sensors
+                && condition.std.iter().all(|std| *std > 0.0)
+                && numbers.into_iter().all(|number| number.is_finite())
+        };
+        let scales = self.setting_scale.len() == self.settings.len() && self.setting_scale.iter().all(|s| *s > 0.0);
+        let ranges = self.window >= 2 && self.cap > 0.0 && self.smoothing > 0.0 && self.smoothing <= 1.0;
+        if sensors > 0 && !self.conditions.is_empty() && self.conditions.iter().all(fits) && scales && ranges {
+            Ok(self)
+        } else {
+            Err("its preparation is not whole: sensors, conditions, means and deviations do not fit together".into())
+        }
+    }
+
+    /// The columns of `fleet` that the network reads.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a sensor or setting that the fleet does not have.
+    fn columns(&self, fleet: &Fleet) -> Result<(Vec<usize>, Vec<usize>)> {
+        let of = |kind: &str, names: &[String], known: &[String]| -> Result<Vec<usize>> {
+            let find = |name: &String| {
+                known.iter().position(|own| own == name).ok_or_else(|| {
+                    let close = suggest(name, known.iter().map(String::as_str));
+                    let hint = close.first().map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+                    Error::format(&fleet.name, format!("it has no {kind} `{name}`, which the network reads{hint}"))
+                })
+            };
+            names.iter().map(find).collect()
+        };
+        let settings =
+            if self.conditions.len() > 1 { of("setting", &self.settings, &fleet.settings)? } else { Vec::new() };
+        Ok((of("sensor", &self.sensors, &fleet.sensors)?, settings))
+    }
+
+    /// The kept sensors of each unit, standardised and smoothed: `(cycles, sensors)`, cycle by cycle.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a sensor or setting that the fleet does not have.
+    pub fn apply(&self, fleet: &Fleet) -> Result<Vec<Vec<f32>>> {
+        let (sensors, settings) = self.columns(fleet)?;
+        Ok(fleet.units.iter().map(|unit| self.series(fleet, unit, &sensors, &settings)).collect())
+    }
+
+    fn series(&self, fleet: &Fleet, unit: &Unit, sensors: &[usize], settings: &[usize]) -> Vec<f32> {
+        let centres: Vec<Vec<f64>> = self.conditions.iter().map(|condition| condition.centre.clone()).collect();
+        let mut series = Vec::with_capacity(unit.cycles.len() * sensors.len());
+        let mut mean = vec![0.0; sensors.len()];
+        let mut weight = 0.0;
+        let share = f64::from(self.smoothing);
+        for cycle in 0..unit.cycles.len() {
+            let of = |setting: usize| f64::from(unit.settings[cycle * fleet.settings.len() + setting]);
+            let condition = if self.conditions.len() == 1 {
+                0
+            } else {
+                let scaled = settings.iter().zip(&self.setting_scale).map(|(&setting, scale)| of(setting) / scale);
+                nearest(&centres, &scaled.collect::<Vec<_>>()).0
+            };
+            let Condition { mean: centre, std, .. } = &self.conditions[condition];
+            // The weights of an exponential mean sum to less than one at first.
+            weight = (1.0 - share) * weight + share;
+            for (place, &sensor) in sensors.iter().enumerate() {
+                let reading = f64::from(unit.readings[cycle * fleet.sensors.len() + sensor]);
+                mean[place] = (1.0 - share) * mean[place] + share * (reading - centre[place]) / std[place];
+                series.push((mean[place] / weight) as f32);
+            }
+        }
+        series
+    }
+}
+
+fn column(fleet: &Fleet, name: &str) -> Result<usize> {
+    let place = fleet.sensors.iter().position(|sensor| sensor == name);
+    place.ok_or_else(|| Error::unknown("sensor", name, fleet.sensors.iter().map(String::as_str)))
+}
+
+type Conditions = (Vec<Vec<f64>>, Vec<f64>, Vec<usize>);
+
+/// The centres of the conditions, the settings' scales, and the condition of every cycle of every unit.
+fn conditions_of(fleet: &Fleet, count: usize) -> Result<Conditions> {
+    let width = fleet.settings.len();
+    let rows: Vec<&[f32]> = fleet.units.iter().flat_map(|unit| unit.settings.chunks(width.max(1))).collect();
+    let cycles = fleet.units.iter().map(|unit| unit.cycles.len()).sum();
+    let range = |setting: usize| {
+        let values = rows.iter().map(|row| f64::from(row[setting]));
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        if high > low { high - low } else { 1.0 }
+    };
+    let scale: Vec<f64> = (0..width).map(range).collect();
+    if count == 1 {
+        return Ok((vec![vec![0.0; width]], scale, vec![0; cycles]));
+    }
+    if width == 0 {
+        let reason = format!("{count} operating conditions need settings that tell them apart, and there are none");
+        return Err(Error::parameter("conditions", reason));
+    }
+    let points: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|row| row.iter().zip(&scale).map(|(value, scale)| f64::from(*value) / scale).collect())
+        .collect();
+    let found = k_means(&points, count, &Stream::new(0, "operating conditions"))
+        .map_err(|error| Error::parameter("conditions", error.to_string()))?;
+    Ok((found.centres, scale, found.labels))
+}
+
+/// A sensor's readings in one condition.
+fn readings(fleet: &Fleet, sensor: usize, labels: &[usize], condition: usize) -> Vec<f32> {
+    let rows = fleet.units.iter().flat_map(|unit| unit.readings.chunks(fleet.sensors.len()));
+    rows.zip(labels).filter(|(_, label)| **label == condition).map(|(row, _)| row[sensor]).collect()
+}
+
+fn is_constant(readings: &[f32]) -> bool {
+    let mut sorted = readings.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let longest = sorted.chunk_by(|a, b| a == b).map(<[f32]>::len).max().unwrap_or(0);
+    longest as f64 >= CONSTANT * readings.len() as f64
+}
+
+fn mean_and_std(readings: &[f32]) -> (f64, f64) {
+    let count = readings.len().max(1) as f64;
+    let mean = readings.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+    let variance = readings.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
+    let std = variance.sqrt();
+    // A sensor that is constant in this condition says nothing there: zero, whatever it is divided by.
+    (mean, if std > 1e-9 * mean.abs().max(1e-3) { std } else { 1.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two conditions that shift sensor `a`; `b` never changes, `c` once.
+    fn fleet() -> Fleet {
+        let unit = |name: &str, phase: usize| {
+            let cycles: Vec<u32> = (1..=40).collect();
+            let at = |i: usize| if (i + phase).is_multiple_of(3) { 20.0 } else { 0.0 };
+            let settings = (0..40).map(at).collect();
+            let readings = (0..40).flat_map(|i| {
+                let jump = if i == 7 { 1.0 } else { 0.0 };
+                [at(i) * 50.0 + (i % 4) as f32, 5.0, 9.0 + jump]
+            });
+            Unit { name: name.into(), cycles, settings, readings: readings.collect(), end: Some(0.0), fault: None }
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let units = vec![unit("1", 0), unit("2", 1)];
+        Fleet { name: "test".into(), settings: names(&["setting"]), sensors: names(&["a", "b", "c"]), units }
+    }
+
+    #[test]
+    fn each_condition_is_standardised_by_itself_and_constant_sensors_are_left_out() {
+        let options = PreparationOptions { conditions: 2, ..PreparationOptions::default() };
+        let preparation = Preparation::fit(&fleet(), &options).unwrap();
+        assert_eq!(preparation.sensors, ["a"]);
+        let series = preparation.apply(&fleet()).unwrap().concat();
+        let (mean, std) = mean_and_std(&series);
+        assert!(mean.abs() < 1e-6 && (std - 1.0).abs() < 1e-6, "{mean} {std}");
+        // With one condition the shift of 1000 would drown the readings.
+        assert!(series.iter().all(|value| value.abs() < 2.0));
+    }
+
+    #[test]
+    fn smoothing_is_the_weighted_mean_of_all_readings_so_far() {
+        let fleet = Fleet { settings: Vec::new(), ..fleet() };
+        let plain = Preparation::fit(&fleet, &PreparationOptions::default()).unwrap();
+        let smooth = Preparation { smoothing: 0.25, ..plain.clone() };
+        let (raw, found) = (plain.apply(&fleet).unwrap(), smooth.apply(&fleet).unwrap());
+        for cycle in [0, 1, 9] {
+            let weights: Vec<f64> = (0..=cycle).map(|back| 0.75f64.powi(back)).collect();
+            let pairs = weights.iter().enumerate();
+            let sum: f64 = pairs.map(|(back, w)| w * f64::from(raw[0][cycle as usize - back])).sum();
+            let expected = sum / weights.iter().sum::<f64>();
+            assert!((f64::from(found[0][cycle as usize]) - expected).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let fit = |options: PreparationOptions| Preparation::fit(&fleet(), &options).unwrap_err().to_string();
+        let usual = PreparationOptions::default();
+        assert!(fit(PreparationOptions { window: 1, ..usual.clone() }).starts_with("window"));
+        assert!(fit(PreparationOptions { cap: f32::NAN, ..usual.clone() }).starts_with("cap"));
+        assert!(fit(PreparationOptions { smoothing: 0.0, ..usual.clone() }).starts_with("smoothing"));
+        assert!(fit(PreparationOptions { conditions: 9, ..usual.clone() }).starts_with("conditions"));
+        let unknown = PreparationOptions { sensors: Some(vec!["d".into()]), ..usual.clone() };
+        assert!(fit(unknown).contains("no sensor `d`"));
+        let other = Fleet { sensors: ["a2", "b", "c"].map(String::from).to_vec(), ..fleet() };
+        let preparation = Preparation::fit(&fleet(), &usual).unwrap();
+        let error = preparation.apply(&other).unwrap_err().to_string();
+        assert!(error.contains("no sensor `a`") && error.contains("did you mean `a2`"), "{error}");
+        assert!(Preparation { conditions: Vec::new(), ..preparation }.checked().is_err());
+    }
+}

@@ -1,0 +1,170 @@
+use crate::{Fleet, Preparation};
+use candle_core::{Device, Tensor};
+use faithful_core::{Error, Result};
+
+/// Pieces of series, as a network takes them.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    /// `(N, sensors, window)`.
+    pub inputs: Tensor,
+    /// The remaining life after each window's last cycle, in cycles and not capped; NaN where it is not known.
+    pub remaining: Vec<f32>,
+    /// Each window's unit, by its place in the fleet.
+    pub units: Vec<usize>,
+    /// The place of each window's last cycle in its unit.
+    pub ends: Vec<usize>,
+}
+
+impl Windows {
+    /// All windows of every unit, `stride` cycles apart, the last window of each unit among them.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the units that are shorter than the window, or says that the stride is zero.
+    pub fn all(fleet: &Fleet, preparation: &Preparation, stride: usize) -> Result<Self> {
+        if stride == 0 {
+            return Err(Error::parameter("stride", "0 cycles lead nowhere; 1 at least"));
+        }
+        Self::ending(fleet, preparation, |cycles, window| (window - 1..cycles).rev().step_by(stride).collect())
+    }
+
+    /// The last window of every unit.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the units that are shorter than the window.
+    pub fn last(fleet: &Fleet, preparation: &Preparation) -> Result<Self> {
+        Self::ending(fleet, preparation, |cycles, _| vec![cycles - 1])
+    }
+
+    /// The first `count` windows of every unit, or as many as there are: cycles of healthy machines.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the units that are shorter than the window.
+    pub fn first(fleet: &Fleet, preparation: &Preparation, count: usize) -> Result<Self> {
+        Self::ending(fleet, preparation, |cycles, window| (window - 1..cycles).take(count).collect())
+    }
+
+    fn ending(fleet: &Fleet, preparation: &Preparation, ends_of: impl Fn(usize, usize) -> Vec<usize>) -> Result<Self> {
+        let (window, sensors) = (preparation.window, preparation.sensors.len());
+        let short: Vec<String> = fleet
+            .units
+            .iter()
+            .filter(|unit| unit.cycles.len() < window)
+            .map(|unit| format!("{} ({})", unit.name, unit.cycles.len()))
+            .collect();
+        if !short.is_empty() {
+            let more = short.len().saturating_sub(5);
+            let mut names = short[..short.len() - more].join(", ");
+            if more > 0 {
+                names = format!("{names} and {more} more");
+            }
+            let reason = format!(
+                "engines of {} have fewer cycles than the window of {window}: {names}; train with a shorter --window, \
+                 or leave these engines out",
+                fleet.name
+            );
+            return Err(Error::parameter("window", reason));
+        }
+        let (mut values, mut remaining, mut units, mut ends) = (Vec::<f32>::new(), Vec::new(), Vec::new(), Vec::new());
+        for (index, (unit, series)) in fleet.units.iter().zip(preparation.apply(fleet)?).enumerate() {
+            for end in ends_of(unit.cycles.len(), window) {
+                let rows = &series[(end + 1 - window) * sensors..(end + 1) * sensors];
+                for sensor in 0..sensors {
+                    values.extend(rows.iter().skip(sensor).step_by(sensors));
+                }
+                remaining.push(unit.remaining(end).unwrap_or(f32::NAN));
+                units.push(index);
+                ends.push(end);
+            }
+        }
+        let inputs = Tensor::from_vec(values, (units.len(), sensors, window), &Device::Cpu)?;
+        Ok(Self { inputs, remaining, units, ends })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// The remaining lives, cut off at `cap`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where one is not known.
+    pub fn targets(&self, cap: f32) -> Result<Vec<f32>> {
+        if self.remaining.iter().any(|remaining| remaining.is_nan()) {
+            let reason = "the remaining lives of these engines are not known; a table of one's own needs the column \
+                          `rul`, or engines that ran to failure";
+            return Err(Error::parameter("data", reason));
+        }
+        Ok(self.remaining.iter().map(|remaining| remaining.min(cap)).collect())
+    }
+
+    /// Those at `places`, in that order.
+    pub fn select(&self, places: &[usize]) -> Result<Self> {
+        let index = Tensor::new(places.iter().map(|place| *place as u32).collect::<Vec<_>>(), &Device::Cpu)?;
+        Ok(Self {
+            inputs: self.inputs.index_select(&index, 0)?,
+            remaining: places.iter().map(|&place| self.remaining[place]).collect(),
+            units: places.iter().map(|&place| self.units[place]).collect(),
+            ends: places.iter().map(|&place| self.ends[place]).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PreparationOptions, Unit};
+
+    fn fleet(lengths: &[usize]) -> Fleet {
+        let unit = |(index, &length): (usize, &usize)| Unit {
+            name: (index + 1).to_string(),
+            cycles: (1..=length as u32).collect(),
+            settings: Vec::new(),
+            readings: (0..length).flat_map(|cycle| [cycle as f32, 100.0 - cycle as f32]).collect(),
+            end: Some(10.0),
+            fault: None,
+        };
+        let units = lengths.iter().enumerate().map(unit).collect();
+        Fleet { name: "test".into(), settings: Vec::new(), sensors: vec!["up".into(), "down".into()], units }
+    }
+
+    fn preparation(fleet: &Fleet) -> Preparation {
+        let options = PreparationOptions { window: 4, cap: 12.0, ..PreparationOptions::default() };
+        Preparation::fit(fleet, &options).unwrap()
+    }
+
+    #[test]
+    fn windows_hold_their_cycles_in_order_and_know_what_remains() {
+        let fleet = fleet(&[6, 4]);
+        let preparation = preparation(&fleet);
+        let all = Windows::all(&fleet, &preparation, 1).unwrap();
+        assert_eq!((all.units.as_slice(), all.ends.as_slice()), (&[0, 0, 0, 1][..], &[5, 4, 3, 3][..]));
+        assert_eq!(all.remaining, [10.0, 11.0, 12.0, 10.0]);
+        let rows = all.inputs.get(1).unwrap().to_vec2::<f32>().unwrap();
+        let Preparation { conditions, .. } = &preparation;
+        for (t, value) in rows[0].iter().enumerate() {
+            let expected = ((t + 1) as f64 - conditions[0].mean[0]) / conditions[0].std[0];
+            assert!((f64::from(*value) - expected).abs() < 1e-6);
+        }
+        assert!(rows[1][0] > rows[1][3]);
+        assert_eq!(Windows::last(&fleet, &preparation).unwrap().ends, [5, 3]);
+        assert_eq!(Windows::first(&fleet, &preparation, 2).unwrap().ends, [3, 4, 3]);
+        assert_eq!(Windows::all(&fleet, &preparation, 2).unwrap().ends, [5, 3, 3]);
+        assert_eq!(all.targets(10.5).unwrap(), [10.0, 10.5, 10.5, 10.0]);
+        assert_eq!(all.select(&[3, 0]).unwrap().units, [1, 0]);
+    }
+
+    #[test]
+    fn machines_shorter_than_the_window_are_named() {
+        let long = fleet(&[6, 4]);
+        let short = fleet(&[6, 3]);
+        let error = Windows::last(&short, &preparation(&long)).unwrap_err().to_string();
+        assert!(error.contains("window of 4: 2 (3);"), "{error}");
+        assert!(Windows::all(&long, &preparation(&long), 0).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! From maps over sensors and cycles to what drives a machine, and a fleet, towards its end.
+
+use crate::k_means;
+use candle_core::Tensor;
+use faithful_core::{Error, Result, Score, Stream};
+use serde::Serialize;
+
+/// The negative of the first output: how near the end is. What shortens the predicted life counts as positive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wear;
+
+impl Score for Wear {
+    fn score(&self, output: &Tensor) -> Result<Tensor> {
+        let (_, outputs) = output.dims2().map_err(|_| Error::shape("network output", "(N, 1)", output.dims()))?;
+        if outputs != 1 {
+            return Err(Error::shape("network output", "(N, 1), the remaining life", output.dims()));
+        }
+        Ok(output.squeeze(1)?.neg()?)
+    }
+}
+
+/// What each sensor contributed over a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attributed(pub Vec<f64>);
+
+/// A sensor and what it contributed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Driver {
+    /// The sensor.
+    pub sensor: String,
+    /// Its sum over the window: for complete methods (integrated and expected gradients) cycles of life.
+    pub cycles: f64,
+}
+
+impl Attributed {
+    /// The sums over time of a map with one row of values per sensor.
+    pub fn of(map: &[f32], sensors: usize) -> Self {
+        let cycles = map.len() / sensors.max(1);
+        Self(map.chunks(cycles.max(1)).map(|row| row.iter().map(|value| f64::from(*value)).sum()).collect())
+    }
+
+    /// The sensors, those that contributed most first.
+    pub fn drivers(&self, sensors: &[String]) -> Vec<Driver> {
+        let pairs = self.0.iter().zip(sensors);
+        sorted(pairs.map(|(cycles, sensor)| Driver { sensor: sensor.clone(), cycles: *cycles }).collect())
+    }
+}
+
+fn sorted(mut drivers: Vec<Driver>) -> Vec<Driver> {
+    drivers.sort_by(|a, b| b.cycles.total_cmp(&a.cycles).then_with(|| a.sensor.cmp(&b.sensor)));
+    drivers
+}
+
+/// Which sensors drive a fleet, fault by fault.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FleetSummary {
+    /// One per fault, the one with most machines first.
+    pub groups: Vec<FaultGroup>,
+}
+
+/// Machines that fail alike.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultGroup {
+    /// The fault, or `pattern N` where faults are not known: machines whose contributions resemble each other.
+    pub fault: String,
+    /// How many machines there are.
+    pub machines: usize,
+    /// The mean contributions, the greatest first.
+    pub drivers: Vec<Driver>,
+}
+
+impl FleetSummary {
+    /// Summarises machines by their faults; where those are not known, by `faults` clusters of the shares that sensors
+    /// have in what was contributed.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for more clusters than machines, or no machines.
+    pub fn of(machines: &[(Option<&str>, &[Driver])], faults: usize) -> Result<Self> {
+        let mut sensors: Vec<&str> =
+            machines.iter().flat_map(|(_, drivers)| drivers.iter().map(|driver| driver.sensor.as_str())).collect();
+        sensors.sort_unstable();
+        sensors.dedup();
+        if machines.is_empty() || sensors.is_empty() {
+            return Err(Error::parameter("faults", "there are no machines to summarise"));
+        }
+        let value = |drivers: &[Driver], sensor: &str| {
+            drivers.iter().find(|driver| driver.sensor == sensor).map_or(0.0, |driver| driver.cycles)
+        };
+        let known = machines.iter().all(|(fault, _)| fault.is_some());
+        let labels: Vec<String> = if known {
+            machines.iter().map(|(fault, _)| fault.unwrap_or_default().to_owned()).collect()
+        } else if faults == 1 {
+            vec!["all machines".into(); machines.len()]
+        } else {
+            let shares = machines.iter().map(|(_, drivers)| {
+                let row: Vec<f64> = sensors.iter().map(|sensor| value(drivers, sensor)).collect();
+                let total = row.iter().map(|value| value.abs()).sum::<f64>().max(1e-12);
+                row.iter().map(|value| value / total).collect()
+            });
+            let clusters = k_means(&shares.collect::<Vec<_>>(), faults, &Stream::new(0, "faults"))?;
+            clusters.labels.iter().map(|label| format!("pattern {}", label + 1)).collect()
+        };
+        let mut names = labels.clone();
+        names.sort();
+        names.dedup();
+        let mut groups: Vec<FaultGroup> = names
+            .into_iter()
+            .map(|fault| {
+                let own: Vec<&[Driver]> =
+                    machines.iter().zip(&labels).filter(|(_, label)| **label == fault).map(|((_, d), _)| *d).collect();
+                let mean =
+                    |sensor: &str| own.iter().map(|drivers| value(drivers, sensor)).sum::<f64>() / own.len() as f64;
+                let drivers = sensors
+                    .iter()
+                    .map(|sensor| Driver { sensor: (*sensor).to_owned(), cycles: mean(sensor) })
+                    .collect();
+                FaultGroup { fault, machines: own.len(), drivers: sorted(drivers) }
+            })
+            .collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.machines));
+        Ok(Self { groups })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drivers(values: [f64; 3]) -> Vec<Driver> {
+        Attributed(values.to_vec()).drivers(&["a", "b", "c"].map(String::from))
+    }
+
+    #[test]
+    fn a_map_is_summed_over_time_and_sensors_are_ranked() {
+        let found = Attributed::of(&[1.0, 2.0, -1.0, 0.5, 4.0, 4.0], 3);
+        assert_eq!(found.0, [3.0, -0.5, 8.0]);
+        let ranked: Vec<String> = drivers([3.0, -0.5, 8.0]).into_iter().map(|driver| driver.sensor).collect();
+        assert_eq!(ranked, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn fleets_are_grouped_by_fault_or_by_likeness() {
+        let rows =
+            [drivers([9.0, 1.0, 0.0]), drivers([0.0, 1.0, 30.0]), drivers([0.1, 0.0, 8.0]), drivers([0.0, 0.0, 7.0])];
+        let machines = |faults: [Option<&'static str>; 4]| -> Vec<(Option<&str>, &[Driver])> {
+            faults.into_iter().zip(rows.iter().map(Vec::as_slice)).collect()
+        };
+        let known = FleetSummary::of(&machines([Some("fan"), Some("fan"), Some("hpc"), Some("fan")]), 1).unwrap();
+        assert_eq!((known.groups[0].fault.as_str(), known.groups[0].machines), ("fan", 3));
+        assert!((known.groups[0].drivers[0].cycles - 37.0 / 3.0).abs() < 1e-9);
+        let alike = FleetSummary::of(&machines([None; 4]), 2).unwrap();
+        assert_eq!((alike.groups[0].fault.as_str(), alike.groups[0].machines), ("pattern 1", 3));
+        assert_eq!(alike.groups[1].drivers[0].sensor, "a");
+        assert_eq!(FleetSummary::of(&machines([None; 4]), 1).unwrap().groups[0].fault, "all machines");
+        assert!(FleetSummary::of(&machines([None; 4]), 5).is_err());
+        assert!(FleetSummary::of(&[], 1).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The state of a training after an epoch: one safetensors file.
+
+use super::session::{Epoch, Session};
+use crate::model::encode;
+use candle_core::Tensor;
+use faithful_core::{Error, Result, write_atomic};
+use faithful_model::read_tensors;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::Path;
+
+/// Where a training stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) history: Vec<Epoch>,
+    /// The weights of the epoch with the lowest validation error.
+    pub(crate) best: HashMap<String, Tensor>,
+}
+
+impl State {
+    /// Whether `patience` epochs brought nothing better.
+    pub(crate) fn is_over(&self, patience: usize) -> bool {
+        let errors: Vec<f64> = self.history.iter().filter_map(|epoch| epoch.validation).collect();
+        let best = (0..errors.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b]));
+        best.is_some_and(|best| errors.len() - 1 - best >= patience)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Notes {
+    identity: String,
+    steps: usize,
+    history: Vec<Epoch>,
+}
+
+const KEY: &str = "faithful.training";
+
+pub(crate) fn write(path: &Path, session: &Session, state: &State) -> Result<()> {
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    tensors.extend(state.best.iter().map(|(name, tensor)| (format!("best.{name}"), tensor.clone())));
+    tensors.extend(session.weights()?.into_iter().map(|(name, tensor)| (format!("mean.{name}"), tensor)));
+    for (place, (name, variable)) in session.variables.iter().enumerate() {
+        tensors.insert(format!("weight.{name}"), variable.as_detached_tensor());
+        for (kind, moments) in [("first", &session.optimizer.first), ("second", &session.optimizer.second)] {
+            let tensor = Tensor::from_vec(moments[place].clone(), variable.shape(), variable.device())?;
+            tensors.insert(format!("{kind}.{name}"), tensor);
+        }
+    }
+    let notes = Notes { identity: session.identity(), steps: session.optimizer.steps, history: state.history.clone() };
+    let text = serde_json::to_string(&notes).map_err(|error| Error::format("checkpoint", error.to_string()))?;
+    write_atomic(path, &encode(&tensors, Some(HashMap::from([(KEY.to_owned(), text)])))?)
+}
+
+/// Puts the session where the checkpoint left it.
+pub(crate) fn read(path: &Path, session: &mut Session) -> Result<State> {
+    let what = path.display().to_string();
+    let broken = |reason: String| Error::format(&what, reason);
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let mut tensors = read_tensors(&what, Cursor::new(&bytes))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+    let text = metadata.metadata().as_ref().and_then(|notes| notes.get(KEY));
+    let text = text.ok_or_else(|| broken("it is no checkpoint of a training".into()))?;
+    let notes: Notes = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    if notes.identity != session.identity() {
+        let reason = format!(
+            "it is of another training: {}; give the same options as then, another --out, or leave out --resume",
+            notes.identity
+        );
+        return Err(broken(reason));
+    }
+    let mut take = |name: String, like: &Tensor| {
+        let found = tensors.remove(&name).filter(|tensor| tensor.dims() == like.dims());
+        found.ok_or_else(|| broken(format!("there is no tensor `{name}` of shape {:?}", like.dims())))
+    };
+    let mut best = HashMap::new();
+    for (place, (name, variable)) in session.variables.iter().enumerate() {
+        let like = variable.as_tensor();
+        variable.set(&take(format!("weight.{name}"), like)?)?;
+        session.optimizer.first[place] = take(format!("first.{name}"), like)?.flatten_all()?.to_vec1()?;
+        session.optimizer.second[place] = take(format!("second.{name}"), like)?.flatten_all()?.to_vec1()?;
+        session.mean[place] = take(format!("mean.{name}"), like)?.flatten_all()?.to_vec1()?;
+        best.insert(name.clone(), take(format!("best.{name}"), like)?);
+    }
+    session.optimizer.steps = notes.steps;
+    Ok(State { history: notes.history, best })
+}
