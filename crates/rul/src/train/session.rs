@@ -421,6 +421,7 @@ mod tests {
         Training {
             kind: "cnn-lstm".into(),
             preparation,
+            stride: 1,
             validation: 0.25,
             epochs: 3,
             batch: 32,
