@@ -2,11 +2,13 @@
 
 mod dream;
 mod figure;
+mod pages;
 mod rul;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
+pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use rul::{
     FleetArguments, LifeScore, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
     RulModelArguments, RulTrainArguments, SeriesExplanation,
@@ -25,6 +27,7 @@ Examples:
   faithful explain photos/ --model resnet50.onnx      every photo of a folder, with your own network
   faithful explain photo.jpg --model resnet50.onnx --class 'tabby' --method layer-cam --gradient expected
   faithful predict photo.jpg --model resnet50.onnx --json
+  faithful compare photos/ --methods grad-cam,expected-grad-cam --out maps.html
   faithful dream --class heron --model resnet50.onnx --out heron.png
   faithful model layers resnet50.onnx                 which layers there are; the default target is marked
 
@@ -59,6 +62,10 @@ pub(crate) enum Command {
     Predict(PredictArguments),
     /// Draw what a network looked at: a heat map on each photo, and the raw map
     Explain(Box<ExplainArguments>),
+    /// Put several methods' maps of photos side by side: one HTML page that opens anywhere
+    Compare(Box<CompareArguments>),
+    /// Show what makes a class: many photos' maps at several layers, as a page
+    Atlas(Box<AtlasArguments>),
     /// Draw the picture that a network takes for its idea of a class
     Dream(Box<DreamArguments>),
     /// List models, and show what is known of one
@@ -76,6 +83,22 @@ pub(crate) enum Command {
     /// Draw a figure from what other commands wrote
     #[command(subcommand)]
     Figure(FigureCommand),
+    /// Write an evaluation run as a page: its table, curves, best and worst photos, failures
+    Report(ReportArguments),
+    /// Serve a page that explains the photos one drops into it
+    Serve(ServeArguments),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one per command into a folder
+    Man {
+        /// The folder
+        #[arg(long, short, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// List the metrics that `evaluate --metrics` knows
     Metrics,
     /// List the methods that `explain --method` knows
@@ -215,6 +238,9 @@ pub(crate) struct ExplainArguments {
     /// Write every map that Hyper Expected Grad-CAM goes through into this folder too
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     pub(crate) parts: Option<PathBuf>,
+    /// Show the pictures in the terminal as well (as pictures in kitty and iTerm, in half blocks elsewhere)
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) show: bool,
     /// Write a JSON line per draw beside each map, to see it converge
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace: bool,

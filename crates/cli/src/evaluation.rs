@@ -2,11 +2,12 @@
 
 use crate::inputs;
 use crate::photo;
-use anyhow::{Result, bail};
-use faithful_core::{Error, Stream};
+use anyhow::{Context, Result, bail};
+use faithful_core::{Error, Stream, write_atomic};
 use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos};
 use faithful_evaluate::{Sample, Source, digest};
 use faithful_model::Model;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +95,20 @@ impl<'a> Images<'a> {
     }
 }
 
+impl Images<'_> {
+    /// Reads image `index`.
+    pub(crate) fn photo(&self, index: usize) -> faithful_core::Result<photo::Photo> {
+        let preprocessing = self.model.photo_preprocessing()?;
+        match &self.kind {
+            Kind::Photos(paths) => photo::read(&paths[index], preprocessing, &self.decoding),
+            Kind::Scenes(stream) => {
+                let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
+                photo::prepare(scene.picture, preprocessing)
+            }
+        }
+    }
+}
+
 impl Source for Images<'_> {
     fn names(&self) -> &[String] {
         &self.names
@@ -117,6 +132,47 @@ impl Source for Images<'_> {
                 let object = mask.map(|mask| seen(&mask, &photo)).transpose()?;
                 Ok(Sample { input: photo.tensor, label: classes.first().copied(), object })
             }
+        }
+    }
+}
+
+/// The command that began a run, as it is kept beside the manifest: what one needs to do it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    /// The words of the command line, the program first.
+    pub(crate) command: Vec<String>,
+    /// The folder it was given in.
+    pub(crate) folder: PathBuf,
+}
+
+impl Recorded {
+    const FILE: &'static str = "command.json";
+
+    /// The command of this process.
+    pub(crate) fn now() -> Self {
+        let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        Self { command, folder: std::env::current_dir().unwrap_or_default() }
+    }
+
+    /// Keeps it in a run's folder, unless the run has one already: it was begun by another.
+    pub(crate) fn write(&self, run: &Path) -> Result<()> {
+        let path = run.join(Self::FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        Ok(write_atomic(&path, serde_json::to_string_pretty(self)?.as_bytes())?)
+    }
+
+    /// The command of the run in that folder; nothing where none was kept.
+    pub(crate) fn read(run: &Path) -> Result<Option<Self>> {
+        let path = run.join(Self::FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let recorded = serde_json::from_str(&text);
+                recorded.map(Some).with_context(|| format!("`{}` is damaged", path.display()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
 }

@@ -6,6 +6,7 @@ mod class;
 mod command;
 mod convergence;
 mod evaluation;
+mod exhibit;
 mod failure;
 mod files;
 mod inputs;
@@ -13,6 +14,7 @@ mod method;
 mod model;
 mod output;
 mod photo;
+mod question;
 mod size;
 mod table;
 
@@ -44,6 +46,8 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
     match &arguments.command {
         Command::Predict(arguments) => command::predict::run(arguments, output),
         Command::Explain(arguments) => command::explain::run(arguments, output),
+        Command::Compare(arguments) => command::compare::run(arguments, output),
+        Command::Atlas(arguments) => command::atlas::run(arguments, output),
         Command::Dream(arguments) => command::dream::run(arguments, output),
         Command::Model(ModelCommand::List) => command::model::list(output),
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
@@ -53,6 +57,10 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Rul(command) => command::rul::run(command, output),
         Command::Table(arguments) => command::table::run(arguments, output),
         Command::Figure(command) => command::figure::run(command, output),
+        Command::Report(arguments) => command::report::run(arguments, output),
+        Command::Serve(arguments) => command::serve::run(arguments, output),
+        Command::Completions { shell } => command::manual::completions(*shell, output),
+        Command::Man { out } => command::manual::man(out.as_deref(), output),
         Command::Metrics => command::lists::metrics(output),
         Command::Methods => command::lists::methods(output),
         Command::Gradients => command::lists::gradients(output),

@@ -1,5 +1,6 @@
 //! Every method of every crate behind one door. Nothing here knows how a method works.
 
+use crate::arguments::MiniBatches;
 use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
 use faithful_cam::{
@@ -367,6 +368,55 @@ fn in_places(
 /// The map of a photo as `(h, w)`; that of a series as the method gave it, `(t)` or `(sensors, t)`.
 fn places(map: &Tensor, input: &Tensor) -> Result<Tensor> {
     if input.rank() == 3 { Ok(map.squeeze(0)?) } else { plane(map) }
+}
+
+/// A method as `--methods` names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) method: Explainer,
+    /// As it was named.
+    pub(crate) label: String,
+    pub(crate) cam: CamChoices,
+    pub(crate) draws: Option<NonZeroUsize>,
+}
+
+impl Named {
+    /// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
+    /// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        let mut words = name.split('.');
+        let method = words.next().unwrap_or_default();
+        let (mut gradient, mut definition, mut cam, mut draws) = (None, "paper", CamChoices::default(), None);
+        let mut quality = None;
+        for word in words {
+            if let Ok(MiniBatches { paths, draws: each }) = word.parse() {
+                cam.paths = Some(paths);
+                draws = Some(each);
+            } else if let Ok(found) = Quality::named(word) {
+                quality = Some(found);
+            } else if Definition::named(word).is_ok() {
+                definition = word;
+            } else {
+                gradient = Some(word);
+            }
+        }
+        let explainer = Explainer::new(method, gradient, definition)?;
+        if let Some(found) = quality {
+            if !explainer.has_parts() {
+                return Err(Error::parameter("methods", format!("`{method}` has no qualities to choose from")));
+            }
+            cam.quality = found;
+        }
+        if draws.is_some() && !(explainer.compares() && explainer.draws() && explainer.needs_layers()) {
+            return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")));
+        }
+        Ok(Self { method: explainer, label: name.to_owned(), cam, draws })
+    }
+
+    /// A run's settings with what the name says.
+    pub(crate) fn settings(&self, common: &Settings) -> Settings {
+        Settings { cam: self.cam, draws: self.draws.or(common.draws), ..common.clone() }
+    }
 }
 
 /// A map `(1, C, H, W)` or `(1, h, w)` as `(h, w)`: channels are summed, which keeps the sign and the total.

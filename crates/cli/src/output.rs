@@ -1,5 +1,6 @@
 //! Where words go: results to stdout, everything else to stderr.
 
+use faithful_report::image::{DynamicImage, RgbImage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -9,12 +10,14 @@ use std::sync::Mutex;
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
+    width: Option<usize>,
     bar: Mutex<ProgressBar>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, bar: Mutex::new(ProgressBar::hidden()) }
+        let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        Self { json, quiet, width: width.filter(|width| *width > 0), bar: Mutex::new(ProgressBar::hidden()) }
     }
 
     /// A line of the results for people; nothing where results are JSON.
@@ -35,6 +38,27 @@ impl Output {
     /// Whether results are for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// How many letters fit into a line; nothing where results go to a file or another program.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Draws a picture in the terminal, where one can see it.
+    pub(crate) fn show(&self, picture: &RgbImage) {
+        let Some(width) = self.width().filter(|_| !self.json) else { return };
+        let config = viuer::Config {
+            absolute_offset: false,
+            // Half a line per pixel where the terminal has only letters.
+            width: Some(width.min(64) as u32),
+            ..viuer::Config::default()
+        };
+        let picture = DynamicImage::ImageRgb8(picture.clone());
+        let shown = self.bar().suspend(|| viuer::print(&picture, &config).map(|_| ()));
+        if let Err(error) = shown {
+            self.note(&format!("the picture cannot be shown here: {error}"));
+        }
     }
 
     /// Something that went well but should be known.
@@ -71,6 +95,11 @@ impl Output {
     /// One step is done.
     pub(crate) fn advance(&self) {
         self.bar().inc(1);
+    }
+
+    /// So many steps are done.
+    pub(crate) fn advance_to(&self, steps: usize) {
+        self.bar().set_position(steps as u64);
     }
 
     /// The progress bar goes away.

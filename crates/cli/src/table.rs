@@ -80,6 +80,61 @@ pub(crate) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
     std::iter::once(table.headings()).chain(rows.iter().map(|row| table.row(row))).collect()
 }
 
+/// As [`lines`], no line longer than `width`: cells of the widest columns go on below themselves.
+pub(crate) fn lines_within(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+    let widest = |place: usize, column: &Column| {
+        let cells = rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(column.heading.chars().count())
+    };
+    let mut widths: Vec<usize> = columns.iter().enumerate().map(|(place, column)| widest(place, column)).collect();
+    let gaps = 2 * columns.len().saturating_sub(1);
+    let width = width.unwrap_or(usize::MAX);
+    // The widest gives way first; below a few letters a column cannot be read.
+    while widths.iter().sum::<usize>() + gaps > width {
+        let Some(most) = widths.iter_mut().max() else { break };
+        if *most <= 12 {
+            break;
+        }
+        *most -= 1;
+    }
+    let mut folded: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        let cells: Vec<Vec<String>> = row.iter().zip(&widths).map(|(cell, width)| fold(cell, *width)).collect();
+        let height = cells.iter().map(Vec::len).max().unwrap_or(1);
+        let line = |at: usize| cells.iter().map(|cell| cell.get(at).cloned().unwrap_or_default()).collect();
+        folded.extend((0..height).map(line));
+    }
+    lines(columns, &folded)
+}
+
+/// A text in lines of at most `width` letters, broken between words where it can be.
+fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let mut letters: Vec<char> = word.chars().collect();
+        if used > 0 && used + 1 + letters.len() > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        while letters.len() > width {
+            let rest = letters.split_off(width);
+            lines.push(String::new());
+            let at = lines.len() - 2;
+            lines[at].extend(letters);
+            letters = rest;
+        }
+        let line = lines.len() - 1;
+        if used > 0 {
+            lines[line].push(' ');
+            used += 1;
+        }
+        used += letters.len();
+        lines[line].extend(letters);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +145,21 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let lines = lines(&columns, &[row(["Åsa", "7", "x"]), row(["longer", "123456", ""])]);
         assert_eq!(lines, ["name      size  note", "Åsa          7  x", "longer  123456"]);
+    }
+
+    #[test]
+    fn tables_fit_the_width_by_folding_their_widest_cells() {
+        let columns = [Column::left("name"), Column::left("what it is"), Column::right("n")];
+        let rows = [["short", "a sentence that is rather long for a narrow terminal", "1"].map(str::to_owned).to_vec()];
+        for width in [30, 40, 50] {
+            let found = lines_within(&columns, &rows, Some(width));
+            assert!(found.iter().all(|line| line.chars().count() <= width), "{found:?}");
+            let joined = found[1..].join(" ");
+            let words: Vec<&str> = joined.split_whitespace().filter(|word| *word != "short" && *word != "1").collect();
+            assert_eq!(words.join(" "), rows[0][1]);
+        }
+        assert_eq!(lines_within(&columns, &rows, None), lines(&columns, &rows));
+        assert_eq!(fold("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
     }
 
     #[test]

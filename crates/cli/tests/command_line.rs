@@ -2,14 +2,17 @@
 
 mod command_line {
     pub(crate) mod bad_input;
+    pub(crate) mod browser;
     pub(crate) mod dream;
     pub(crate) mod evaluate;
     pub(crate) mod explain;
     pub(crate) mod figure;
     pub(crate) mod gradient;
     pub(crate) mod lists;
+    pub(crate) mod pages;
     pub(crate) mod predict;
     pub(crate) mod rul;
     pub(crate) mod sanity;
+    pub(crate) mod serve;
     pub(crate) mod support;
 }

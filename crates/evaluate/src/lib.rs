@@ -23,7 +23,7 @@ pub use curves::{MeanCurve, mean_curves};
 pub use digest::digest;
 pub use manifest::Manifest;
 pub use row::{Curve, Row};
-pub use run::{Event, Explained, Explainer, Plan, Sample, Source, Subject, Summary, run};
+pub use run::{Event, Explained, Explainer, Plan, Sample, Source, Subject, Summary, fitted, run};
 pub use shard::Shard;
 pub use statistics::{Interval, bootstrap_mean, holm, paired_p};
 pub use store::{Rows, Store};

@@ -264,7 +264,7 @@ fn measured(
 }
 
 /// The map at the input's size, where it is a coarser one of an image.
-fn fitted(map: &Tensor, input: &Tensor) -> Result<Tensor> {
+pub fn fitted(map: &Tensor, input: &Tensor) -> Result<Tensor> {
     match (map.dims(), input.dims()) {
         (&[h, w], &[_, _, height, width]) if [h, w] != [height, width] => {
             let enlarged = resize2d(&map.unsqueeze(0)?.unsqueeze(0)?, [height, width], &Resize::default())?;

@@ -140,10 +140,16 @@ impl Table {
 
     /// The table in `format`, ending with a line break.
     pub fn write(&self, format: Format) -> String {
+        self.write_within(format, None)
+    }
+
+    /// As [`write`](Self::write); text that is wider than `width` letters stands in blocks of metrics, one below the
+    /// other.
+    pub fn write_within(&self, format: Format, width: Option<usize>) -> String {
         match format {
             Format::Text => self.grid(
                 |cell, _| format!("{:.3} [{:.3}, {:.3}]", cell.value.mean, cell.value.low, cell.value.high),
-                |columns| text(&columns),
+                |columns| blocks(&columns, width.unwrap_or(usize::MAX)),
             ),
             Format::Markdown => self.grid(
                 |cell, best| {
@@ -319,6 +325,30 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The grid in as many blocks as it takes, each with the first column and those that fit beside it.
+fn blocks(grid: &[Vec<String>], width: usize) -> String {
+    let widest = |column: usize| grid.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    let mut used = usize::MAX;
+    for column in 1..grid[0].len() {
+        let needed = 2 + widest(column);
+        if used.saturating_add(needed) > width && used > widest(0) || parts.is_empty() {
+            parts.push(vec![0]);
+            used = widest(0);
+        }
+        used += needed;
+        if let Some(part) = parts.last_mut() {
+            part.push(column);
+        }
+    }
+    let block = |part: &Vec<usize>| {
+        let lines: Vec<Vec<String>> =
+            grid.iter().map(|line| part.iter().map(|at| line[*at].clone()).collect()).collect();
+        text(&lines)
+    };
+    parts.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
 fn text(grid: &[Vec<String>]) -> String {
     let width = |column: usize| grid.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..grid[0].len()).map(width).collect();
@@ -349,6 +379,15 @@ fn markdown(grid: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wide_tables_stand_in_blocks() {
+        let grid: Vec<Vec<String>> =
+            [["m", "aaaa", "bbbb", "cccc"], ["x", "1", "2", "3"]].map(|line| line.map(String::from).to_vec()).to_vec();
+        assert_eq!(blocks(&grid, 100), text(&grid));
+        assert_eq!(blocks(&grid, 13), "m  aaaa  bbbb\nx  1     2\n\nm  cccc\nx  3\n");
+        assert_eq!(blocks(&grid, 1).matches("\n\n").count(), 2, "no block is narrower than its column");
+    }
 
     fn row(image: usize, method: &str, metric: &str, value: f64) -> Row {
         Row {

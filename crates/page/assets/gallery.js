@@ -44,6 +44,7 @@ class Exhibit {
     const view = this.photo.views[index];
     const columns = this.photo.columns ?? this.gallery.columns;
     const panes = [this.pane("Photo", null), ...view.maps.map((map, i) => this.pane(columns[i].name, map, columns[i]))];
+    this.maps.style.setProperty("--count", panes.length);
     this.maps.replaceChildren(...panes);
     this.read();
   }
@@ -287,6 +288,8 @@ class Gallery {
     this.large = this.photos.length > 40;
     this.painter = new Painter(this.large);
     this.exhibits = [];
+    // Headings go on from the section's, or from the page's where the section has none.
+    this.level = holder.parentElement.querySelector(":scope > h2") ? "h3" : "h2";
     this.near = new IntersectionObserver(
       (entries) => entries.forEach(({ target, isIntersecting }) => { if (isIntersecting) { this.near.unobserve(target); target.exhibit.build(); } }),
       { rootMargin: "800px 0px" },
@@ -360,7 +363,7 @@ class Gallery {
   }
 
   append(photo, first = false) {
-    const exhibit = new Exhibit(this, photo, "h3");
+    const exhibit = new Exhibit(this, photo, this.level);
     exhibit.element.exhibit = exhibit;
     this.exhibits.push(exhibit);
     if (first) this.rows.prepend(exhibit.element);
@@ -414,7 +417,7 @@ class Gallery {
     this.walls = this.groups.map((group) => {
       const wall = make("ul", { class: "wall" });
       for (const [place, index] of group.photos.entries()) wall.append(this.tile(group, place, this.photos[index]));
-      const title = make("h3", { id: fresh("group") }, group.title);
+      const title = make(this.level, { id: fresh("group") }, group.title);
       return make("section", { class: "group", "aria-labelledby": title.id }, title, group.note ? make("p", {}, group.note) : null, wall);
     });
     this.holder.append(...this.walls, this.dialog);

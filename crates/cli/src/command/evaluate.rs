@@ -1,19 +1,18 @@
 //! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
 
 use crate::arguments::EvaluateArguments;
-use crate::arguments::MiniBatches;
 use crate::baseline;
-use crate::evaluation::{Images, Masks};
+use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
-use crate::method::{CamChoices, Explainer, Settings, parse_stop};
+use crate::method::{Explainer, Named, Settings, parse_stop};
 use crate::model;
 use crate::output::Output;
 use crate::photo;
-use crate::size;
+use crate::question::{Rows, layer_names};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use faithful_cam::{Definition, Quality};
 use faithful_core::{Error, LayerId, Network, Objective, Score, Target};
+use faithful_data::Decoding;
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
 use faithful_metric::{Metric, Protocol, Steps};
 use faithful_model::Model;
@@ -24,80 +23,112 @@ use std::num::NonZeroUsize;
 /// What is measured where the user names no metrics: the thesis's six, with equal-area masks beside the soft one.
 const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,increase@30,add@30";
 
-pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> Result<Outcome> {
-    let metrics = metrics(arguments)?;
-    let protocol = protocol(arguments)?;
-    let stop = parse_stop(&arguments.stop)?;
-    let decoding = photo::decoding(arguments.max_megapixels)?;
-    let shard = shard(arguments)?;
-    let methods: Vec<Named> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
-    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
-    let preprocessing = model.photo_preprocessing()?;
-    let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
-    let masks = arguments.masks.clone().map(Masks::new).transpose()?;
-    let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, masks)?;
-    if let Some(metric) = metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
-        let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
-        return Err(Error::parameter("metrics", reason).into());
-    }
-    let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
-    let settings = Settings::new(arguments.draws, stop, sampler);
-    let batch = match (arguments.batch, arguments.memory, model.graph.input_shape()) {
-        (Some(batch), _, _) => batch,
-        (None, Some(memory), Some(shape)) => size::rows_within(memory, size::bytes_per_row(&model.graph, shape)),
-        _ => const { NonZeroUsize::new(8).unwrap() },
-    };
+/// Everything that makes a run's values, from what the user said.
+pub(crate) struct Making {
+    pub(crate) model: Model,
+    metrics: Vec<Metric>,
+    protocol: Protocol,
+    methods: Vec<Named>,
+    layer: Option<LayerId>,
+    settings: Settings,
+    baselines: String,
+    decoding: Decoding,
+    pub(crate) batch: NonZeroUsize,
+}
 
-    let manifest = Manifest {
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: format!("{} {}", model.name, digest_of_weights(&model)?),
-        images: images.digest(),
-        image_count: images.names().len(),
-        methods: methods
-            .iter()
-            .map(|Named { method, label, draws, .. }| {
-                let draws = draws.or(arguments.draws).filter(|_| method.draws());
-                let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
-                let baselines = if method.compares() { format!(" baselines={baselines}") } else { String::new() };
-                format!("{label}{draws}{baselines}")
+impl Making {
+    pub(crate) fn new(arguments: &EvaluateArguments, output: &Output) -> Result<Self> {
+        let metrics = metrics(arguments)?;
+        let protocol = protocol(arguments)?;
+        let stop = parse_stop(&arguments.stop)?;
+        let decoding = photo::decoding(arguments.max_megapixels)?;
+        let methods = arguments.methods.iter().map(|name| Named::parse(name));
+        let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
+        let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+        let preprocessing = model.photo_preprocessing()?;
+        let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
+        let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
+        let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
+        let settings = Settings::new(arguments.draws, stop, sampler);
+        let rows = Rows { batch: arguments.batch, memory: arguments.memory };
+        let batch = rows.of(&model, model.graph.nominal_input());
+        Ok(Self { model, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
+    }
+
+    pub(crate) fn images(&self, arguments: &EvaluateArguments) -> Result<Images<'_>> {
+        let masks = arguments.masks.clone().map(Masks::new).transpose()?;
+        let images = Images::find(&arguments.images, arguments.samples, &self.model, &self.decoding, masks)?;
+        if let Some(metric) = self.metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
+            let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
+            return Err(Error::parameter("metrics", reason).into());
+        }
+        Ok(images)
+    }
+
+    pub(crate) fn manifest(&self, arguments: &EvaluateArguments, images: &Images) -> Result<Manifest> {
+        let method = |Named { method, label, draws, .. }: &Named| {
+            let draws = draws.or(arguments.draws).filter(|_| method.draws());
+            let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
+            let baselines = if method.compares() { format!(" baselines={}", self.baselines) } else { String::new() };
+            format!("{label}{draws}{baselines}")
+        };
+        Ok(Manifest {
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: format!("{} {}", self.model.name, digest_of_weights(&self.model)?),
+            images: images.digest(),
+            image_count: images.names().len(),
+            methods: self.methods.iter().map(method).collect(),
+            metrics: self.metrics.iter().map(Metric::name).collect(),
+            protocol: format!("{} {:?}", arguments.protocol, self.protocol),
+            layer: self.layer.map_or_else(|| "none".into(), |layer| self.model.graph.layers()[layer.0].name.clone()),
+            class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
+                + if arguments.only_correct { ", correct only" } else { "" },
+            seed: arguments.seed,
+        })
+    }
+
+    /// The methods as the run sees them.
+    pub(crate) fn explainers(&self, arguments: &EvaluateArguments) -> Result<Vec<Prepared>> {
+        let prepared = |named: &Named| {
+            let graph = &self.model.graph;
+            let layers = match (self.layer, &arguments.layer) {
+                (Some(target), None) => named.method.layers_of(graph, target)?,
+                (Some(layer), Some(_)) if named.method.needs_layers() => vec![layer],
+                _ => Vec::new(),
+            };
+            Ok(Prepared {
+                label: named.label.clone(),
+                method: named.method,
+                layer: (!layers.is_empty()).then(|| layer_names(&self.model, &layers)),
+                layers,
+                settings: named.settings(&self.settings),
             })
-            .collect(),
-        metrics: metrics.iter().map(Metric::name).collect(),
-        protocol: format!("{} {protocol:?}", arguments.protocol),
-        layer: layer.map_or_else(|| "none".into(), |layer| model.graph.layers()[layer.0].name.clone()),
-        class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
-            + if arguments.only_correct { ", correct only" } else { "" },
-        seed: arguments.seed,
-    };
+        };
+        self.methods.iter().map(prepared).collect()
+    }
+}
+
+pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> Result<Outcome> {
+    let shard = shard(arguments)?;
+    let making = Making::new(arguments, output)?;
+    let images = making.images(arguments)?;
+    let manifest = making.manifest(arguments, &images)?;
     let store = if arguments.resume || shard.count > 1 {
         Store::resume(&arguments.out, &manifest)
     } else {
         Store::create(&arguments.out, &manifest)
     }?;
+    Recorded::now().write(&arguments.out)?;
 
-    let explainers: Vec<Box<dyn faithful_evaluate::Explainer>> = methods
-        .into_iter()
-        .map(|Named { method, label, cam, draws }| {
-            let layers = match (layer, &arguments.layer) {
-                (Some(target), None) => method.layers_of(&model.graph, target)?,
-                (Some(named), Some(_)) if method.needs_layers() => vec![named],
-                _ => Vec::new(),
-            };
-            let names: Vec<&str> = layers.iter().map(|layer| model.graph.layers()[layer.0].name.as_str()).collect();
-            let layer = (!names.is_empty()).then(|| names.join(","));
-            let settings = Settings { cam, draws: draws.or(settings.draws), ..settings.clone() };
-            let prepared = Prepared { label, method, layers, layer, settings };
-            Ok(Box::new(prepared) as Box<dyn faithful_evaluate::Explainer>)
-        })
-        .collect::<Result<_>>()?;
+    let boxed = |one: Prepared| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
+    let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
     let plan = Plan {
-        network: &model.graph,
+        network: &making.model.graph,
         explainers: &explainers,
-        metrics: &metrics,
-        protocol: &protocol,
+        metrics: &making.metrics,
+        protocol: &making.protocol,
         seed: arguments.seed,
-        batch,
+        batch: making.batch,
         explain_label: arguments.explain_label,
         only_correct: arguments.only_correct,
     };
@@ -137,17 +168,17 @@ fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output
         output.note(&format!("{misclassified} of {images} images are left out: the network takes them for others"));
     }
     match Table::new(&store.rows()?, &arguments.methods, None) {
-        Ok(table) => output.line(table.write(faithful_evaluate::Format::Text).trim_end())?,
+        Ok(table) => output.line(table.write_within(faithful_evaluate::Format::Text, output.width()).trim_end())?,
         Err(error) => output.note(&format!("no table yet: {error}")),
     }
-    output.note(&format!("`faithful table {}` prints this table in other forms", arguments.out.display()));
+    output.note(&format!("`faithful table {0}` prints this table in other forms, `faithful report {0} --out page.html` makes a page of it", arguments.out.display()));
     Ok(Outcome::of_failures(failed))
 }
 
 /// A method with everything it needs, as the run sees it.
-struct Prepared {
+pub(crate) struct Prepared {
     label: String,
-    method: Explainer,
+    pub(crate) method: Explainer,
     layers: Vec<LayerId>,
     layer: Option<String>,
     settings: Settings,
@@ -167,47 +198,6 @@ impl faithful_evaluate::Explainer for Prepared {
         let mut found = self.method.explain(&objective, input, &self.layers, &scores, &self.settings, stream)?;
         Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
     }
-}
-
-/// A method as `--methods` names it.
-pub(super) struct Named {
-    pub(super) method: Explainer,
-    /// As it was named.
-    pub(super) label: String,
-    pub(super) cam: CamChoices,
-    pub(super) draws: Option<NonZeroUsize>,
-}
-
-/// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
-/// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
-pub(super) fn named(name: &str) -> Result<Named> {
-    let mut words = name.split('.');
-    let method = words.next().unwrap_or_default();
-    let (mut gradient, mut definition, mut cam, mut draws) = (None, "paper", CamChoices::default(), None);
-    let mut quality = None;
-    for word in words {
-        if let Ok(MiniBatches { paths, draws: each }) = word.parse() {
-            cam.paths = Some(paths);
-            draws = Some(each);
-        } else if let Ok(found) = Quality::named(word) {
-            quality = Some(found);
-        } else if Definition::named(word).is_ok() {
-            definition = word;
-        } else {
-            gradient = Some(word);
-        }
-    }
-    let explainer = Explainer::new(method, gradient, definition)?;
-    if let Some(found) = quality {
-        if !explainer.has_parts() {
-            return Err(Error::parameter("methods", format!("`{method}` has no qualities to choose from")).into());
-        }
-        cam.quality = found;
-    }
-    if draws.is_some() && !(explainer.compares() && explainer.draws() && explainer.needs_layers()) {
-        return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")).into());
-    }
-    Ok(Named { method: explainer, label: name.to_owned(), cam, draws })
 }
 
 fn metrics(arguments: &EvaluateArguments) -> Result<Vec<Metric>> {

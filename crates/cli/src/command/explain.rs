@@ -2,42 +2,34 @@
 
 use super::run;
 use crate::arguments::ExplainArguments;
-use crate::class::{self, Number, Wanted};
+use crate::class;
 use crate::convergence;
 use crate::failure::Outcome;
 use crate::files::Folder;
 use crate::inputs::{Input, Inputs};
 use crate::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
-use crate::model::{self, Prediction};
 use crate::output::Output;
-use crate::photo::{self, Photo};
+use crate::question::{Asked, Question, Rows, layer_names, target_layers};
 use crate::table::{Column, Table};
-use crate::{baseline, size};
+use crate::{baseline, model, photo};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
-use faithful_core::{Convergence, Error, LayerId, Network, Objective, Resolution, Score, Stop, Stream, Target};
-use faithful_data::Decoding;
-use faithful_model::Model;
+use faithful_core::{Convergence, Error, LayerId, Resolution, Stop};
 use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
-use std::num::NonZeroUsize;
-use std::time::Instant;
 
 /// Everything that is the same for all photos of a run, checked before the first is read.
 struct Plan<'a> {
     arguments: &'a ExplainArguments,
-    model: &'a Model,
+    output: &'a Output,
+    question: Question<'a>,
     explainer: Explainer,
     layers: Vec<LayerId>,
     /// Whether the map lives at a layer, not at the input.
     at_layer: bool,
-    wanted: Vec<Wanted>,
-    number: Number,
-    settings: Settings,
     baselines: String,
-    decoding: Decoding,
     scale: Scale,
     style: Style,
     folder: Folder,
@@ -160,18 +152,15 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
     let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;
-    let layers = layers(&model, &explainer, &arguments.layer)?;
+    let layers = target_layers(&model, &explainer, &arguments.layer)?;
     let labels = &model.labels;
     let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
     let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
-    let plan = Plan {
-        arguments,
+    let question = Question {
         model: &model,
-        explainer,
-        layers,
-        at_layer,
+        network: &model.graph,
         wanted,
         number,
         settings: Settings {
@@ -183,13 +172,15 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
             cam,
             ..Settings::new(draws, stop, sampler)
         },
-        baselines,
+        seed: arguments.seed,
+        rows: Rows { batch: arguments.batch, memory: arguments.memory },
         decoding,
-        scale,
-        style,
-        folder,
-        parts,
     };
+    let plan =
+        Plan { arguments, output, question, explainer, layers, at_layer, baselines, scale, style, folder, parts };
+    if arguments.show && (output.width().is_none() || output.is_json()) {
+        output.note("--show draws in a terminal, and the results go elsewhere");
+    }
     let inputs = run::photos(&arguments.photos.images);
     let table = table(&inputs);
     let mut headings = Some(table.headings());
@@ -221,57 +212,25 @@ fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
     Ok(Style { colormap, opacity: arguments.opacity, legend: arguments.legend })
 }
 
-/// The layers that were named, or the model's own target.
-fn layers(model: &Model, explainer: &Explainer, names: &[String]) -> Result<Vec<LayerId>> {
-    if !names.is_empty() {
-        return names.iter().map(|name| model::layer(model, name)).collect();
-    }
-    if !explainer.needs_layers() {
-        return Ok(Vec::new());
-    }
-    let target = model.target.ok_or_else(|| {
-        let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
-        Error::parameter("layer", reason)
-    })?;
-    Ok(explainer.layers_of(&model.graph, target)?)
-}
-
 impl Plan<'_> {
     fn explain(&self, input: &Input) -> Result<Vec<Line<'_>>> {
-        let photo = photo::read(&input.path, self.model.photo_preprocessing()?, &self.decoding)?;
-        let start = Instant::now();
-        let batch = self.batch(photo.tensor.dims());
-        let objective = Objective::new(&self.model.graph, &Target::Output(0)).with_batch(batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
-        let classes = class::choose(&self.wanted, &prediction.ranked);
-        let scores: Vec<Target> = classes.iter().map(|&class| self.number.of(class)).collect();
-        let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
-        // The file's name, not its path: a photo has the same draws wherever it lies.
-        let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy();
-        let stream = Stream::new(self.arguments.seed, name.as_bytes());
-        let tensor = &photo.tensor;
-        let found = self.explainer.explain(&objective, tensor, &self.layers, &scores, &self.settings, stream)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let several = classes.len() > 1;
-        let pairs = classes.iter().zip(found);
-        pairs
-            .map(|(&class, found)| self.write(input, &photo, &prediction, Explained { class, several, found, seconds }))
-            .collect()
+        let asked = self.question.read(&input.path)?;
+        let found = self.question.answer(&asked, &self.explainer, &self.layers)?;
+        let seconds = asked.began.elapsed().as_secs_f64();
+        let several = asked.classes.len() > 1;
+        let pairs = asked.classes.iter().zip(found);
+        pairs.map(|(&class, found)| self.write(input, &asked, Explained { class, several, found, seconds })).collect()
     }
 
-    fn batch(&self, input: &[usize]) -> NonZeroUsize {
-        match (self.arguments.batch, self.arguments.memory) {
-            (Some(batch), _) => batch,
-            (None, Some(memory)) => size::rows_within(memory, size::bytes_per_row(&self.model.graph, input)),
-            (None, None) => const { NonZeroUsize::new(8).unwrap() },
-        }
-    }
-
-    fn write(&self, input: &Input, photo: &Photo, prediction: &Prediction, explained: Explained) -> Result<Line<'_>> {
+    fn write(&self, input: &Input, asked: &Asked, explained: Explained) -> Result<Line<'_>> {
         let Explained { class, several, found, seconds } = explained;
+        let (photo, model) = (&asked.photo, self.question.model);
         let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
         let scaled = rescale(&map, &self.scale)?;
         let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
+        if self.arguments.show {
+            self.output.show(&picture);
+        }
         let label = self.explainer.label();
         let name =
             if several { format!("{}.{label}.class{class}", input.stem) } else { format!("{}.{label}", input.stem) };
@@ -315,18 +274,17 @@ impl Plan<'_> {
             signed: scaled.signed,
             shown: [scaled.low, scaled.high],
         };
-        let names: Vec<&str> = self.layers.iter().map(|l| self.model.graph.layers()[l.0].name.as_str()).collect();
         Ok(Line {
             image: input.path.display().to_string(),
             method: self.explainer.info().name,
             gradient: self.arguments.gradient.as_deref(),
             definition: &self.arguments.definition,
             class,
-            label: self.model.labels.name(class),
-            probability: prediction.probabilities[class],
+            label: model.labels.name(class),
+            probability: asked.prediction.probabilities[class],
             score: found.score,
             score_kind: &self.arguments.score,
-            layer: (!names.is_empty()).then(|| names.join(",")),
+            layer: (!self.layers.is_empty()).then(|| layer_names(model, &self.layers)),
             map,
             baselines: self.explainer.compares().then_some(&self.baselines),
             draws: found.convergence.as_ref().filter(|_| draws).map(|convergence| convergence.draws),

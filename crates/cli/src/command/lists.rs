@@ -4,7 +4,7 @@ use crate::baseline::{self, Argument};
 use crate::failure::Outcome;
 use crate::method;
 use crate::output::Output;
-use crate::table::{Column, lines};
+use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::{Family, Resolution};
 use faithful_metric::{Direction, METRICS};
@@ -85,7 +85,7 @@ pub(crate) fn baselines(output: &Output) -> Result<Outcome> {
 
 fn table(output: &Output, headings: &[&'static str], rows: &[Vec<String>]) -> Result<Outcome> {
     let columns: Vec<Column> = headings.iter().map(|heading| Column::left(heading)).collect();
-    for line in lines(&columns, rows) {
+    for line in lines_within(&columns, rows, output.width()) {
         output.line(&line)?;
     }
     Ok(Outcome::Complete)

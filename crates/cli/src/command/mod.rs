@@ -1,13 +1,18 @@
 //! One module per command.
 
+pub(crate) mod atlas;
+pub(crate) mod compare;
 pub(crate) mod dream;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod figure;
 pub(crate) mod lists;
+pub(crate) mod manual;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod report;
 pub(crate) mod rul;
 mod run;
 pub(crate) mod sanity;
+pub(crate) mod serve;
 pub(crate) mod table;

@@ -4,7 +4,7 @@ use crate::arguments::{ModelArguments, Positional};
 use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
-use crate::table::{Column, lines};
+use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::Network;
 use faithful_model::{Place, faithful_home, known_models};
@@ -21,7 +21,7 @@ pub(crate) fn list(output: &Output) -> Result<Outcome> {
         output.object(&json!({ "name": known.name, "place": place, "file": file }))?;
         rows.push(vec![known.name, words]);
     }
-    for line in lines(&[Column::left("model"), Column::left("where it is")], &rows) {
+    for line in lines_within(&[Column::left("model"), Column::left("where it is")], &rows, output.width()) {
         output.line(&line)?;
     }
     output.line("Any other network: --model FILE.onnx")?;
@@ -85,7 +85,7 @@ pub(crate) fn layers(arguments: &ModelArguments<Positional>, output: &Output) ->
     }
     let columns =
         [Column::left("layer"), Column::left("kind"), Column::left("shape"), Column::right("stride"), Column::left("")];
-    for line in lines(&columns, &rows) {
+    for line in lines_within(&columns, &rows, output.width()) {
         output.line(&line)?;
     }
     Ok(Outcome::Complete)

@@ -14,6 +14,17 @@ pub(crate) fn for_each_photo(
     inputs: &Inputs,
     output: &Output,
     word: &str,
+    work: impl FnMut(&Input) -> Result<()>,
+) -> Result<Outcome> {
+    for_each_photo_in_steps(inputs, output, word, 1, work)
+}
+
+/// As [`for_each_photo`], where a photo takes `steps` steps of the progress bar; `work` advances it between them.
+pub(crate) fn for_each_photo_in_steps(
+    inputs: &Inputs,
+    output: &Output,
+    word: &str,
+    steps: usize,
     mut work: impl FnMut(&Input) -> Result<()>,
 ) -> Result<Outcome> {
     let mut failures = 0;
@@ -24,8 +35,8 @@ pub(crate) fn for_each_photo(
     if inputs.photos.is_empty() && inputs.failures.is_empty() {
         bail!("no photos");
     }
-    output.start(inputs.photos.len(), word);
-    for input in &inputs.photos {
+    output.start(inputs.photos.len() * steps, word);
+    for (place, input) in inputs.photos.iter().enumerate() {
         if let Err(error) = work(input) {
             if crate::failure::reader_left(&error) {
                 output.finish();
@@ -38,7 +49,7 @@ pub(crate) fn for_each_photo(
             let text = if text.starts_with(&path) { text } else { format!("{path}: {text}") };
             report(output, &input.path, &text)?;
         }
-        output.advance();
+        output.advance_to((place + 1) * steps);
     }
     output.finish();
     let all = inputs.photos.len() + inputs.failures.len();

@@ -1,11 +1,11 @@
 //! `faithful sanity`: does a map change when the network loses what it has learnt?
 
-use super::evaluate::{Named, named, target_layer};
+use super::evaluate::target_layer;
 use super::run;
 use crate::arguments::{Check, SanityArguments};
 use crate::failure::Outcome;
 use crate::inputs::Input;
-use crate::method::Settings;
+use crate::method::{Named, Settings};
 use crate::output::Output;
 use crate::table::{Column, Table};
 use crate::{baseline, model, photo};
@@ -17,7 +17,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result<Outcome> {
-    let methods: Vec<Named> = arguments.methods.iter().map(|name| named(name)).collect::<Result<_>>()?;
+    let methods: Vec<Named> = arguments.methods.iter().map(|name| Ok(Named::parse(name)?)).collect::<Result<_>>()?;
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
     let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;

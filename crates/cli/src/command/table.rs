@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome
     let rows = rows_of(&arguments.runs, output)?;
     let table = Table::new(&rows, &arguments.order, arguments.against.as_deref())?;
     let format = if output.is_json() { Format::Json } else { arguments.format.into() };
-    output.text(table.write(format).trim_end())?;
+    output.text(table.write_within(format, output.width()).trim_end())?;
     Ok(Outcome::of_failures(rows.damaged.len()))
 }
 

@@ -82,3 +82,36 @@ fn a_reader_that_leaves_is_no_failure() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn completions_and_manual_pages_come_from_the_program_itself() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = place.run(&["completions", shell]).stdout();
+        assert!(script.contains("--baselines") && script.contains("compare"), "{shell}");
+    }
+    assert!(place.run(&["man"]).stdout().contains(".TH faithful 1"));
+    assert_eq!(place.run(&["man", "--out", "man"]).code(), 0);
+    let pages = place.names("man");
+    assert!(
+        pages.contains(&"faithful-explain.1".to_owned()) && pages.contains(&"faithful-model-layers.1".to_owned()),
+        "{pages:?}"
+    );
+    assert_eq!(place.run(&["completions", "dos"]).code(), 2);
+}
+
+#[test]
+fn nothing_is_coloured_or_cut_where_no_terminal_is() {
+    let place = Place::new();
+    for arguments in [&["methods"][..], &["metrics"], &["--help"], &["explian"]] {
+        let ran = place.run(arguments);
+        assert!(!ran.stdout().contains('\u{1b}') && !ran.stderr().contains('\u{1b}'), "{arguments:?}");
+    }
+    let longest = place.run(&["metrics"]).stdout().lines().map(|line| line.chars().count()).max();
+    assert!(longest > Some(120), "whole lines for a file: {longest:?}");
+    let scene = place.scene("a.png", 0);
+    let ran = place.run(&["explain", scene.to_str().unwrap(), "--method", "grad-cam", "--show"]);
+    assert!(ran.code() == 0 && ran.stderr().contains("--show") && !ran.stdout().contains('\u{1b}'), "{}", ran.stderr());
+    let quiet = place.run(&["explain", scene.to_str().unwrap(), "--method", "grad-cam", "--show", "--quiet"]);
+    assert_eq!((quiet.code(), quiet.stderr().as_str()), (0, ""));
+}

@@ -1,0 +1,155 @@
+//! Commands that write pages.
+
+use super::{Flag, ModelArguments, PhotoArguments};
+use crate::size::ByteSize;
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// How maps are made, where every method has the same settings.
+#[derive(Debug, Args)]
+pub(crate) struct MakingArguments {
+    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
+    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    pub(crate) score: String,
+    /// How many points the gradient is averaged over, for methods that draw; by default the method's own number
+    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    pub(crate) draws: Option<NonZeroUsize>,
+    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
+    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
+    pub(crate) stop: String,
+    /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
+    #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
+    pub(crate) baselines: Option<String>,
+    /// The seed of everything random: the same seed gives the same page
+    #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
+    pub(crate) seed: u64,
+    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution, 100 for others
+    #[arg(long, value_name = "PERCENT", help_heading = "Page")]
+    pub(crate) percentile: Option<f64>,
+    /// Memory for activations and gradients, as `2GiB`: decides how many rows go through the network at a time
+    #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
+    /// How many rows go through the network at a time; changes speed and memory, not the result
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) batch: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    pub(crate) photos: PhotoArguments,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Flag>,
+    /// Methods, by commas; `layer-cam.expected` puts another gradient under a class activation map
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        default_value = "grad-cam,layer-cam,expected-grad-cam,hyper-expected-grad-cam",
+        help_heading = "Explanation"
+    )]
+    pub(crate) methods: Vec<String>,
+    /// Which class to explain: an index, a label, or `topN` for the N most probable; several by commas
+    #[arg(long, value_name = "CLASS", default_value = "top1", help_heading = "Explanation")]
+    pub(crate) class: Vec<String>,
+    /// The layer of class activation maps; by default the last convolutional one; several by commas are fused
+    #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
+    pub(crate) layer: Vec<String>,
+    #[command(flatten)]
+    pub(crate) making: MakingArguments,
+    /// How insertion and deletion under each map are measured: `thesis`, `polycam`, `rise`, `torchcam`
+    #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
+    pub(crate) protocol: String,
+    /// Steps of insertion and deletion; 0 leaves the curves out
+    #[arg(long, value_name = "N", default_value = "50", help_heading = "Measurement")]
+    pub(crate) steps: usize,
+    /// The page
+    #[arg(long, short, value_name = "FILE", help_heading = "Page")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AtlasArguments {
+    /// The class, as an index or a label
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: String,
+    /// A folder of photos, with its folders; or `scenes`, which are drawn
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Flag>,
+    /// How to explain; `layer-cam.expected` puts another gradient under a class activation map
+    #[arg(long, value_name = "NAME", default_value = "hyper-expected-grad-cam", help_heading = "Explanation")]
+    pub(crate) method: String,
+    /// Layers, by commas; by default the last of each resolution, up to four
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
+    pub(crate) layers: Vec<String>,
+    /// How many photos are shown: those that the network gives the class the highest probability
+    #[arg(long, value_name = "N", default_value = "60")]
+    pub(crate) count: NonZeroUsize,
+    /// Look at this many of the folder's photos, evenly; all unless said
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) making: MakingArguments,
+    /// Refuse photos with more pixels than this, in millions
+    #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]
+    pub(crate) max_megapixels: f64,
+    /// The page
+    #[arg(long, short, value_name = "FILE", help_heading = "Page")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// The method that the others are tested against
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) against: Option<String>,
+    /// The metric by which photos are best and worst; by default `ins-del`, or the first there is
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Option<String>,
+    /// How many best and how many worst photos are shown per method
+    #[arg(long, value_name = "N", default_value = "6")]
+    pub(crate) photos: usize,
+    /// Where the run's images are now; by default where they were
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution, 100 for others
+    #[arg(long, value_name = "PERCENT", help_heading = "Page")]
+    pub(crate) percentile: Option<f64>,
+    /// The page
+    #[arg(long, short, value_name = "FILE", help_heading = "Page")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// A model as `explain --model` takes it; several by repeating it; by default the built-in model
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Vec<String>,
+    /// The address and port; 0 takes a port that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// A name by which browsers may call this server, besides its address; repeat it for several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+    /// How many photos are explained at a time
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Limits")]
+    pub(crate) workers: NonZeroUsize,
+    /// Refuse uploads that are larger, as `32MiB`
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Limits")]
+    pub(crate) max_upload: ByteSize,
+    /// Refuse photos with more pixels than this, in millions
+    #[arg(long, value_name = "MILLIONS", default_value = "50", help_heading = "Limits")]
+    pub(crate) max_megapixels: f64,
+    /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
+    #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
+    pub(crate) baselines: Option<String>,
+    /// The seed of everything random: the same photo gets the same map
+    #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
+    pub(crate) seed: u64,
+}

@@ -1,0 +1,195 @@
+//! `faithful atlas`: the contextual feature atlas of a class (thesis 6.2.3.1).
+
+use crate::arguments::AtlasArguments;
+use crate::class::{self, Number, Wanted};
+use crate::evaluation::Images;
+use crate::exhibit::{self, Room};
+use crate::failure::Outcome;
+use crate::method::{Named, Settings, parse_stop};
+use crate::output::Output;
+use crate::question::{Question, Rows};
+use crate::{baseline, model, photo};
+use anyhow::{Result, bail};
+use faithful_core::{Error, LayerId};
+use faithful_evaluate::Source;
+use faithful_model::{LayerRow, Model};
+use faithful_page::{Column, Gallery, Group, Page, Photo, Section};
+use serde_json::json;
+
+/// How many layers are shown where the user names none.
+const LAYERS: usize = 4;
+
+pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome> {
+    let making = &arguments.making;
+    let named = Named::parse(&arguments.method)?;
+    let explainer = &named.method;
+    if !explainer.needs_layers() {
+        let reason = format!("`{}` explains at the input; an atlas needs a method with layers", explainer.info().name);
+        return Err(Error::parameter("method", reason).into());
+    }
+    let stop = parse_stop(&making.stop)?;
+    let decoding = photo::decoding(arguments.max_megapixels)?;
+    exhibit::prepare(&arguments.out)?;
+    let model = model::classifier(&arguments.model, output)?;
+    let wanted = class::parse_classes(std::slice::from_ref(&arguments.class), &model.labels)
+        .map_err(|error| model::class_error(&model, error))?;
+    let &[Wanted::Index(class)] = wanted.as_slice() else {
+        let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
+        return Err(Error::parameter("class", reason).into());
+    };
+    let number: Number =
+        class::parse_score(&making.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
+    let layers = layers(&model, &arguments.layers)?;
+    let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, None)?;
+    let shown = arguments.count.get().min(images.names().len());
+    let room = Room::new(shown, shown * layers.len(), making.percentile)?;
+    let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
+    let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+    let question = Question {
+        model: &model,
+        network: &model.graph,
+        wanted,
+        number,
+        settings: Settings::new(making.draws, stop, sampler),
+        seed: making.seed,
+        rows: Rows { batch: making.batch, memory: making.memory },
+        decoding,
+    };
+
+    let mut failures = 0;
+    let chosen = likeliest(&question, &images, class, shown, &mut failures, output);
+    output.start(chosen.len() * layers.len(), "explaining");
+    let mut photos: Vec<Photo> = Vec::new();
+    for (place, &index) in chosen.iter().enumerate() {
+        let name = &images.names()[index];
+        let asked = images.photo(index).map_err(Into::into).and_then(|photo| question.ask(photo, name));
+        match asked.and_then(|asked| Ok((room.photo(name.clone(), &asked, &model.labels)?, asked))) {
+            Ok((mut photo, asked)) => {
+                for row in &layers {
+                    let by = (&named, std::slice::from_ref(&row.layer));
+                    if let Err(reason) = exhibit::add_maps(&mut photo, &question, &asked, by, &room, None) {
+                        failures += 1;
+                        output.error(&format!("{name}: {}: {reason}", row.name));
+                    }
+                    output.advance();
+                }
+                photos.push(photo);
+            }
+            Err(error) => {
+                failures += 1;
+                output.error(&format!("{name}: {error:#}"));
+            }
+        }
+        output.advance_to((place + 1) * layers.len());
+    }
+    output.finish();
+    if photos.is_empty() {
+        bail!("no photo could be explained, so no page is written");
+    }
+
+    let label = model.labels.name(class);
+    let count = photos.len();
+    let mut page = Page::new(format!("Atlas: {label}"));
+    page.lede(format!(
+        "What makes {label} for {}, by {}: the {count} photos of {} with the highest probability, most probable first",
+        model.name,
+        named.label,
+        images.names().len()
+    ));
+    page.push(Section::gallery(None, gallery(&layers, photos)));
+    exhibit::model_facts(&mut page, &model);
+    page.fact("Class", format!("{label} ({class})"));
+    page.fact("Explained", making.score.clone());
+    page.fact("Method", format!("{}: {}", named.label, explainer.info().summary));
+    page.fact("Layers", layers.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", "));
+    page.fact("Images", arguments.images.display().to_string());
+    if explainer.compares() {
+        page.fact("Baselines", baselines);
+    }
+    if explainer.draws() {
+        page.fact("Seed", making.seed.to_string());
+    }
+    exhibit::closing_facts(&mut page);
+    let bytes = exhibit::write(&page, &arguments.out)?;
+    let out = arguments.out.display().to_string();
+    output.object(&json!({ "page": out, "class": class, "photos": count, "bytes": bytes, "failed": failures }))?;
+    output.line(&format!("{out}: {count} photos, {:.1} MB", bytes as f64 / 1e6))?;
+    Ok(Outcome::of_failures(failures))
+}
+
+/// The `count` images with the highest probability of `class`, the highest first.
+fn likeliest(
+    question: &Question,
+    images: &Images,
+    class: usize,
+    count: usize,
+    failures: &mut usize,
+    output: &Output,
+) -> Vec<usize> {
+    let mut found: Vec<(f64, usize)> = Vec::new();
+    output.start(images.names().len(), "looking");
+    for (index, name) in images.names().iter().enumerate() {
+        match images.photo(index).map_err(Into::into).and_then(|photo| question.ask(photo, name)) {
+            Ok(asked) => found.push((asked.prediction.probabilities[class], index)),
+            Err(error) => {
+                *failures += 1;
+                output.error(&format!("{name}: {error:#}"));
+            }
+        }
+        output.advance();
+    }
+    output.finish();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    found.into_iter().take(count).map(|(_, index)| index).collect()
+}
+
+/// The layers that were named, or the last of each resolution up to the model's target.
+fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
+    let table = model.layer_table();
+    if !names.is_empty() {
+        let layer = |name: &String| model::layer(model, name).map(|LayerId(index)| table[index].clone());
+        return names.iter().map(layer).collect();
+    }
+    let target = model.target.ok_or_else(|| {
+        let reason = format!("`{}` has no convolutional layer with places; name some with --layers", model.name);
+        Error::parameter("layers", reason)
+    })?;
+    let mut chosen: Vec<LayerRow> = Vec::new();
+    for row in table.into_iter().take(target.0 + 1).filter(|row| row.stride.is_some() && row.shape.len() == 3) {
+        // The last layer of a resolution takes the place of those before it.
+        if chosen.last().is_some_and(|last| last.stride == row.stride) {
+            chosen.pop();
+        }
+        chosen.push(row);
+    }
+    let few = chosen.len().saturating_sub(LAYERS);
+    Ok(chosen.split_off(few))
+}
+
+fn gallery(layers: &[LayerRow], photos: Vec<Photo>) -> Gallery {
+    let note = |row: &LayerRow| {
+        let stride = row
+            .stride
+            .as_ref()
+            .and_then(|stride| stride.first())
+            .map_or_else(String::new, |stride| format!(", one cell per {stride} pixels of the network's input"));
+        let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
+        format!("{} {}{stride}", row.kind, shape.join(" × "))
+    };
+    // Deep layers first: they are the class; shallow ones are what it is made of.
+    let groups = layers.iter().enumerate().rev().map(|(column, row)| Group {
+        title: row.name.clone(),
+        note: Some(note(row)),
+        column,
+        photos: (0..photos.len()).collect(),
+        captions: Vec::new(),
+    });
+    Gallery {
+        columns: layers.iter().map(|row| Column { name: row.name.clone(), note: Some(note(row)) }).collect(),
+        groups: groups.collect(),
+        group_name: Some("Layer".into()),
+        begin_with_region: true,
+        opacity: Some(0.75),
+        photos,
+    }
+}

@@ -1,0 +1,266 @@
+//! `faithful serve`: a page that explains the photos one drops into it.
+
+mod watched;
+
+use crate::arguments::{Flag, ModelArguments, ServeArguments};
+use crate::class::{self, Number};
+use crate::exhibit::{self, Room};
+use crate::failure::Outcome;
+use crate::method::{self, Named, Settings};
+use crate::output::Output;
+use crate::question::{Question, Rows, target_layers};
+use crate::{baseline, model, photo};
+use anyhow::{Context, Result};
+use candle_core::DType;
+use faithful_baseline::BaselineSampler;
+use faithful_core::{LayerId, Resolution, Stop};
+use faithful_data::{Decoding, decode_photo};
+use faithful_metric::{Protocol, Steps};
+use faithful_model::Model;
+use faithful_page::{Download, Extra, Gallery, Page, Section};
+use faithful_report::{Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
+use faithful_serve::{Answer, Engine, File, Limits, Progress, Request, Site, serve};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use watched::Watched;
+
+/// More draws than this are for the command line: others wait.
+const DRAWS: usize = 500;
+/// Steps of the curves under a map.
+const STEPS: NonZeroUsize = NonZeroUsize::new(30).unwrap();
+
+pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome> {
+    let decoding = photo::decoding(arguments.max_megapixels)?;
+    let names: Vec<Option<String>> =
+        if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().cloned().map(Some).collect() };
+    let mut models = Vec::new();
+    for name in names {
+        let model = model::classifier(&only(name), output)?;
+        let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
+        let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+        models.push(Loaded { model, sampler });
+    }
+    let photos = Photos { models, decoding, seed: arguments.seed, known: Mutex::default() };
+    let limits =
+        Limits { upload: arguments.max_upload.0 as usize, workers: arguments.workers.get(), ..Limits::default() };
+    let data = photos.describe(limits.upload);
+    let extra = Extra {
+        html: include_str!("../../assets/serve.html"),
+        script: include_str!("../../assets/serve.js"),
+        data: Some(&data),
+    };
+    let site = Site {
+        html: page(&photos).html_with(&extra),
+        policy: Page::policy_of(&extra),
+        hosts: arguments.allow_host.clone(),
+    };
+    let listener = TcpListener::bind(&arguments.listen)
+        .with_context(|| format!("cannot listen on {}; name another place with --listen", arguments.listen))?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        output.note("everyone who reaches this machine can use the page: there is no log-in and no encryption");
+    }
+    output.object(&json!({ "url": format!("http://{address}/") }))?;
+    output.line(&format!("http://{address}/  (Ctrl-C ends it)"))?;
+    serve(&listener, &site, &photos, limits, &AtomicBool::new(false)).context("the server stopped")?;
+    Ok(Outcome::Complete)
+}
+
+/// A model by its name, with what it says of its photos itself.
+fn only(model: Option<String>) -> ModelArguments<Flag> {
+    ModelArguments {
+        name: Flag { model },
+        resize: None,
+        crop: None,
+        mean: Vec::new(),
+        std: Vec::new(),
+        interpolation: None,
+        labels: None,
+    }
+}
+
+fn page(photos: &Photos) -> Page {
+    let names: Vec<&str> = photos.models.iter().map(|one| one.model.name.as_str()).collect();
+    let mut page = Page::new("Explain a photo");
+    page.lede(format!(
+        "What {} looks at in your photos. They stay on this server while they are explained.",
+        names.join(", ")
+    ));
+    page.push(Section::gallery(None, Gallery::default()));
+    page
+}
+
+struct Loaded {
+    model: Model,
+    sampler: Arc<dyn BaselineSampler>,
+}
+
+/// What `serve` does with photos: the same as `explain`.
+struct Photos {
+    models: Vec<Loaded>,
+    decoding: Decoding,
+    seed: u64,
+    /// How many rows went through the network for a question like this: how long it takes the next time.
+    known: Mutex<HashMap<String, u64>>,
+}
+
+/// A request that makes sense.
+struct Asking<'a> {
+    loaded: &'a Loaded,
+    named: Named,
+    layers: Vec<LayerId>,
+    class: String,
+    draws: Option<NonZeroUsize>,
+    curves: bool,
+}
+
+impl Photos {
+    /// What the form offers.
+    fn describe(&self, upload: usize) -> Value {
+        let models = self.models.iter().map(|Loaded { model, .. }| {
+            let layers = model.layer_table().into_iter().filter(|row| row.stride.is_some() && row.shape.len() == 3);
+            let layers = layers.map(|row| {
+                let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
+                json!({ "name": row.name, "note": shape.join(" × "), "target": row.target })
+            });
+            let labels: Vec<String> = (0..model.labels.count()).map(|class| model.labels.name(class)).collect();
+            json!({ "name": model.name, "layers": layers.collect::<Vec<_>>(), "labels": labels })
+        });
+        let methods = method::all().into_iter().filter_map(|info| {
+            let explainer = Named::parse(info.name).ok()?.method;
+            Some(json!({
+                "name": info.name, "summary": info.summary, "layers": explainer.needs_layers(), "draws": explainer.draws(),
+            }))
+        });
+        json!({ "models": models.collect::<Vec<_>>(), "methods": methods.collect::<Vec<_>>(), "upload": upload })
+    }
+
+    fn understand(&self, request: &Request) -> Result<Asking<'_>> {
+        let name = request.get("model");
+        let loaded = self.models.iter().find(|one| name.is_none_or(|name| one.model.name == name));
+        let loaded = loaded.with_context(|| format!("no model `{}` is served here", name.unwrap_or_default()))?;
+        let named = Named::parse(request.get("method").unwrap_or("expected-grad-cam"))?;
+        let explainer = &named.method;
+        let layer: Vec<String> =
+            request.get("layer").filter(|_| explainer.needs_layers()).map(str::to_owned).into_iter().collect();
+        let layers = target_layers(&loaded.model, explainer, &layer)?;
+        let class = request.get("class").unwrap_or("top1").to_owned();
+        class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
+        let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {
+            Ok(draws) if draws.get() <= DRAWS => Ok(draws),
+            _ => Err(faithful_core::Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
+        });
+        Ok(Asking { loaded, named, layers, class, draws: draws.transpose()?, curves: request.get("curves").is_some() })
+    }
+
+    fn explain(&self, bytes: &[u8], request: &Request, progress: &Progress) -> Result<Answer> {
+        let asking = self.understand(request)?;
+        let Loaded { model, sampler } = asking.loaded;
+        let name = shown_name(request.get("name").unwrap_or("photo"));
+        let key = format!(
+            "{} {} {:?} {} {:?} {}",
+            model.name, asking.named.label, asking.layers, asking.class, asking.draws, asking.curves
+        );
+        if let Some(rows) = self.lock().get(&key) {
+            progress.expect(*rows);
+        }
+        let network = Watched { inner: &model.graph, progress };
+        let question = Question {
+            model,
+            network: &network,
+            wanted: class::parse_classes(std::slice::from_ref(&asking.class), &model.labels)?,
+            number: Number::Logit,
+            settings: Settings::new(asking.draws, Stop::Draws, Arc::clone(sampler)),
+            seed: self.seed,
+            rows: Rows::default(),
+            decoding: self.decoding,
+        };
+        let picture = decode_photo(&name, bytes, &self.decoding)?;
+        let asked = question.ask(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
+        let room = Room::new(1, asked.classes.len(), None)?;
+        let mut shown = room.photo(name.clone(), &asked, &model.labels)?;
+        let protocol = asking.curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
+        let by = (&asking.named, asking.layers.as_slice());
+        let found = exhibit::add_maps(&mut shown, &question, &asked, by, &room, protocol.as_ref());
+        let found = found.map_err(|reason| anyhow::anyhow!(reason))?;
+        let mut files = Vec::new();
+        for (view, found) in shown.views.iter_mut().zip(&found) {
+            let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
+            let info = asking.named.method.info();
+            let percentile = if info.resolution == Resolution::Layer { 100.0 } else { 99.0 };
+            let scale = Scale { signed: info.signed, percentile };
+            let picture =
+                overlay(&asked.photo.picture, &rescale(&map, &scale)?, asked.photo.region, &Style::default())?;
+            let stem = file_stem(&name, &asking.named.label, view.class.class);
+            let both = [
+                ("PNG", "png", "image/png", encode_png(&picture)?),
+                ("Raw map", "npy", "application/octet-stream", encode_npy(&map)),
+            ];
+            for (text, ending, media, bytes) in both {
+                let name = format!("{stem}.{ending}");
+                if let Some(overlay) = view.maps.first_mut() {
+                    overlay.files.push(Download {
+                        text: text.into(),
+                        name: name.clone(),
+                        href: format!("files/{name}"),
+                    });
+                }
+                files.push(File { name, media, bytes });
+            }
+        }
+        self.lock().insert(key, progress.so_far().0);
+        let mut json = shown.to_json();
+        json["columns"] = json!([{ "name": asking.named.label, "note": asking.named.method.info().summary }]);
+        Ok(Answer { shown: json, files })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine for Photos {
+    fn check(&self, request: &Request) -> Result<(), String> {
+        self.understand(request).map(|_| ()).map_err(|error| format!("{error:#}"))
+    }
+
+    fn answer(&self, photo: &[u8], request: &Request, progress: &Progress) -> Result<Answer, String> {
+        self.explain(photo, request, progress).map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// The last part of a name, whatever system it comes from, and not too much of it.
+fn shown_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let short: String = last.chars().filter(|letter| !letter.is_control()).take(120).collect();
+    if short.is_empty() { "photo".into() } else { short }
+}
+
+/// A name for what is saved, of letters, digits, dots and dashes alone.
+fn file_stem(photo: &str, method: &str, class: usize) -> String {
+    let stem = photo.rsplit_once('.').map_or(photo, |(stem, _)| stem);
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
+    let stem: String = stem.chars().map(plain).take(60).collect();
+    let method: String = method.chars().map(|letter| if letter == '.' { '.' } else { plain(letter) }).collect();
+    format!("{stem}.{method}.class{class}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_uploads_lose_what_could_be_a_path_or_a_header() {
+        assert_eq!(shown_name("../../etc/passwd"), "passwd");
+        assert_eq!(shown_name("C:\\photos\\a\r\nb.png"), "ab.png");
+        assert_eq!((shown_name("a/"), shown_name("")), ("photo".into(), "photo".into()));
+        assert_eq!(
+            file_stem("a\" b/../ü.tar.png", "layer-cam.expected", 3),
+            "a__b_.._\u{fc}.tar".replace(|c: char| !c.is_ascii_alphanumeric(), "_") + ".layer-cam.expected.class3"
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! From explanations to what pages show.
+
+use crate::method::{Explainer, Found, Named};
+use crate::model::Prediction;
+use crate::photo;
+use crate::question::{Asked, Question};
+use anyhow::{Context, Result};
+use candle_core::{DType, Tensor};
+use faithful_core::{Error, LayerId, Resolution};
+use faithful_metric::{Curves, Protocol};
+use faithful_model::{Labels, Model};
+use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
+use faithful_report::{Map, Scale, write_atomic};
+use std::path::Path;
+
+/// How much of photos and maps a page keeps, by how many there will be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    longest: u32,
+    detail: Detail,
+    percentile: Option<f64>,
+}
+
+impl Room {
+    pub(crate) fn new(photos: usize, maps: usize, percentile: Option<f64>) -> Result<Self> {
+        if let Some(percentile) = percentile.filter(|percentile| !(*percentile > 50.0 && *percentile <= 100.0)) {
+            let reason = format!("{percentile} is not above 50 and at most 100");
+            return Err(Error::parameter("percentile", reason).into());
+        }
+        Ok(Self { longest: Encoded::longest_of(photos), detail: Detail::for_maps(maps), percentile })
+    }
+
+    /// A photo with the classes that were explained, and no maps yet.
+    pub(crate) fn photo(&self, name: String, asked: &Asked, labels: &Labels) -> Result<Photo> {
+        self.classes_of(name, &asked.photo, &asked.prediction, &asked.classes, labels)
+    }
+
+    /// As [`Room::photo`], for classes that were chosen elsewhere.
+    pub(crate) fn classes_of(
+        &self,
+        name: String,
+        photo: &photo::Photo,
+        prediction: &Prediction,
+        classes: &[usize],
+        labels: &Labels,
+    ) -> Result<Photo> {
+        let guess =
+            |class: usize| Guess { class, label: labels.name(class), probability: prediction.probabilities[class] };
+        Ok(Photo {
+            name,
+            size: [photo.picture.width(), photo.picture.height()],
+            region: photo.region,
+            picture: Encoded::picture(&photo.picture, self.longest)?,
+            top: prediction.ranked.iter().take(5).map(|&class| guess(class)).collect(),
+            views: classes.iter().map(|&class| View { class: guess(class), maps: Vec::new() }).collect(),
+            remark: None,
+        })
+    }
+
+    /// A raw map `(h, w)` as the page shows it.
+    pub(crate) fn overlay(&self, map: &Tensor, explainer: &Explainer) -> Overlay {
+        let map = map.to_dtype(DType::F32).map_err(Error::from).and_then(|map| Map::from_tensor(&map));
+        // At the input's resolution a few pixels outshine all others.
+        let at_layer = explainer.info().resolution == Resolution::Layer;
+        let percentile = self.percentile.unwrap_or(if at_layer { 100.0 } else { 99.0 });
+        let scale = Scale { signed: explainer.info().signed, percentile };
+        let grid = map.and_then(|map| Grid::new(&map, &scale, self.detail));
+        Overlay::new(grid.map_err(|error| error.to_string()))
+    }
+}
+
+/// Explains every class of a photo by one method and adds the maps to its views, in their order.
+///
+/// # Errors
+/// The reason of what failed; it stands in the maps' place as well.
+pub(crate) fn add_maps(
+    photo: &mut Photo,
+    question: &Question,
+    asked: &Asked,
+    (named, layers): (&Named, &[LayerId]),
+    room: &Room,
+    curves: Option<&Protocol>,
+) -> Result<Vec<Found>, String> {
+    let began = std::time::Instant::now();
+    let found = match question.answer_named(asked, named, layers) {
+        Ok(found) => found,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            for view in &mut photo.views {
+                view.maps.push(Overlay::new(Err(reason.clone())));
+            }
+            return Err(reason);
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let mut failure = None;
+    for (view, found) in photo.views.iter_mut().zip(&found) {
+        let mut overlay = room.overlay(&found.map, &named.method);
+        overlay.remark = (!found.notes.is_empty()).then(|| found.notes.join("; "));
+        overlay.seconds = Some(seconds);
+        if let Some(protocol) = curves.filter(|_| overlay.grid.is_ok()) {
+            match question.curves(asked, view.class.class, found, protocol) {
+                Ok(curves) => add_curves(&mut overlay, &curves),
+                Err(error) => failure = Some(format!("{error:#}")),
+            }
+        }
+        if let Err(reason) = &overlay.grid {
+            failure = Some(reason.clone());
+        }
+        view.maps.push(overlay);
+    }
+    failure.map_or(Ok(found), Err)
+}
+
+fn add_curves(overlay: &mut Overlay, curves: &Curves) {
+    overlay.curves = vec![
+        Series::line("insertion", curves.fractions.clone(), curves.insertion.clone()),
+        Series::dashed("deletion", curves.fractions.clone(), curves.deletion.clone()),
+    ];
+    let measure =
+        |name: &str, value: f64, higher: bool| Measure { name: name.into(), value, higher_is_better: Some(higher) };
+    overlay.measures =
+        vec![measure("insertion", curves.insertion_area(), true), measure("deletion", curves.deletion_area(), false)];
+}
+
+/// A column per method.
+pub(crate) fn method_column(label: &str, explainer: &Explainer) -> Column {
+    Column { name: label.to_owned(), note: Some(explainer.info().summary.to_owned()) }
+}
+
+/// What every page says of its model.
+pub(crate) fn model_facts(page: &mut Page, model: &Model) {
+    page.fact("Model", format!("{}, {} classes", model.name, model.labels.count()));
+    if let Some(file) = &model.file {
+        page.fact("Weights", file.display().to_string());
+    }
+}
+
+/// What every page says last: the version, and the command that makes it again.
+pub(crate) fn closing_facts(page: &mut Page) {
+    page.fact("Version", format!("faithful {}", env!("CARGO_PKG_VERSION")));
+    page.fact("Command", command_line(std::env::args_os().map(|word| word.to_string_lossy().into_owned())));
+}
+
+/// A command line that a shell reads as these words.
+pub(crate) fn command_line(words: impl Iterator<Item = String>) -> String {
+    let quoted = |word: String| {
+        let plain = |letter: char| letter.is_alphanumeric() || "-_./=,:@%+±".contains(letter);
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = words.enumerate().map(|(place, word)| {
+        // The program's name without the folder it happens to lie in.
+        let name = Path::new(&word).file_name().map(|name| name.to_string_lossy().into_owned());
+        if place == 0 { name.unwrap_or(word) } else { quoted(word) }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a page whole or not at all, in a folder that is made where it is missing.
+pub(crate) fn write(page: &Page, path: &Path) -> Result<u64> {
+    let html = page.html();
+    write_atomic(path, html.as_bytes()).with_context(|| format!("cannot write the page `{}`", path.display()))?;
+    Ok(html.len() as u64)
+}
+
+/// Refuses a place where no page can be written, before any work is done.
+pub(crate) fn prepare(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        let reason =
+            format!("`{}` is a folder; name a file, such as `{}`", path.display(), path.join("page.html").display());
+        return Err(Error::parameter("out", reason).into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    crate::files::Folder::prepare(folder).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_can_be_pasted_into_a_shell() {
+        let words = ["/somewhere/bin/faithful", "compare", "a b.jpg", "it's", "--class", "$HOME", ""];
+        let line = command_line(words.map(String::from).into_iter());
+        assert_eq!(line, r"faithful compare 'a b.jpg' 'it'\''s' --class '$HOME' ''");
+    }
+}

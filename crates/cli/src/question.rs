@@ -1,0 +1,132 @@
+//! What is asked of every photo of a run: which classes, which number of them, with which settings. Commands differ in
+//! what they do with the answers.
+
+use crate::class::{self, Number, Wanted};
+use crate::method::{Explainer, Found, Named, Settings};
+use crate::model::{self, Prediction};
+use crate::photo::{self, Photo};
+use crate::size::{self, ByteSize};
+use anyhow::Result;
+use faithful_core::{Error, LayerId, Network, Objective, Score, Stream, Target};
+use faithful_data::Decoding;
+use faithful_evaluate::fitted;
+use faithful_metric::{Curves, Protocol, insertion_deletion};
+use faithful_model::Model;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+
+/// Everything that is the same for all photos of a run, checked before the first is read.
+pub(crate) struct Question<'a> {
+    pub(crate) model: &'a Model,
+    /// The model's network, or one that stands before it.
+    pub(crate) network: &'a dyn Network,
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) number: Number,
+    pub(crate) settings: Settings,
+    pub(crate) seed: u64,
+    pub(crate) rows: Rows,
+    pub(crate) decoding: Decoding,
+}
+
+/// How many rows go through the network at a time: so many, or as many as fit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) batch: Option<NonZeroUsize>,
+    pub(crate) memory: Option<ByteSize>,
+}
+
+impl Rows {
+    pub(crate) fn of(self, model: &Model, input: &[usize]) -> NonZeroUsize {
+        match (self.batch, self.memory) {
+            (Some(batch), _) => batch,
+            (None, Some(memory)) => size::rows_within(memory, size::bytes_per_row(&model.graph, input)),
+            (None, None) => const { NonZeroUsize::new(8).unwrap() },
+        }
+    }
+}
+
+/// A photo with what the network says about it.
+pub(crate) struct Asked {
+    pub(crate) photo: Photo,
+    pub(crate) prediction: Prediction,
+    /// The classes that are explained.
+    pub(crate) classes: Vec<usize>,
+    /// When the network began to look at it.
+    pub(crate) began: Instant,
+    batch: NonZeroUsize,
+    stream: Stream,
+}
+
+impl Question<'_> {
+    /// Reads a photo and runs the network on it.
+    pub(crate) fn read(&self, path: &Path) -> Result<Asked> {
+        let photo = photo::read(path, self.model.photo_preprocessing()?, &self.decoding)?;
+        // The file's name, not its path: a photo has the same draws wherever it lies.
+        self.ask(photo, &path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
+    }
+
+    /// Runs the network on a photo; `name` keys its random draws.
+    pub(crate) fn ask(&self, photo: Photo, name: &str) -> Result<Asked> {
+        let began = Instant::now();
+        let batch = self.rows.of(self.model, photo.tensor.dims());
+        let objective = Objective::new(self.network, &Target::Output(0)).with_batch(batch);
+        let prediction = model::predict(&objective, &photo.tensor)?;
+        let classes = class::choose(&self.wanted, &prediction.ranked);
+        let stream = Stream::new(self.seed, name.as_bytes());
+        Ok(Asked { photo, prediction, classes, began, batch, stream })
+    }
+
+    /// Explains each of the photo's classes, by a method with what its name says.
+    pub(crate) fn answer_named(&self, asked: &Asked, named: &Named, layers: &[LayerId]) -> Result<Vec<Found>> {
+        self.explained(asked, &named.method, layers, &named.settings(&self.settings))
+    }
+
+    /// Explains each of the photo's classes.
+    pub(crate) fn answer(&self, asked: &Asked, explainer: &Explainer, layers: &[LayerId]) -> Result<Vec<Found>> {
+        self.explained(asked, explainer, layers, &self.settings)
+    }
+
+    fn explained(
+        &self,
+        asked: &Asked,
+        explainer: &Explainer,
+        layers: &[LayerId],
+        settings: &Settings,
+    ) -> Result<Vec<Found>> {
+        let scores: Vec<Target> = asked.classes.iter().map(|&class| self.number.of(class)).collect();
+        let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
+        let objective = Objective::new(self.network, &Target::Output(0)).with_batch(asked.batch);
+        let (tensor, stream) = (&asked.photo.tensor, asked.stream.clone());
+        Ok(explainer.explain(&objective, tensor, layers, &scores, settings, stream)?)
+    }
+
+    /// How the probability of `class` rises and falls as the cells that a map finds important appear and vanish.
+    pub(crate) fn curves(&self, asked: &Asked, class: usize, found: &Found, protocol: &Protocol) -> Result<Curves> {
+        let target = Target::Probability(class);
+        let objective = Objective::new(self.network, &target).with_batch(asked.batch);
+        let tensor = &asked.photo.tensor;
+        Ok(insertion_deletion(&objective, tensor, &fitted(&found.map, tensor)?, protocol)?)
+    }
+}
+
+/// The layers that were named, or the model's own target; none where the method explains at the input.
+pub(crate) fn target_layers(model: &Model, explainer: &Explainer, names: &[String]) -> Result<Vec<LayerId>> {
+    if !names.is_empty() {
+        return names.iter().map(|name| model::layer(model, name)).collect();
+    }
+    if !explainer.needs_layers() {
+        return Ok(Vec::new());
+    }
+    let target = model.target.ok_or_else(|| {
+        let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
+        Error::parameter("layer", reason)
+    })?;
+    Ok(explainer.layers_of(&model.graph, target)?)
+}
+
+/// The names of layers, by commas.
+pub(crate) fn layer_names(model: &Model, layers: &[LayerId]) -> String {
+    let names: Vec<&str> = layers.iter().map(|layer| model.graph.layers()[layer.0].name.as_str()).collect();
+    names.join(",")
+}
