@@ -45,6 +45,7 @@ fn compared(place: &Place) -> Option<Tab> {
 
 /// Scrolls to a canvas and waits until everything on it is painted.
 fn shown(tab: &mut Tab, selector: &str) {
+    tab.until(&format!("document.querySelector({})", json!(selector)));
     tab.eval(&format!("document.querySelector({}).scrollIntoView({{ block: 'center' }})", json!(selector)));
     tab.until(&format!("document.querySelector({}).dataset.state === 'drawn'", json!(selector)));
     tab.settle();
