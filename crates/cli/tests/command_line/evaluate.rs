@@ -27,7 +27,7 @@ fn a_run_measures_every_method_and_prints_its_table() {
     for word in ["grad-cam", "expected-grad-cam", "insertion ↑", "drop@30 ↓", "energy ↑", "4 images"] {
         assert!(ran.stdout().contains(word), "`{word}` is not in {}", ran.stdout());
     }
-    assert_eq!(place.names("run"), ["manifest.json", "parts", "rows-1-of-1.parquet"]);
+    assert_eq!(place.names("run"), ["command.json", "manifest.json", "parts", "rows-1-of-1.parquet"]);
     assert!(place.names("run/parts").is_empty());
     let markdown = place.run(&["table", "run", "--format", "markdown", "--against", "grad-cam"]);
     assert!(markdown.stdout().starts_with("| method |"), "{}", markdown.stdout());
