@@ -46,15 +46,15 @@ fn found(fleet: &Fleet, model: &RulModel, attribute: impl Fn(&Objective, &Tensor
 #[test]
 fn attributions_rank_the_sensors_of_the_planted_fault_first() {
     let model = RulModel::shipped().unwrap();
-    let fleet = failing_pumps(160);
-    assert!(fleet.units.len() >= 60, "{}", fleet.units.len());
+    let fleet = failing_pumps(80);
+    assert!(fleet.units.len() >= 30, "{}", fleet.units.len());
     let healthy = model.healthy.mean_keepdim(0).unwrap();
     let integrated = found(&fleet, &model, |objective, window, _| {
         integrated_gradients(objective, window, &healthy, &Integration::default()).unwrap().map
     });
     assert!(integrated >= 0.95, "integrated gradients: {integrated}");
     let sampler = DataSet::new(model.healthy.clone()).unwrap();
-    let parameters = ExpectedGradients { draws: NonZeroUsize::new(100).unwrap(), ..ExpectedGradients::default() };
+    let parameters = ExpectedGradients { draws: NonZeroUsize::new(60).unwrap(), ..ExpectedGradients::default() };
     let expected = found(&fleet, &model, |objective, window, stream| {
         expected_gradients(objective, window, &sampler, stream, &parameters).unwrap().map
     });
@@ -94,14 +94,15 @@ fn every_method_explains_a_series() {
         let mut parameters = CamParameters { gradient, ..CamParameters::default() };
         parameters.perturbation.draws = Some(draws);
         let objective = Objective::new(network, &Target::Output(0));
-        match faithful_cam::explain(method, &objective, &input, &[layer], &parameters) {
+        let layers = if method.needs_layers() { vec![layer] } else { Vec::new() };
+        match faithful_cam::explain(method, &objective, &input, &layers, &parameters) {
             Ok(found) => {
                 let values = found.map.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 assert_eq!(found.map.dims().last(), Some(&cycles), "{}", method.info.name);
                 assert!(values.iter().all(|value| value.is_finite()), "{}", method.info.name);
             }
-            // A clear word, and only where the method needs what a series does not have.
-            Err(error) => eprintln!("{}: {error}", method.info.name),
+            // CAM proper needs a linear head behind a pool, which no recurrent network has; masks of pictures may need height.
+            Err(error) => assert!(method.info.name == "cam" || as_picture, "{}: {error}", method.info.name),
         }
     }
 }

@@ -14,11 +14,15 @@ pub(crate) enum Guide {
     Attribution,
 }
 
-/// `up(map) * attribution`: `(N, h, w)` bilinearly upsampled to the attribution's `(N, C, H, W)`.
+/// `up(map) * attribution`: `(N, h, w)` bilinearly upsampled to the attribution's `(N, C, H, W)`, or `(N, t)` to `(N, C, T)`.
 pub(crate) fn refine(map: &Tensor, attribution: &Tensor) -> Result<Tensor> {
-    let (_, _, height, width) = attribution
-        .dims4()
-        .map_err(|_| Error::shape("the input of a guided map", "an image (N, C, H, W)", attribution.dims()))?;
+    if attribution.rank() == 3 && map.rank() == 2 {
+        // A series is a picture of height one.
+        return Ok(refine(&map.unsqueeze(1)?, &attribution.unsqueeze(2)?)?.squeeze(2)?);
+    }
+    let (_, _, height, width) = attribution.dims4().map_err(|_| {
+        Error::shape("the input of a guided map", "an image (N, C, H, W) or a series (N, C, T)", attribution.dims())
+    })?;
     Ok(attribution.broadcast_mul(&resize_map(map, [height, width])?.unsqueeze(1)?)?)
 }
 
