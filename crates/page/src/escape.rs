@@ -21,8 +21,10 @@ pub fn escape(text: &str) -> String {
 
 /// JSON for a `<script type="application/json">`: nothing in it can end the element or begin a comment.
 pub(crate) fn script_json(value: &Value) -> String {
-    // `<` occurs in JSON only within strings, where its escape means the same.
-    value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+    // These occur in JSON only within strings, where their escapes mean the same.
+    let escapes =
+        [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+    escapes.iter().fold(value.to_string(), |text, (letter, escape)| text.replace(*letter, escape))
 }
 
 #[cfg(test)]
