@@ -34,20 +34,30 @@ pub fn mean_curves<'a>(
     let measured: Vec<_> = measured.filter(|(_, curves)| !curves.is_empty()).collect();
     let everywhere = |image: &str| measured.iter().all(|(_, curves)| curves.contains_key(image));
     let of = |(method, curves): &(&str, BTreeMap<&str, Vec<f64>>)| {
-        let common = curves.iter().filter(|(image, _)| everywhere(image));
-        let curves: Vec<&Vec<f64>> = common.map(|(_, curve)| curve).collect();
+        let common = curves.iter().filter(|(image, _)| everywhere(image)).map(|(_, curve)| curve.as_slice());
+        MeanCurve::of(method, &fractions, &common.collect::<Vec<_>>())
+    };
+    measured.iter().filter_map(of).collect()
+}
+
+impl MeanCurve {
+    /// The mean of `curves`, one per image, with a score per fraction. None for none.
+    pub fn of(method: &str, fractions: &[f64], curves: &[&[f64]]) -> Option<Self> {
+        if curves.is_empty() {
+            return None;
+        }
         let count = curves.len() as f64;
+        let points = 0..fractions.len();
         let mean: Vec<f64> =
-            (0..points).map(|point| curves.iter().map(|curve| curve[point]).sum::<f64>() / count).collect();
+            points.clone().map(|point| curves.iter().map(|curve| curve[point]).sum::<f64>() / count).collect();
         let margin = |point: usize| {
             let squares: f64 = curves.iter().map(|curve| (curve[point] - mean[point]).powi(2)).sum();
             if curves.len() > 1 { 1.96 * (squares / (count - 1.0) / count).sqrt() } else { 0.0 }
         };
-        let margin = (0..points).map(margin).collect();
-        let (fractions, images, method) = (fractions.clone(), curves.len(), (*method).to_owned());
-        (images > 0).then_some(MeanCurve { method, images, fractions, mean, margin })
-    };
-    measured.iter().filter_map(of).collect()
+        let margin = points.map(margin).collect();
+        let (method, fractions) = (method.to_owned(), fractions.to_vec());
+        Some(Self { method, images: curves.len(), fractions, mean, margin })
+    }
 }
 
 impl Curve {

@@ -190,8 +190,10 @@ pub fn hyper_parts(
         share: if height.min(width) > 1 { *blurred } else { 0.0 },
     };
     let own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
-    let contrasted: Vec<Contrasted<'_>> =
-        scores.iter().map(|score| Contrasted { score: *score, contrast: *contrast }).collect();
+    let contrasted: Vec<OfClasses<'_>> = scores
+        .iter()
+        .map(|score| OfClasses { score: *score, turned: contrast.then_some(log_softmax as Turning) })
+        .collect();
     let explained: Vec<&dyn Score> = contrasted.iter().map(|score| score as &dyn Score).collect();
     let levels = decomposition_layers(objective.network(), layer)?;
     let layers: Vec<LayerId> = levels.iter().flatten().copied().collect();
@@ -208,6 +210,7 @@ pub fn hyper_parts(
     let found = expectations(estimator("expected")?, &own, &request)?;
     let asked_scores = objective.network().evaluate(input, &[])?.0;
     let grad_cam = rule("grad-cam")?;
+    let hidden = parameters.gradient.sampler.sample(input, &parameters.gradient.stream, 0..1)?;
     let mut parts = Vec::with_capacity(found.len());
     for (index, one) in found.into_iter().enumerate() {
         let mut base: Option<Tensor> = None;
@@ -241,8 +244,7 @@ pub fn hyper_parts(
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
         let fused = fuse_parts(&maps, &frequency.map, fusion)?;
-        let probable = Probable { score: scores[index], softmax: *contrast };
-        let hidden = parameters.gradient.sampler.sample(input, &parameters.gradient.stream, 0..1)?;
+        let probable = OfClasses { score: scores[index], turned: contrast.then_some(softmax as Turning) };
         let judge = Judge { objective: objective.with_score(&probable), input, hidden: &hidden };
         let refinement = if silent { &Refinement::None } else { refinement };
         let refined = refine(&judge, &fused.combined, plan.inflate, refinement)?;
@@ -257,35 +259,22 @@ pub fn hyper_parts(
     Ok(parts)
 }
 
-/// A score of the log-softmax of the output: what is the same for all classes does not count.
-struct Contrasted<'a> {
+/// What outputs `(N, K)` become along an axis.
+type Turning = fn(&Tensor, usize) -> candle_core::Result<Tensor>;
+
+/// A score of what the outputs of several classes are turned into; a single output stays as it is, for its softmax is 1
+/// whatever it is.
+struct OfClasses<'a> {
     score: &'a dyn Score,
-    contrast: bool,
+    /// The softmax, what a person would read, or its logarithm, in which what is the same for all classes does not count.
+    turned: Option<Turning>,
 }
 
-impl Score for Contrasted<'_> {
+impl Score for OfClasses<'_> {
     fn score(&self, output: &Tensor) -> Result<Tensor> {
-        // The softmax of a single output is 1 whatever it is.
-        if self.contrast && output.rank() == 2 && output.dim(1)? > 1 {
-            self.score.score(&log_softmax(output, 1)?)
-        } else {
-            self.score.score(output)
-        }
-    }
-}
-
-/// A score of the softmax of the output: what a person would read.
-struct Probable<'a> {
-    score: &'a dyn Score,
-    softmax: bool,
-}
-
-impl Score for Probable<'_> {
-    fn score(&self, output: &Tensor) -> Result<Tensor> {
-        if self.softmax && output.rank() == 2 && output.dim(1)? > 1 {
-            self.score.score(&softmax(output, 1)?)
-        } else {
-            self.score.score(output)
+        match self.turned {
+            Some(turned) if output.rank() == 2 && output.dim(1)? > 1 => self.score.score(&turned(output, 1)?),
+            _ => self.score.score(output),
         }
     }
 }
