@@ -1,8 +1,7 @@
 use crate::sampler::{per_channel, repeat, shape_of};
-use crate::{BaselineSampler, Origin};
+use crate::{BaselineSampler, Origin, blur};
 use candle_core::Tensor;
 use faithful_core::{Error, Result, Stream};
-use faithful_tensor::gaussian_blur2d;
 use std::ops::Range;
 
 /// One colour everywhere: zero, grey, or any other.
@@ -52,7 +51,7 @@ impl BaselineSampler for InputMean {
 /// Several widths take turns: draw `s` has width `s mod sigmas.len()`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blurred {
-    /// Standard deviations of the Gaussian in pixels, above 0.
+    /// Standard deviations of the Gaussian in pixels, or in steps of a series' time; above 0.
     pub sigmas: Vec<f64>,
 }
 
@@ -66,13 +65,9 @@ impl Default for Blurred {
 impl BaselineSampler for Blurred {
     fn sample(&self, input: &Tensor, _: &Stream, draws: Range<usize>) -> Result<Tensor> {
         shape_of(input, 1)?;
-        let (_, _, height, width) =
-            input.dims4().map_err(|_| Error::shape("an input to blur", "an image (1, C, H, W)", input.dims()))?;
         if self.sigmas.is_empty() || self.sigmas.iter().any(|sigma| !sigma.is_finite() || *sigma <= 0.0) {
             return Err(Error::parameter("sigmas", format!("{:?}: at least one width above 0 is needed", self.sigmas)));
         }
-        // Three standard deviations each way, but the reflected edge cannot be longer than the image.
-        let taps = |sigma: f64, size: usize| 2 * ((3.0 * sigma).ceil() as usize).clamp(1, size.max(2) - 1) + 1;
         let mut blurred: Vec<Option<Tensor>> = vec![None; self.sigmas.len()];
         let rows = draws
             .map(|draw| {
@@ -81,7 +76,7 @@ impl BaselineSampler for Blurred {
                     return Ok(known.clone());
                 }
                 let sigma = self.sigmas[which];
-                let made = gaussian_blur2d(input, [taps(sigma, height), taps(sigma, width)], [sigma; 2])?;
+                let made = blur(input, sigma, sigma)?;
                 blurred[which] = Some(made.clone());
                 Ok(made)
             })

@@ -54,6 +54,7 @@
 //! ```
 
 mod alpha;
+mod blur;
 mod constant;
 mod data_set;
 mod mixture;
@@ -61,6 +62,7 @@ mod noise;
 mod sampler;
 
 pub use alpha::AlphaSampler;
+pub use blur::blur;
 pub use constant::{Blurred, Constant, InputMean};
 pub use data_set::{DataSet, Order};
 pub use mixture::{Mixture, Repeated};

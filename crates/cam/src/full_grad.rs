@@ -11,7 +11,7 @@ use faithful_core::{Error, LayerId, Objective, Result, Score};
 /// `psi(x * g_x) + sum_l sum_c psi(b_c * g_l,c)`, with `psi` the absolute value, scaled to `[0, 1]` per channel and
 /// upsampled bilinearly (Srinivas and Fleuret 2019, Eq. 4); the sum goes over all layers with a bias and places.
 ///
-/// `(1, C, H, W)` to `(1, H, W)`. On an estimator, `g` is the mean of the gradient itself: input and bias already
+/// `(1, C, H, W)` to `(1, H, W)`, or a series `(1, C, T)` to `(1, T)`. On an estimator, `g` is the mean of the gradient itself: input and bias already
 /// stand where other maps have a difference from a baseline. On a plain gradient the terms before `psi` sum to the
 /// score of a network that is linear between its kinks; the completeness says so.
 pub(crate) fn full_grad(
@@ -21,8 +21,12 @@ pub(crate) fn full_grad(
     scores: &[&dyn Score],
     parameters: &CamParameters,
 ) -> Result<Vec<Explanation>> {
-    let (_, _, height, width) =
-        input.dims4().map_err(|_| Error::shape("the input of FullGrad", "an image (N, C, H, W)", input.dims()))?;
+    let size = match *input.dims() {
+        [_, _, height, width] => [height, width],
+        // A series is an image of height one.
+        [_, _, time] => [1, time],
+        ref other => return Err(Error::shape("the input of FullGrad", "(N, C, H, W) or (N, C, T)", other)),
+    };
     let biases = objective.network().biases()?;
     let layers: Vec<LayerId> = biases.iter().map(|(layer, _)| *layer).collect();
     let request = Request {
@@ -45,12 +49,13 @@ pub(crate) fn full_grad(
             let mut attributed = vec![0.0; input.dim(0)?];
             for path in paths {
                 let at_input = path.input.ok_or_else(|| Error::parameter("input", "its gradient was not given"))?;
-                let mut add = |term: &Tensor, weight: f64| -> Result<()> {
+                let mut add = |term: &Tensor, has_places: bool, weight: f64| -> Result<()> {
                     for (sum, total) in attributed.iter_mut().zip(totals(term)?) {
                         *sum += weight * total;
                     }
-                    if term.rank() == 4 {
-                        let one = (psi(term, [height, width], epsilon)? * weight)?;
+                    if has_places {
+                        let term = if term.rank() == 3 { term.unsqueeze(2)? } else { term.clone() };
+                        let one = (psi(&term, size, epsilon)? * weight)?;
                         map = Some(match map.take() {
                             Some(sum) => (sum + one)?,
                             None => one,
@@ -58,15 +63,20 @@ pub(crate) fn full_grad(
                     }
                     Ok(())
                 };
-                add(&(input * at_input)?, share)?;
+                add(&(input * at_input)?, true, share)?;
                 for (estimate, (_, bias)) in path.layers.iter().zip(&biases) {
-                    add(&estimate.gradient()?.broadcast_mul(bias)?, share)?;
+                    let term = estimate.gradient()?.broadcast_mul(bias)?;
+                    // What is spread along the last axis alone, as a linear layer's bias, has no channels second.
+                    let along_channels = matches!(*bias.dims(), [1, _, 1]);
+                    let has_places = term.rank() == 4 || (input.rank() == 3 && term.rank() == 3 && along_channels);
+                    add(&term, has_places, share)?;
                 }
             }
             let pairs = attributed.into_iter().zip(values(&score)?);
             let completeness = pairs.map(|(attributed, expected)| Completeness { attributed, expected }).collect();
+            let map = map.ok_or_else(|| Error::parameter("input", "there is no path"))?;
             Ok(Explanation {
-                map: map.ok_or_else(|| Error::parameter("input", "there is no path"))?,
+                map: if input.rank() == 3 { map.squeeze(1)? } else { map },
                 completeness: if estimator.single { completeness } else { Vec::new() },
                 score,
                 convergence: convergence.into_iter().collect(),

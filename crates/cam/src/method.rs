@@ -313,14 +313,19 @@ pub fn explain_scores(
             })
         }
         Kind::Perturbation(entry) => by_row(false, input, &|input| {
-            let (_, _, height, width) = input
-                .dims4()
-                .map_err(|_| Error::shape("the input of a masking method", "an image (N, C, H, W)", input.dims()))?;
+            let size = match *input.dims() {
+                [_, _, height, width] => [height, width],
+                [_, sensors, time] if entry.at_input => [sensors, time],
+                ref other => {
+                    let expected = if entry.at_input { "(N, C, H, W) or (N, C, T)" } else { "an image (N, C, H, W)" };
+                    return Err(Error::shape("the input of a masking method", expected, other));
+                }
+            };
             let perturbation = Perturbation {
                 objective: *objective,
                 scores,
                 input,
-                size: [height, width],
+                size,
                 layers,
                 layout: parameters.layout,
                 fusion: parameters.fusion,

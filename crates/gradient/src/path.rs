@@ -1,8 +1,8 @@
 use crate::sampled::{gradients, scores, single};
 use crate::{Attribution, Quadrature};
 use candle_core::{DType, Tensor};
+use faithful_baseline::blur;
 use faithful_core::{Convergence, ConvergenceStep, Error, Monitor, Objective, Result, Stop};
-use faithful_tensor::gaussian_blur2d;
 use std::num::NonZeroUsize;
 
 /// A way from a baseline to an input: `gamma(0)` is the baseline, `gamma(1)` the input (thesis, Eq. 44).
@@ -62,21 +62,21 @@ impl Path for Straight {
 pub struct BlurPath {
     input: Tensor,
     sigma: f64,
-    kernel: [usize; 2],
 }
 
 impl BlurPath {
-    /// The path of an image `(1, C, H, W)` from standard deviation `sigma` in pixels, above 0, down to 0.
+    /// The path of an image `(1, C, H, W)` from standard deviation `sigma` in pixels, or of a series `(1, C, T)` in steps of
+    /// time; from above 0 down to 0.
     pub fn new(input: &Tensor, sigma: f64) -> Result<Self> {
         single(input)?;
-        let (_, _, height, width) =
-            input.dims4().map_err(|_| Error::shape("an input to blur", "an image (1, C, H, W)", input.dims()))?;
+        if ![3, 4].contains(&input.rank()) {
+            let expected = "an image (1, C, H, W) or a series (1, C, T)";
+            return Err(Error::shape("an input to blur", expected, input.dims()));
+        }
         if !sigma.is_finite() || sigma <= 0.0 {
             return Err(Error::parameter("sigma", format!("{sigma}: a width above 0 is needed")));
         }
-        // One kernel size for all widths, so that nothing jumps along the path. Reflection allows no longer one.
-        let taps = |size: usize| 2 * ((3.0 * sigma).ceil() as usize).clamp(1, size.max(2) - 1) + 1;
-        Ok(Self { input: input.clone(), sigma, kernel: [taps(height), taps(width)] })
+        Ok(Self { input: input.clone(), sigma })
     }
 }
 
@@ -84,7 +84,7 @@ impl Path for BlurPath {
     fn point(&self, alpha: f64) -> Result<Tensor> {
         let sigma = self.sigma * (1.0 - alpha);
         // Below a tenth of a pixel the Gaussian's neighbours weigh less than f64 resolves.
-        if sigma < 0.1 { Ok(self.input.clone()) } else { Ok(gaussian_blur2d(&self.input, self.kernel, [sigma; 2])?) }
+        if sigma < 0.1 { Ok(self.input.clone()) } else { blur(&self.input, sigma, self.sigma) }
     }
 }
 

@@ -82,8 +82,9 @@ pub(crate) struct Perturbation<'a> {
     pub(crate) objective: Objective<'a>,
     /// What is explained; all share their forward passes.
     pub(crate) scores: &'a [&'a dyn Score],
-    /// One image `(1, C, H, W)`.
+    /// One image `(1, C, H, W)`; for a method at the input also a series `(1, C, T)`.
     pub(crate) input: &'a Tensor,
+    /// Height and width; of a series its sensors and its time, which are masked apart from each other.
     pub(crate) size: [usize; 2],
     pub(crate) layers: &'a [LayerId],
     pub(crate) layout: Layout,
@@ -204,6 +205,16 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
 ];
 
 impl Perturbation<'_> {
+    /// Whether the input is a series.
+    fn is_series(&self) -> bool {
+        self.input.rank() == 3
+    }
+
+    /// A mask `(1, 1, h, w)` in a shape that broadcasts to the input.
+    fn mask(&self, mask: &Tensor) -> Result<Tensor> {
+        Ok(if self.is_series() { mask.squeeze(1)? } else { mask.clone() })
+    }
+
     /// The layers' activations `(1, C, h, w)`.
     fn activations(&self) -> Result<Vec<Tensor>> {
         let own = self.objective.network().activations(self.input, self.layers)?;

@@ -5,21 +5,24 @@ use candle_core::Tensor;
 use faithful_core::Result;
 use std::num::NonZeroUsize;
 
-/// At each pixel of `(1, H, W)`, the mean of `S(x) - S(x without the window)` over the windows that hide it.
+/// At each pixel of `(1, H, W)`, the mean of `S(x) - S(x without the window)` over the windows that hide it. Of a series
+/// `(1, C, T)` a window hides some time of one sensor.
 pub(super) fn occlusion(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     let [height, width] = perturbation.size;
     let parameters = perturbation.parameters;
-    let window = parameters.window.map_or((height.min(width) / 7).max(1), NonZeroUsize::get);
+    let shorter = if perturbation.is_series() { width } else { height.min(width) };
+    let window = parameters.window.map_or((shorter / 7).max(1), NonZeroUsize::get);
     let stride = parameters.stride.map_or(window.div_ceil(2), NonZeroUsize::get);
-    let (down, right) = (starts(height, window, stride), starts(width, window, stride));
+    let (tall, below) = if perturbation.is_series() { (1, 1) } else { (window, stride) };
+    let (down, right) = (starts(height, tall, below), starts(width, window, stride));
     let places: Vec<(usize, usize)> = down.iter().flat_map(|top| right.iter().map(move |left| (*top, *left))).collect();
     let input = perturbation.input;
     let open = |(top, left): (usize, usize)| -> Result<Tensor> {
         let mut mask = vec![1u8; height * width];
-        for row in mask.chunks_mut(width).skip(top).take(window) {
+        for row in mask.chunks_mut(width).skip(top).take(tall) {
             row.iter_mut().skip(left).take(window).for_each(|cell| *cell = 0);
         }
-        Ok(Tensor::from_vec(mask, (1, 1, height, width), input.device())?)
+        perturbation.mask(&Tensor::from_vec(mask, (1, 1, height, width), input.device())?)
     };
     let fill = (input.zeros_like()? + parameters.fill)?;
     let own = perturbation.own_scores()?;
@@ -37,7 +40,7 @@ pub(super) fn occlusion(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> 
             let mut sums = vec![0.0; height * width];
             let mut counts = vec![0usize; height * width];
             for (&(top, left), score) in places.iter().zip(scores) {
-                for y in top..(top + window).min(height) {
+                for y in top..(top + tall).min(height) {
                     for x in left..(left + window).min(width) {
                         sums[y * width + x] += own - score;
                         counts[y * width + x] += 1;

@@ -8,7 +8,8 @@ use faithful_tensor::CoordinateRule;
 use rand::Rng;
 
 /// `1 / (N p) sum_i S(x * M_i) M_i` at the input's size: each mask a grid of open and closed cells, one cell larger
-/// than the input, upsampled bilinearly and shifted at random within a cell.
+/// than the input, upsampled bilinearly and shifted at random within a cell. Of a series each sensor has cells of its own,
+/// along time alone: neighbouring sensors have nothing in common.
 pub(super) fn rise(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     let parameters = perturbation.parameters;
     let count = parameters.draws.map_or(4000, std::num::NonZeroUsize::get);
@@ -18,18 +19,20 @@ pub(super) fn rise(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     }
     let [height, width] = perturbation.size;
     let cells = parameters.cells.get();
-    let (tall, wide) = (height.div_ceil(cells), width.div_ceil(cells));
+    let rows = if perturbation.is_series() { height } else { cells };
+    let (tall, wide) = (height.div_ceil(rows), width.div_ceil(cells));
     let stream = perturbation.stream.derive("rise");
     let mask = |draw: usize| -> Result<Tensor> {
         let mut generator = stream.draw(draw);
-        let grid: Vec<f64> = (0..cells * cells).map(|_| f64::from(generator.random::<f64>() < open)).collect();
+        let grid: Vec<f64> = (0..rows * cells).map(|_| f64::from(generator.random::<f64>() < open)).collect();
         // u64, so that 32-bit machines draw the same.
         let down = generator.random_range(0..tall as u64) as usize;
         let right = generator.random_range(0..wide as u64) as usize;
-        let grid = Tensor::from_vec(grid, (1, 1, cells, cells), perturbation.input.device())?;
+        let grid = Tensor::from_vec(grid, (1, 1, rows, cells), perturbation.input.device())?;
         let grid = grid.to_dtype(perturbation.input.dtype())?;
-        let large = upsample(&grid, [(cells + 1) * tall, (cells + 1) * wide], CoordinateRule::HalfPixel)?;
-        Ok(large.narrow(2, down, height)?.narrow(3, right, width)?.contiguous()?)
+        let spare = usize::from(!perturbation.is_series());
+        let large = upsample(&grid, [(rows + spare) * tall, (cells + 1) * wide], CoordinateRule::HalfPixel)?;
+        perturbation.mask(&large.narrow(2, down, height)?.narrow(3, right, width)?.contiguous()?)
     };
     let mut maps: Vec<Option<Tensor>> = vec![None; perturbation.scores.len()];
     let batch = perturbation.objective.batch().get();
@@ -40,7 +43,7 @@ pub(super) fn rise(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
         let found = perturbation.scores_of(rows, &mut |_| Ok(perturbation.input.broadcast_mul(&masks)?))?;
         for (map, scores) in maps.iter_mut().zip(found) {
             for (row, score) in scores.into_iter().enumerate() {
-                let term = (masks.narrow(0, row, 1)?.squeeze(1)? * score)?;
+                let term = (masks.narrow(0, row, 1)?.reshape((1, height, width))? * score)?;
                 *map = Some(match map.take() {
                     Some(sum) => (sum + term)?,
                     None => term,
