@@ -2,6 +2,7 @@
 
 mod damage;
 mod real;
+mod series;
 mod targets;
 
 use candle_core::{DType, Device, Tensor};
