@@ -41,6 +41,11 @@ impl<N: Network> SeriesView<N> {
         Ok(Self { network, layout, picture: false, shape })
     }
 
+    /// The network itself.
+    pub fn inner(&self) -> &N {
+        &self.network
+    }
+
     /// The same as one over pictures of height one, `(N, sensors, 1, time)`.
     pub fn as_picture(self) -> Self {
         let shape = match *self.shape {

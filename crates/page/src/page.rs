@@ -31,7 +31,8 @@ pub struct Page {
 pub struct Section {
     title: Option<String>,
     note: Option<String>,
-    body: Body,
+    anchor: Option<String>,
+    bodies: Vec<Body>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,27 +47,42 @@ enum Body {
 impl Section {
     /// Photos and their maps.
     pub fn gallery(title: Option<&str>, gallery: Gallery) -> Self {
-        Self { title: title.map(str::to_owned), note: None, body: Body::Gallery(gallery) }
+        Self { title: title.map(str::to_owned), note: None, anchor: None, bodies: vec![Body::Gallery(gallery)] }
+    }
+
+    fn titled(title: &str, body: Body) -> Self {
+        Self { title: Some(title.into()), note: None, anchor: None, bodies: vec![body] }
     }
 
     /// Charts side by side.
     pub fn charts(title: &str, charts: Vec<Chart>) -> Self {
-        Self { title: Some(title.into()), note: None, body: Body::Charts(charts) }
+        Self::titled(title, Body::Charts(charts))
     }
 
     /// Matrices in colours, one below the other.
     pub fn heat_maps(title: &str, maps: Vec<HeatMap>) -> Self {
-        Self { title: Some(title.into()), note: None, body: Body::Heat(maps) }
+        Self::titled(title, Body::Heat(maps))
     }
 
     /// A table.
     pub fn table(title: &str, table: Table) -> Self {
-        Self { title: Some(title.into()), note: None, body: Body::Table(table) }
+        Self::titled(title, Body::Table(table))
     }
 
     /// Paragraphs, and code after them.
     pub fn text(title: &str, paragraphs: Vec<String>, code: Option<String>) -> Self {
-        Self { title: Some(title.into()), note: None, body: Body::Text { paragraphs, code } }
+        Self::titled(title, Body::Text { paragraphs, code })
+    }
+
+    /// What another section holds below what this one holds, under this one's title.
+    pub fn and(mut self, other: Self) -> Self {
+        self.bodies.extend(other.bodies);
+        self
+    }
+
+    /// A name that cells of tables may link to; one of its own in a page.
+    pub fn anchor(self, name: impl Into<String>) -> Self {
+        Self { anchor: Some(name.into()), ..self }
     }
 
     /// A sentence under the title.
@@ -183,7 +199,8 @@ impl Photo {
 
 impl Section {
     fn html(&self, html: &mut String, parts: &mut Vec<Value>, blobs: &mut Blobs) {
-        html.push_str("<section class=\"section\">");
+        let id = self.anchor.as_ref().map_or_else(String::new, |name| format!(" id=\"at-{}\"", escape(name)));
+        let _ = write!(html, "<section class=\"section\"{id}>");
         if let Some(title) = &self.title {
             let _ = write!(html, "<h2>{}</h2>", escape(title));
         }
@@ -194,24 +211,26 @@ impl Section {
             let _ = write!(html, "<div class=\"{class}\" data-part=\"{}\"></div>", parts.len());
             parts.push(value);
         };
-        match &self.body {
-            Body::Gallery(gallery) => part(html, "gallery", gallery.json(blobs)),
-            Body::Charts(charts) => {
-                let charts: Vec<Value> = charts.iter().map(Chart::json).collect();
-                part(html, "charts", json!({ "kind": "charts", "charts": charts }));
-            }
-            Body::Heat(maps) => {
-                for map in maps {
-                    part(html, "matrix", map.json(blobs));
+        for body in &self.bodies {
+            match body {
+                Body::Gallery(gallery) => part(html, "gallery", gallery.json(blobs)),
+                Body::Charts(charts) => {
+                    let charts: Vec<Value> = charts.iter().map(Chart::json).collect();
+                    part(html, "charts", json!({ "kind": "charts", "charts": charts }));
                 }
-            }
-            Body::Table(table) => html.push_str(&table.html(self.title.as_deref().unwrap_or("Table"))),
-            Body::Text { paragraphs, code } => {
-                for paragraph in paragraphs {
-                    let _ = write!(html, "<p>{}</p>", escape(paragraph));
+                Body::Heat(maps) => {
+                    for map in maps {
+                        part(html, "matrix", map.json(blobs));
+                    }
                 }
-                if let Some(code) = code {
-                    let _ = write!(html, "<pre><code>{}</code></pre>", escape(code));
+                Body::Table(table) => html.push_str(&table.html(self.title.as_deref().unwrap_or("Table"))),
+                Body::Text { paragraphs, code } => {
+                    for paragraph in paragraphs {
+                        let _ = write!(html, "<p>{}</p>", escape(paragraph));
+                    }
+                    if let Some(code) = code {
+                        let _ = write!(html, "<pre><code>{}</code></pre>", escape(code));
+                    }
                 }
             }
         }
@@ -249,7 +268,7 @@ fn colormaps() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, Detail, Encoded, Grid, Group, Guess, Overlay, View};
+    use crate::{Cell, Column, Detail, Encoded, Grid, Group, Guess, Overlay, View};
     use faithful_report::{Map, Region, Scale, image::RgbImage};
 
     fn gallery(name: &str) -> Gallery {
@@ -281,9 +300,9 @@ mod tests {
             page.push(Section::gallery(Some(hostile), gallery(hostile)).note(hostile));
             page.push(Section::text(hostile, vec![hostile.into()], Some(hostile.into())));
             let mut table = Table::new(&[hostile]);
-            table.row(vec![hostile.into()]);
+            table.row(vec![Cell { link: Some(hostile.into()), ..hostile.into() }]);
             page.push(Section::table(hostile, table));
-            page.push(Section::charts(hostile, vec![Chart::new(hostile)]));
+            page.push(Section::charts(hostile, vec![Chart::new(hostile)]).anchor(hostile));
             let html = page.html();
             // Its text occurs nowhere as it is; the elements are those of a page with a harmless name.
             assert!(!html.contains(hostile), "{hostile}");
@@ -308,6 +327,20 @@ mod tests {
             !html.contains("http://") || html.matches("http://").count() == html.matches("http://www.w3.org").count()
         );
         assert!(!html.contains("https://"));
+    }
+
+    #[test]
+    fn a_section_may_hold_several_things_and_be_linked_to() {
+        let mut page = Page::new("t");
+        let mut table = Table::new(&["machine"]);
+        table.row(vec![Cell { link: Some("machine-7".into()), ..7.0.into() }]);
+        page.push(Section::table("Errors", table));
+        let text = Section::text("never shown", vec!["a paragraph".into()], None);
+        page.push(Section::charts("Machine 7", vec![Chart::new("c")]).and(text).anchor("machine-7"));
+        let html = page.html();
+        assert!(html.contains("<a href=\"#at-machine-7\">7.000</a>"));
+        assert!(html.contains("<section class=\"section\" id=\"at-machine-7\"><h2>Machine 7</h2>"));
+        assert!(html.contains("a paragraph") && !html.contains("never shown"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Cell {
     pub best: bool,
     /// An interval drawn under the number: its low end, its middle and its high end in 0 to 1 of the column's width.
     pub span: Option<[f64; 3]>,
+    /// The section that it leads to, by its anchor.
+    pub link: Option<String>,
 }
 
 impl From<&str> for Cell {
@@ -94,7 +96,10 @@ fn cell_html(cell: &Cell, first: bool, numeric: bool) -> String {
         [(numeric, "number"), (cell.best, "best")].into_iter().filter_map(|(is, class)| is.then_some(class)).collect();
     let class = if classes.is_empty() { String::new() } else { format!(" class=\"{}\"", classes.join(" ")) };
     let value = cell.value.map_or_else(String::new, |value| format!(" data-value=\"{value}\""));
-    let mut inner = escape(&cell.text);
+    let mut inner = match &cell.link {
+        Some(anchor) => format!("<a href=\"#at-{}\">{}</a>", escape(anchor), escape(&cell.text)),
+        None => escape(&cell.text),
+    };
     if let Some(small) = &cell.small {
         let _ = write!(inner, "<small>{}</small>", escape(small));
     }

@@ -18,7 +18,6 @@
 //! ```
 
 mod chart;
-mod chart_page;
 mod colormap;
 mod figure;
 mod legend;
@@ -30,7 +29,6 @@ mod scale;
 mod series_chart;
 
 pub use chart::{Axis, Chart, Level, Line, chart_svg};
-pub use chart_page::{Section, chart_page};
 pub use colormap::Colormap;
 pub use faithful_core::write_atomic;
 pub use figure::{Anchor, Color, Figure};

@@ -29,7 +29,7 @@ mod train;
 
 pub use data::{
     CMAPSS, Clusters, CmapssSet, Columns, Condition, FAULTS, Fleet, Preparation, PreparationOptions, SENSORS, SETTINGS,
-    SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
+    Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
 };
 pub use model::{About, RulModel};
 pub use scores::Scores;

@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
+use faithful_rul::Scaling;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -53,9 +54,39 @@ pub(crate) struct RulModelArguments {
     /// How an .onnx network takes series
     #[arg(long, value_enum, value_name = "NAME", default_value = "sensors-time", help_heading = "Model")]
     pub(crate) layout: SeriesOrder,
-    /// The table of training machines that an .onnx network's readings are standardised by; for C-MAPSS it is known
+    /// The table of training machines that an .onnx network's readings are scaled by; for C-MAPSS it is known
     #[arg(long, value_name = "PATH", help_heading = "Model")]
     pub(crate) training_data: Option<PathBuf>,
+    /// How an .onnx network takes readings: of deviation 1 (`standard`), from 0 to 1 (`min-max`), from -1 to 1
+    /// (`symmetric`) or as they are (`none`)
+    #[arg(long, value_enum, value_name = "NAME", default_value = "standard", help_heading = "Model")]
+    pub(crate) scaling: ReadingScale,
+    /// How many cycles an .onnx network sees, where its file leaves that open
+    #[arg(long, value_name = "CYCLES", help_heading = "Model")]
+    pub(crate) window: Option<usize>,
+    /// The remaining life above which an .onnx network tells machines apart no more: predictions are cut off there
+    #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Model")]
+    pub(crate) cap: f32,
+}
+
+/// `--scaling`; [`Scaling`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReadingScale {
+    Standard,
+    MinMax,
+    Symmetric,
+    None,
+}
+
+impl From<ReadingScale> for Scaling {
+    fn from(scale: ReadingScale) -> Self {
+        match scale {
+            ReadingScale::Standard => Self::Standard,
+            ReadingScale::MinMax => Self::MinMax,
+            ReadingScale::Symmetric => Self::Symmetric,
+            ReadingScale::None => Self::Nothing,
+        }
+    }
 }
 
 /// `--layout`; [`SeriesLayout`] says more.
@@ -91,11 +122,14 @@ pub(crate) struct RulTrainArguments {
     #[arg(long, value_name = "S", default_value = "0")]
     pub(crate) seed: u64,
     /// How many cycles the network sees at once
-    #[arg(long, value_name = "CYCLES", default_value = "30", help_heading = "Preparation")]
-    pub(crate) window: usize,
+    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    pub(crate) window: Option<usize>,
+    /// How many cycles a machine must have; windows of younger ones begin with their first reading, repeated
+    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    pub(crate) shortest: Option<usize>,
     /// How many cycles apart training windows are
-    #[arg(long, value_name = "CYCLES", default_value = "2", help_heading = "Preparation")]
-    pub(crate) stride: usize,
+    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    pub(crate) stride: Option<usize>,
     /// The remaining life above which machines count as healthy
     #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Preparation")]
     pub(crate) cap: f32,
@@ -151,7 +185,8 @@ pub(crate) struct RulEvaluateArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SeriesExplanation {
     /// What readings are compared with: `healthy` (first windows of training machines), `healthy-mean`, `typical` (windows
-    /// from all of their lives) or `zero` (their mean); by default `healthy`, and `healthy-mean` where a method takes one
+    /// from all of their lives), `zero` (their mean) or `blur` (the window itself, blurred over 5 cycles); by default `healthy`,
+    /// and `healthy-mean` where a method takes one
     #[arg(long, value_name = "NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
     /// The layer of class activation maps; by default the last convolutional one

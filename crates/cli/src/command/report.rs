@@ -118,6 +118,7 @@ fn results(table: &Table) -> Section {
             value: Some(found.value.mean),
             best: found.rank == 1,
             span: Some([share(found.value.low), share(found.value.mean), share(found.value.high)]),
+            link: None,
         }
     };
     let rows = table.lines.iter().map(|line| {

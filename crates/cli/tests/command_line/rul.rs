@@ -1,4 +1,7 @@
-use super::support::Place;
+use super::browser::Tab;
+use super::support::{Place, fixture, name};
+use faithful_report::decode_npy;
+use serde_json::Value;
 use std::fmt::Write;
 
 #[test]
@@ -47,6 +50,25 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
     assert_eq!(found[0]["scores"]["count"], 5);
     assert!(found.iter().any(|line| line["metric"] == "drop@30"));
     assert!(place.names("run").contains(&"predictions.svg".to_owned()));
+    // A machine that is too young for the network, and one whose life nobody knows.
+    let text = std::fs::read_to_string(place.path("pumps.csv")).unwrap();
+    let lines = |count: usize| text.lines().take(1 + count).collect::<Vec<_>>().join("\n");
+    place.file("young.csv", lines(5).as_bytes());
+    let young = ["rul", "evaluate", "--data", "young.csv", "--model", "p.safetensors", "--out", "young"];
+    place.run(&young).refused(2, &["window of 10", "1 (5)"]);
+    place.file("unknown.csv", lines(60).replace(",rul,", ",other,").as_bytes());
+    let unknown = ["rul", "evaluate", "--data", "unknown.csv", "--model", "p.safetensors", "--out", "young"];
+    place.run(&unknown).refused(2, &["not known", "`rul`"]);
+    assert_eq!(place.names("young"), [""; 0]);
+    // With fewer cycles asked for, its first reading is repeated.
+    let options = ["--window", "30", "--shortest", "4", "--stride", "9", "--epochs", "1", "--validation", "0.2"];
+    let train = ["rul", "train", "--data", "pumps.csv", "--model", "cnn-lstm", "--out", "short.safetensors"];
+    assert_eq!(place.run(&[&train[..], &options].concat()).code(), 0);
+    let explain = ["rul", "explain", "--data", "young.csv", "--model", "short.safetensors", "--out", "short", "--json"];
+    let found = &place.run(&[&explain[..], &["--method", "gradient-times-input,grad-cam"]].concat()).objects()[0];
+    assert_eq!(found["cycles"], serde_json::json!([1, 2, 3, 4, 5]));
+    assert_eq!(found["explanations"][0]["map"][0].as_array().unwrap().len(), 5);
+    assert_eq!(found["explanations"][1]["timeline"].as_array().unwrap().len(), 5);
     let wrong = place.run(&["rul", "evaluate", "--data", "pumps.csv", "--model", "pumps.csv"]);
     wrong.refused(1, &["pumps"]);
     let cut = std::fs::read(place.path("p.safetensors")).unwrap();
@@ -105,4 +127,106 @@ fn what_cannot_be_learnt_from_is_refused_in_one_line_and_nothing_is_written() {
     place.run(&["rul", "explain", "--method", "grad-camm"]).refused(2, &["`grad-cam`"]);
     place.run(&["rul", "explain", "--baselines", "healty"]).refused(2, &["`healthy`"]);
     assert_eq!(place.names("run"), [""; 0]);
+}
+
+/// The same weights in both layouts, exported by another exporter and with another batch.
+#[test]
+fn an_onnx_network_is_explained_the_same_in_every_layout() {
+    let place = Place::new();
+    let explain = |file: &str, layout: &str, out: &str| {
+        let model = fixture("goldens/rul").join(file);
+        let arguments =
+            ["rul", "explain", "--model", name(&model), "--layout", layout, "--engines", "1,3", "--out", out];
+        let more = ["--method", "grad-cam,expected-grad-cam,saliency,expected-gradients,occlusion", "--draws", "8"];
+        place.run(&[&arguments[..], &more, &["--json"]].concat()).objects()
+    };
+    let close = |a: &Value, b: &Value| {
+        let numbers = |value: &Value| -> Vec<f64> {
+            let flat =
+                |value: &Value| value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>();
+            if value[0].is_array() { value.as_array().unwrap().iter().flat_map(flat).collect() } else { flat(value) }
+        };
+        let (a, b) = (numbers(a), numbers(b));
+        let largest = a.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        assert!(largest > 0.0 && a.len() == b.len());
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-4 * largest)
+    };
+    let first = explain("script17_convlstm_st.onnx", "sensors-time", "first");
+    for (file, layout) in [
+        ("dynamo18_convlstm_ts.onnx", "time-sensors"),
+        ("script18_convlstm_ts_fixed.onnx", "time-sensors"),
+        ("script17_squeezed_st.onnx", "sensors-time"),
+    ] {
+        let other = explain(file, layout, "other");
+        for (a, b) in first.iter().zip(&other) {
+            assert!((a["predicted"].as_f64().unwrap() - b["predicted"].as_f64().unwrap()).abs() < 1e-3, "{file}");
+            for (a, b) in a["explanations"].as_array().unwrap().iter().zip(b["explanations"].as_array().unwrap()) {
+                assert!(close(&a["timeline"], &b["timeline"]), "{file}: {}", a["method"]);
+                assert!(a["map"].is_null() || close(&a["map"], &b["map"]), "{file}: {}", a["method"]);
+            }
+        }
+    }
+    // A file that leaves the number of cycles open is told it.
+    let open = fixture("goldens/rul/script17_convlstm_st_open.onnx");
+    let arguments = ["rul", "explain", "--model", name(&open), "--engines", "1,3", "--method", "saliency", "--out"];
+    let found = place.run(&[&arguments[..], &["open", "--window", "24", "--json"]].concat()).objects();
+    let same = |of: &Value| of["predicted"].as_f64().unwrap();
+    assert!((same(&found[0]) - same(&first[0])).abs() < 1e-3);
+    place.run(&[&arguments[..], &["none"]].concat()).refused(1, &["--window"]);
+    // Without a convolution there is no layer to draw maps from, and the inputs are explained all the same.
+    let bilstm = fixture("goldens/rul/dynamo18_bilstm_ts.onnx");
+    let arguments =
+        ["rul", "explain", "--model", name(&bilstm), "--layout", "time-sensors", "--engines", "1", "--method"];
+    assert_eq!(place.run(&[&arguments[..], &["integrated-gradients", "--out", "own"]].concat()).code(), 0);
+    place.run(&[&arguments[..], &["grad-cam", "--out", "none"]].concat()).refused(2, &["--layer"]);
+    let wrong = ["rul", "explain", "--model", name(&bilstm), "--engines", "1", "--out", "none"];
+    place.run(&wrong).refused(2, &["--layout"]);
+    assert_eq!(place.names("none"), [""; 0]);
+}
+
+#[test]
+fn the_page_of_a_run_shows_lives_the_fleet_and_every_machine() {
+    let place = Place::new();
+    let run = ["rul", "explain", "--engines", "1,2,5", "--method", "grad-cam,expected-gradients", "--draws", "8"];
+    assert_eq!(place.run(&[&run[..], &["--out", "maps"]].concat()).code(), 0);
+    let evaluate = ["rul", "evaluate", "--methods", "grad-cam,layer-cam", "--out", "maps"];
+    assert_eq!(place.run(&evaluate).code(), 0);
+    let Some(mut tab) = Tab::new() else { return };
+    tab.open_file(&place.path("maps/explain.html"));
+    tab.until("document.querySelectorAll('.heat canvas').length === 3");
+    // A heat map names its sensors, and its cells have the map's values.
+    let rows = tab.text("document.querySelector('.heat .rows').textContent");
+    assert!(rows.contains("vibration") && rows.contains("oil_pressure"), "{rows}");
+    let map = decode_npy(&std::fs::read(place.path("maps/machine-1.expected-gradients.npy")).unwrap()).unwrap();
+    let at = tab.place_in(".heat canvas", 0.5 / map.width() as f64, 0.5 / map.height() as f64);
+    tab.move_to(at);
+    tab.settle();
+    let read = tab.text("document.querySelector('.heat .reading b').textContent");
+    let (read, value): (f64, f64) = (read.parse().unwrap(), map.values()[0].into());
+    assert!((read - value).abs() <= value.abs() * 0.01 + 1e-3, "{read} {value}");
+    // From the table of errors to a machine.
+    tab.click("section:nth-of-type(2) tbody tr:nth-child(2) th a");
+    tab.until("location.hash === '#at-machine-1'");
+    let heading = tab.text("document.querySelector(':target h2').textContent");
+    assert!(heading.starts_with("Machine 2: "), "{heading}");
+    let faults = tab.text("document.querySelector('section:nth-of-type(3) thead').textContent");
+    assert!(faults.contains("bearing, 2 machines") && faults.contains("seal, 1 machine"), "{faults}");
+    tab.eval("window.scrollTo(0, 0)");
+    tab.accessible();
+    tab.screenshot("rul");
+    tab.media("prefers-color-scheme", "dark");
+    tab.open_file(&place.path("maps/explain.html"));
+    tab.accessible();
+    tab.screenshot("rul-dark");
+    tab.size(390, 844);
+    tab.open_file(&place.path("maps/explain.html"));
+    assert_eq!(tab.number("document.documentElement.scrollWidth"), 390.0, "nothing sticks out of a phone");
+    tab.accessible();
+    tab.screenshot("rul-phone");
+    tab.size(1280, 900);
+    tab.open_file(&place.path("maps/evaluate.html"));
+    let methods = tab.text("document.querySelector('section:nth-of-type(3) tbody').textContent");
+    assert!(methods.contains("grad-cam") && methods.contains("layer-cam"), "{methods}");
+    tab.accessible();
+    assert_eq!(tab.problems(), Vec::<String>::new());
 }

@@ -13,6 +13,6 @@ pub use cmapss::{CMAPSS, CmapssSet, SENSORS, SETTINGS, parse_lives, parse_series
 pub use columns::{Columns, read_columns};
 pub use conditions::{Clusters, k_means};
 pub use fleet::{Fleet, Unit};
-pub use preparation::{Condition, Preparation, PreparationOptions};
+pub use preparation::{Condition, Preparation, PreparationOptions, Scaling};
 pub use synthetic::{FAULTS, SyntheticSpec, draw_fleet};
 pub use windows::Windows;

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Preparation {
     /// How many cycles the network sees at once.
     pub window: usize,
+    /// How many cycles a machine must have: what a window lacks at its beginning is the machine's first reading. 0 in a file
+    /// stands for the whole window.
+    #[serde(default)]
+    pub shortest: usize,
     /// The remaining life above which engines count as healthy, in cycles: targets are cut off there.
     pub cap: f32,
     /// The share of the newest reading in an exponential mean over all cycles so far; 1 takes readings as they are.
@@ -38,6 +42,8 @@ pub struct Condition {
 pub struct PreparationOptions {
     /// The window's length in cycles.
     pub window: usize,
+    /// How many cycles a machine must have; nothing for those of the window.
+    pub shortest: Option<usize>,
     /// The cap of the remaining life in cycles.
     pub cap: f32,
     /// The share of the newest reading in the exponential mean, in `(0, 1]`.
@@ -46,12 +52,45 @@ pub struct PreparationOptions {
     pub conditions: usize,
     /// The sensors to keep; nothing for all that are not constant.
     pub sensors: Option<Vec<String>>,
+    /// To which range readings are brought within each condition.
+    pub scaling: Scaling,
+}
+
+/// What readings are brought to, over the cycles that a [`Preparation`] learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scaling {
+    /// Mean 0 and deviation 1.
+    #[default]
+    Standard,
+    /// The lowest reading to 0, the highest to 1.
+    MinMax,
+    /// The lowest reading to -1, the highest to 1.
+    Symmetric,
+    /// They stay as they are.
+    Nothing,
+}
+
+impl Scaling {
+    /// What is subtracted from readings, and what they are divided by afterwards.
+    fn of(self, readings: &[f32]) -> (f64, f64) {
+        let values = readings.iter().map(|value| f64::from(*value));
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (shift, scale) = match self {
+            Self::Standard => return mean_and_std(readings),
+            Self::MinMax => (low, high - low),
+            Self::Symmetric => (f64::midpoint(low, high), (high - low) / 2.0),
+            Self::Nothing => (0.0, 1.0),
+        };
+        // A condition without readings, and one where they are constant.
+        if shift.is_finite() { (shift, if scale > 0.0 { scale } else { 1.0 }) } else { (0.0, 1.0) }
+    }
 }
 
 impl Default for PreparationOptions {
     /// 30 cycles, a cap of 125, readings as they are, one condition.
     fn default() -> Self {
-        Self { window: 30, cap: 125.0, smoothing: 1.0, conditions: 1, sensors: None }
+        let scaling = Scaling::Standard;
+        Self { window: 30, shortest: None, cap: 125.0, smoothing: 1.0, conditions: 1, sensors: None, scaling }
     }
 }
 
@@ -62,15 +101,19 @@ impl Preparation {
     /// Learns conditions, means and deviations from the engines of `fleet`, which should be those of training alone.
     ///
     /// A sensor is left out where it gives one and the same reading in at least 95% of the cycles of every condition. Each
-    /// kept sensor is standardised within each condition.
+    /// kept sensor is scaled within each condition.
     ///
     /// # Errors
     /// [`Error::Parameter`] for options outside their range, [`Error::UnknownName`] for a sensor that is not there.
     pub fn fit(fleet: &Fleet, options: &PreparationOptions) -> Result<Self> {
-        let PreparationOptions { window, cap, smoothing, conditions, ref sensors } = *options;
+        let PreparationOptions { window, shortest, cap, smoothing, conditions, ref sensors, scaling } = *options;
+        let shortest = shortest.unwrap_or(window);
         let refuse = |name, reason: String| Err(Error::parameter(name, reason));
         if window < 2 {
             return refuse("window", format!("{window} cycles are too few; 2 at least"));
+        }
+        if !(1..=window).contains(&shortest) {
+            return refuse("shortest", format!("{shortest} cycles are not from 1 to the window's {window}"));
         }
         if !(cap.is_finite() && cap > 0.0) {
             return refuse("cap", format!("{cap} is not a number of cycles above 0"));
@@ -92,17 +135,21 @@ impl Preparation {
             .into_iter()
             .enumerate()
             .map(|(index, centre)| {
-                let moments = |&sensor: &usize| mean_and_std(&readings(fleet, sensor, &labels, index));
+                let moments = |&sensor: &usize| scaling.of(&readings(fleet, sensor, &labels, index));
                 let (mean, std) = columns.iter().map(moments).unzip();
                 Condition { centre, mean, std }
             })
             .collect();
         let sensors = columns.iter().map(|&sensor| fleet.sensors[sensor].clone()).collect();
-        Ok(Self { window, cap, smoothing, sensors, settings: fleet.settings.clone(), setting_scale, conditions })
+        let settings = fleet.settings.clone();
+        Ok(Self { window, shortest, cap, smoothing, sensors, settings, setting_scale, conditions })
     }
 
     /// Itself, if it can be applied: what was read from a file may hold anything.
-    pub(crate) fn checked(self) -> std::result::Result<Self, String> {
+    pub(crate) fn checked(mut self) -> std::result::Result<Self, String> {
+        if self.shortest == 0 {
+            self.shortest = self.window;
+        }
         let sensors = self.sensors.len();
         let fits = |condition: &Condition| {
             let numbers = condition.centre.iter().chain(&condition.mean).chain(&condition.std);
@@ -113,7 +160,8 @@ impl Preparation {
                 && numbers.into_iter().all(|number| number.is_finite())
         };
         let scales = self.setting_scale.len() == self.settings.len() && self.setting_scale.iter().all(|s| *s > 0.0);
-        let ranges = self.window >= 2 && self.cap > 0.0 && self.smoothing > 0.0 && self.smoothing <= 1.0;
+        let cycles = self.window >= 2 && self.shortest <= self.window;
+        let ranges = cycles && self.cap > 0.0 && self.smoothing > 0.0 && self.smoothing <= 1.0;
         if sensors > 0 && !self.conditions.is_empty() && self.conditions.iter().all(fits) && scales && ranges {
             Ok(self)
         } else {
@@ -267,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn readings_are_brought_to_the_range_that_is_asked_for() {
+        let ends = |scaling| {
+            let options = PreparationOptions { conditions: 2, scaling, ..PreparationOptions::default() };
+            let series = Preparation::fit(&fleet(), &options).unwrap().apply(&fleet()).unwrap().concat();
+            series.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)))
+        };
+        assert_eq!(ends(Scaling::MinMax), (0.0, 1.0));
+        assert_eq!(ends(Scaling::Symmetric), (-1.0, 1.0));
+        assert_eq!(ends(Scaling::Nothing), (0.0, 1003.0));
+        assert_eq!(Scaling::MinMax.of(&[4.0, 4.0]), (4.0, 1.0));
+        assert_eq!(Scaling::Symmetric.of(&[]), (0.0, 1.0));
+    }
+
+    #[test]
     fn smoothing_is_the_weighted_mean_of_all_readings_so_far() {
         let fleet = Fleet { settings: Vec::new(), ..fleet() };
         let plain = Preparation::fit(&fleet, &PreparationOptions::default()).unwrap();
@@ -286,6 +348,7 @@ mod tests {
         let fit = |options: PreparationOptions| Preparation::fit(&fleet(), &options).unwrap_err().to_string();
         let usual = PreparationOptions::default();
         assert!(fit(PreparationOptions { window: 1, ..usual.clone() }).starts_with("window"));
+        assert!(fit(PreparationOptions { shortest: Some(31), ..usual.clone() }).starts_with("shortest"));
         assert!(fit(PreparationOptions { cap: f32::NAN, ..usual.clone() }).starts_with("cap"));
         assert!(fit(PreparationOptions { smoothing: 0.0, ..usual.clone() }).starts_with("smoothing"));
         assert!(fit(PreparationOptions { conditions: 9, ..usual.clone() }).starts_with("conditions"));

@@ -11,7 +11,8 @@ pub struct Windows {
     pub remaining: Vec<f32>,
     /// Each window's unit, by its place in the fleet.
     pub units: Vec<usize>,
-    /// The place of each window's last cycle in its unit.
+    /// The place of each window's last cycle in its unit. Where fewer cycles lead up to it than the window has, the window
+    /// begins with the first of them, repeated.
     pub ends: Vec<usize>,
 }
 
@@ -19,12 +20,13 @@ impl Windows {
     /// All windows of every unit, `stride` cycles apart, the last window of each unit among them.
     ///
     /// # Errors
-    /// [`Error::Parameter`] names the units that are shorter than the window, or says that the stride is zero.
+    /// [`Error::Parameter`] names the units that are too short, or says that the stride is zero.
     pub fn all(fleet: &Fleet, preparation: &Preparation, stride: usize) -> Result<Self> {
         if stride == 0 {
             return Err(Error::parameter("stride", "0 cycles lead nowhere; 1 at least"));
         }
-        Self::ending(fleet, preparation, |cycles, window| (window - 1..cycles).rev().step_by(stride).collect())
+        let first = preparation.shortest - 1;
+        Self::ending(fleet, preparation, |cycles| (first..cycles).rev().step_by(stride).collect())
     }
 
     /// The last window of every unit.
@@ -32,23 +34,25 @@ impl Windows {
     /// # Errors
     /// [`Error::Parameter`] names the units that are shorter than the window.
     pub fn last(fleet: &Fleet, preparation: &Preparation) -> Result<Self> {
-        Self::ending(fleet, preparation, |cycles, _| vec![cycles - 1])
+        Self::ending(fleet, preparation, |cycles| vec![cycles - 1])
     }
 
-    /// The first `count` windows of every unit, or as many as there are: cycles of healthy machines.
+    /// The first `count` whole windows of every unit, or as many as there are: cycles of healthy machines.
     ///
     /// # Errors
     /// [`Error::Parameter`] names the units that are shorter than the window.
     pub fn first(fleet: &Fleet, preparation: &Preparation, count: usize) -> Result<Self> {
-        Self::ending(fleet, preparation, |cycles, window| (window - 1..cycles).take(count).collect())
+        let window = preparation.window;
+        Self::ending(fleet, preparation, |cycles| (window.min(cycles) - 1..cycles).take(count).collect())
     }
 
-    fn ending(fleet: &Fleet, preparation: &Preparation, ends_of: impl Fn(usize, usize) -> Vec<usize>) -> Result<Self> {
-        let (window, sensors) = (preparation.window, preparation.sensors.len());
+    fn ending(fleet: &Fleet, preparation: &Preparation, ends_of: impl Fn(usize) -> Vec<usize>) -> Result<Self> {
+        let Preparation { window, shortest, .. } = *preparation;
+        let sensors = preparation.sensors.len();
         let short: Vec<String> = fleet
             .units
             .iter()
-            .filter(|unit| unit.cycles.len() < window)
+            .filter(|unit| unit.cycles.len() < shortest)
             .map(|unit| format!("{} ({})", unit.name, unit.cycles.len()))
             .collect();
         if !short.is_empty() {
@@ -57,8 +61,9 @@ impl Windows {
             if more > 0 {
                 names = format!("{names} and {more} more");
             }
+            let few = if shortest == window { String::new() } else { format!("the {shortest} that are needed for ") };
             let reason = format!(
-                "engines of {} have fewer cycles than the window of {window}: {names}; train with a shorter --window, \
+                "engines of {} have fewer cycles than {few}the window of {window}: {names}; train with a shorter --window, \
                  or leave these engines out",
                 fleet.name
             );
@@ -66,9 +71,11 @@ impl Windows {
         }
         let (mut values, mut remaining, mut units, mut ends) = (Vec::<f32>::new(), Vec::new(), Vec::new(), Vec::new());
         for (index, (unit, series)) in fleet.units.iter().zip(preparation.apply(fleet)?).enumerate() {
-            for end in ends_of(unit.cycles.len(), window) {
-                let rows = &series[(end + 1 - window) * sensors..(end + 1) * sensors];
+            for end in ends_of(unit.cycles.len()) {
+                let begin = (end + 1).saturating_sub(window);
+                let rows = &series[begin * sensors..(end + 1) * sensors];
                 for sensor in 0..sensors {
+                    values.extend(std::iter::repeat_n(rows[sensor], window - (end + 1 - begin)));
                     values.extend(rows.iter().skip(sensor).step_by(sensors));
                 }
                 remaining.push(unit.remaining(end).unwrap_or(f32::NAN));
@@ -165,6 +172,16 @@ mod tests {
         let short = fleet(&[6, 3]);
         let error = Windows::last(&short, &preparation(&long)).unwrap_err().to_string();
         assert!(error.contains("window of 4: 2 (3);"), "{error}");
+        let padded = Preparation { shortest: 3, ..preparation(&long) };
+        let windows = Windows::all(&short, &padded, 1).unwrap();
+        assert_eq!(windows.ends, [5, 4, 3, 2, 2]);
+        let rows = windows.inputs.get(4).unwrap().to_vec2::<f32>().unwrap();
+        let whole = windows.inputs.get(2).unwrap().to_vec2::<f32>().unwrap();
+        // Both machines read the same at the same age; the first reading stands twice.
+        assert_eq!(rows[0], [whole[0][0], whole[0][0], whole[0][1], whole[0][2]]);
+        assert_eq!(Windows::first(&short, &padded, 1).unwrap().ends, [3, 2]);
+        let error = Windows::last(&short, &Preparation { shortest: 4, ..padded }).unwrap_err().to_string();
+        assert!(error.contains("2 (3)"), "{error}");
         assert!(Windows::all(&long, &preparation(&long), 0).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! `faithful rul evaluate`: how far predictions are off, and how faithful explanations are.
 
 use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::page::{self, Life};
 use super::source::Source;
 use crate::arguments::RulEvaluateArguments;
 use crate::failure::Outcome;
@@ -12,6 +13,7 @@ use candle_core::{Device, Tensor};
 use faithful_core::{Objective, Stream, Target};
 use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
 use faithful_metric::{Canvas, Masked, Masking, masked_scores};
+use faithful_page::{Cell, Page, Section, Table};
 use faithful_report::prediction_chart;
 use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table};
 use serde::Serialize;
@@ -19,6 +21,9 @@ use serde_json::json;
 
 /// The masks that explanations are judged by: the map itself, and its highest 30%.
 const MASKS: [(&str, Masking); 2] = [("", Masking::Soft), ("@30", Masking::Top(0.3))];
+
+/// What is measured, by each mask in turn.
+const METRICS: [&str; 6] = ["increase", "drop", "add", "increase@30", "drop@30", "add@30"];
 
 /// One method's faithfulness over all machines.
 #[derive(Serialize)]
@@ -69,11 +74,59 @@ pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<O
         folder.write("predictions.parquet", &predictions(&fleet, &remaining, &predicted)?)?;
         folder.write("scores.json", format!("{object:#}\n").as_bytes())?;
     }
+    let mut faithfulness = Vec::new();
     if !methods.is_empty() {
         let rows = measure(&loaded, &methods, &windows, &fleet, arguments.explanation.seed, output)?;
-        report(&methods, &rows, folder.as_ref(), output)?;
+        faithfulness = report(&methods, &rows, folder.as_ref(), output)?;
+    }
+    if let Some(folder) = &folder {
+        let html = page_of(&loaded, &fleet, (&remaining, &predicted), &scores, &faithfulness).html();
+        folder.write("evaluate.html", html.as_bytes())?;
     }
     Ok(Outcome::Complete)
+}
+
+fn page_of(
+    loaded: &Loaded,
+    fleet: &Fleet,
+    (remaining, predicted): (&[f32], &[f32]),
+    scores: &Scores,
+    faithfulness: &[Faithfulness],
+) -> Page {
+    let lives: Vec<Life> = fleet
+        .units
+        .iter()
+        .zip(remaining.iter().zip(predicted))
+        .map(|(unit, (remaining, predicted))| Life {
+            name: &unit.name,
+            fault: unit.fault.as_deref(),
+            remaining: Some(*remaining),
+            predicted: *predicted,
+            anchor: None,
+        })
+        .collect();
+    let mut page = page::begin(format!("How far predictions for {} are off", fleet.name), loaded);
+    page::lives(&lives).into_iter().for_each(|section| page.push(section));
+    if !faithfulness.is_empty() {
+        let columns: Vec<&str> = ["method"].into_iter().chain(METRICS).collect();
+        let mut table = Table::new(&columns);
+        table.caption = Some(
+            "Means over machines with 95% bootstrap intervals; * differs from the first method, paired sign-flip p below 0.05. \
+             increase and drop: only what the map finds important is shown; add: it is hidden; @30: masks of equal area."
+                .into(),
+        );
+        for chunk in faithfulness.chunks(METRICS.len()) {
+            let cell = |one: &Faithfulness| Cell {
+                text: format!("{:.3}{}", one.mean, if one.p.is_some_and(|p| p < 0.05) { " *" } else { "" }),
+                small: Some(format!("{:.3} to {:.3}", one.low, one.high)),
+                ..one.mean.into()
+            };
+            table.row([Cell::from(chunk[0].method.as_str())].into_iter().chain(chunk.iter().map(cell)).collect());
+        }
+        page.push(Section::table("Faithfulness", table));
+    }
+    page::end(&mut page, loaded, Some(scores));
+    page
 }
 
 fn predictions(fleet: &Fleet, remaining: &[f32], predicted: &[f32]) -> faithful_core::Result<Vec<u8>> {
@@ -126,7 +179,12 @@ fn map_of(found: &SeriesFound, window: &Tensor) -> Result<Tensor> {
     })
 }
 
-fn report(methods: &[SeriesMethod], rows: &Rows, folder: Option<&Folder>, output: &Output) -> Result<()> {
+fn report(
+    methods: &[SeriesMethod],
+    rows: &Rows,
+    folder: Option<&Folder>,
+    output: &Output,
+) -> Result<Vec<Faithfulness>> {
     type Metric = (&'static str, fn(&Masked) -> f64);
     let metrics: [Metric; 3] =
         [("increase", Masked::increase), ("drop", Masked::drop), ("add", Masked::drop_in_deletion)];
@@ -155,10 +213,9 @@ fn report(methods: &[SeriesMethod], rows: &Rows, folder: Option<&Folder>, output
     for line in &found {
         output.object(line)?;
     }
-    let headings = ["increase", "drop", "add", "increase@30", "drop@30", "add@30"];
-    let columns: Vec<Column> = [Column::left("method")].into_iter().chain(headings.map(Column::right)).collect();
+    let columns: Vec<Column> = [Column::left("method")].into_iter().chain(METRICS.map(Column::right)).collect();
     let cells: Vec<Vec<String>> = found
-        .chunks(headings.len())
+        .chunks(METRICS.len())
         .map(|chunk| {
             let cell = |one: &Faithfulness| format!("{:.3} [{:.3}, {:.3}]", one.mean, one.low, one.high);
             [chunk[0].method.clone()].into_iter().chain(chunk.iter().map(cell)).collect()
@@ -171,5 +228,5 @@ fn report(methods: &[SeriesMethod], rows: &Rows, folder: Option<&Folder>, output
         let text = serde_json::to_string_pretty(&found)?;
         folder.write("faithfulness.json", format!("{text}\n").as_bytes())?;
     }
-    Ok(())
+    Ok(found)
 }

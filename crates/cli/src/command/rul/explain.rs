@@ -1,5 +1,6 @@
 //! `faithful rul explain`: which cycles and which sensors drove predictions.
 
+use super::explained::{Engine, Explanation, Files, page_of, rows};
 use super::model::{Loaded, SeriesFound, SeriesMethod};
 use super::source::Source;
 use crate::arguments::{LifeScore, RulExplainArguments};
@@ -8,51 +9,11 @@ use crate::files::Folder;
 use crate::output::Output;
 use crate::table::{Column, Table, lines};
 use anyhow::Result;
-use faithful_core::{Error, Score, Stream, Target};
-use faithful_report::{Bars, Map, Section, SeriesMap, bar_chart, chart_page, encode_npy, series_chart};
-use faithful_rul::{Attributed, Cells, Driver, Fleet, FleetSummary, Wear, Windows, encode_table};
-use serde::Serialize;
+use faithful_core::{Score, Stream, Target};
+use faithful_report::{Bars, Map, SeriesMap, bar_chart, encode_npy, series_chart};
+use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Wear, Windows};
 use serde_json::json;
 use std::time::Instant;
-
-/// A machine's explanations for programs: what a page needs.
-#[derive(Serialize)]
-struct Engine {
-    #[serde(rename = "engine")]
-    name: String,
-    fault: Option<String>,
-    cycles: Vec<u32>,
-    predicted: f32,
-    remaining: Option<f32>,
-    explanations: Vec<Explanation>,
-}
-
-#[derive(Serialize)]
-struct Explanation {
-    method: String,
-    score: f64,
-    baselines: Option<&'static str>,
-    draws: Option<usize>,
-    seconds: f64,
-    /// One value per cycle.
-    timeline: Vec<f32>,
-    /// One row of values per sensor, where the method tells sensors apart.
-    map: Option<Vec<Vec<f32>>>,
-    /// The sum over the window of each sensor's values, the greatest first.
-    drivers: Vec<Driver>,
-    note: Option<String>,
-    files: Files,
-    /// The chart, for the page.
-    #[serde(skip)]
-    svg: String,
-}
-
-#[derive(Serialize)]
-struct Files {
-    chart: String,
-    picture: String,
-    map: String,
-}
 
 pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Outcome> {
     let source = Source::of(&arguments.fleet)?;
@@ -90,7 +51,8 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     for place in 0..windows.len() {
         let unit = &fleet.units[place];
         let window = windows.inputs.narrow(0, place, 1)?;
-        let first = unit.cycles.len() - loaded.preparation.window;
+        let (cycles, length) = (unit.cycles.len(), loaded.preparation.window);
+        let (first, repeated) = (cycles.saturating_sub(length), length.saturating_sub(cycles));
         let remaining = Some(windows.remaining[place]).filter(|remaining| !remaining.is_nan());
         let mut engine = Engine {
             name: unit.name.clone(),
@@ -104,7 +66,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
             let start = Instant::now();
             // A machine has the same draws whatever else is explained.
             let stream = Stream::new(arguments.explanation.seed, &unit.name);
-            let found = method.explain(&loaded, &window, score, stream)?;
+            let found = method.explain(&loaded, &window, score, stream)?.of_readings(repeated);
             let seconds = start.elapsed().as_secs_f64();
             let explanation = write(&folder, &loaded, &engine, method, found, seconds)?;
             let drivers: Vec<String> = explanation
@@ -133,36 +95,19 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     output.finish();
     folder.write("explanations.parquet", &rows(&loaded, &engines)?)?;
     let faults = arguments.faults.map_or_else(|| source.faults(), Into::into);
-    let (summaries, fleet_charts) = summarise(&folder, &methods, &engines, faults, output)?;
+    let summaries = summarise(&folder, &methods, &engines, faults, output)?;
     let whole = json!({
         "model": loaded.name, "kind": loaded.kind, "trained_on": loaded.trained_on, "machines": fleet.name,
         "score": if arguments.score == LifeScore::Wear { "wear" } else { "life" },
         "seed": arguments.explanation.seed, "window": loaded.preparation.window, "cap": loaded.preparation.cap,
-        "sensors": loaded.preparation.sensors, "engines": engines, "summary": summaries,
+        "sensors": loaded.preparation.sensors, "engines": engines, "summary": summaries
+            .iter()
+            .map(|(method, summary)| json!({ "method": method, "groups": summary.groups }))
+            .collect::<Vec<_>>(),
     });
-    folder.write("explain.html", page(&loaded, &fleet, &engines, fleet_charts).as_bytes())?;
+    folder.write("explain.html", page_of(&loaded, &fleet, &engines, &summaries, arguments)?.html().as_bytes())?;
     folder.write("explain.json", format!("{whole}\n").as_bytes())?;
     Ok(Outcome::Complete)
-}
-
-/// Everything on one page: the fleet first, then machine by machine.
-fn page(loaded: &Loaded, fleet: &Fleet, engines: &[Engine], fleet_charts: Vec<String>) -> String {
-    let about = format!(
-        "{} ({}), trained on {}; windows of {} cycles, lives up to {} cycles. Red takes life, blue gives it, unless the scale says \
-         otherwise.",
-        loaded.name, loaded.kind, loaded.trained_on, loaded.preparation.window, loaded.preparation.cap
-    );
-    let mut sections: Vec<Section> = Vec::new();
-    if !fleet_charts.is_empty() {
-        sections.push(("The fleet".into(), fleet_charts));
-    }
-    sections.extend(engines.iter().map(|engine| {
-        let known = engine.remaining.map_or(String::new(), |remaining| format!(", {remaining:.0} in truth"));
-        let fault = engine.fault.as_ref().map_or(String::new(), |fault| format!(", fault {fault}"));
-        let heading = format!("Machine {}: {:.0} cycles left{known}{fault}", engine.name, engine.predicted);
-        (heading, engine.explanations.iter().map(|explanation| explanation.svg.clone()).collect())
-    }));
-    chart_page(&format!("What drives {}", fleet.name), &about, &sections)
 }
 
 /// The machines as they were after that cycle.
@@ -209,9 +154,8 @@ fn write(
         Some(map) => Map::new(sensors.len(), cycles, map.clone())?,
         None => Map::new(1, cycles, found.timeline.clone())?,
     };
-    let svg = chart.svg();
     let files = Files {
-        chart: folder.write(&format!("{name}.svg"), svg.as_bytes())?.display().to_string(),
+        chart: folder.write(&format!("{name}.svg"), chart.svg().as_bytes())?.display().to_string(),
         picture: folder.write(&format!("{name}.png"), &chart.png()?)?.display().to_string(),
         map: folder.write(&format!("{name}.npy"), &encode_npy(&raw))?.display().to_string(),
     };
@@ -228,44 +172,12 @@ fn write(
         drivers,
         note: (!found.notes.is_empty()).then(|| found.notes.join("; ")),
         files,
-        svg,
     })
 }
 
 /// A machine's name as a part of a file's name.
 fn safe(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
-}
-
-/// Every value as a row: of sensors where the method tells them apart, otherwise of the time line.
-fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error> {
-    let (mut units, mut methods, mut sensors, mut cycles, mut values) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for engine in engines {
-        for explanation in &engine.explanations {
-            let of_sensor = |row: Option<usize>| row.map(|row| loaded.preparation.sensors[row].clone());
-            let lines: Vec<(Option<usize>, &Vec<f32>)> = match &explanation.map {
-                Some(map) => map.iter().enumerate().map(|(row, line)| (Some(row), line)).collect(),
-                None => vec![(None, &explanation.timeline)],
-            };
-            for (row, line) in lines {
-                for (cycle, value) in engine.cycles.iter().zip(line) {
-                    units.push(Some(engine.name.clone()));
-                    methods.push(Some(explanation.method.clone()));
-                    sensors.push(of_sensor(row));
-                    cycles.push(Some(f64::from(*cycle)));
-                    values.push(Some(f64::from(*value)));
-                }
-            }
-        }
-    }
-    encode_table(vec![
-        ("unit", Cells::Texts(units)),
-        ("method", Cells::Texts(methods)),
-        ("sensor", Cells::Texts(sensors)),
-        ("cycle", Cells::Numbers(cycles)),
-        ("value", Cells::Numbers(values)),
-    ])
 }
 
 /// Which sensors drive predictions in the whole fleet, per fault, for every method that tells sensors apart.
@@ -275,8 +187,8 @@ fn summarise(
     engines: &[Engine],
     faults: usize,
     output: &Output,
-) -> Result<(Vec<serde_json::Value>, Vec<String>)> {
-    let (mut summaries, mut charts) = (Vec::new(), Vec::new());
+) -> Result<Vec<(String, FleetSummary)>> {
+    let mut summaries = Vec::new();
     for (place, method) in methods.iter().enumerate() {
         let attributed: Vec<(Option<&str>, &[Driver])> = engines
             .iter()
@@ -298,7 +210,6 @@ fn summarise(
         let chart = bar_chart(&format!("cycles of life that each sensor takes, by {}", method.label), &groups);
         folder.write(&format!("fleet.{}.svg", method.label), chart.svg().as_bytes())?;
         folder.write(&format!("fleet.{}.png", method.label), &chart.png()?)?;
-        charts.push(chart.svg());
         let columns = [Column::left("fault"), Column::right("machines"), Column::left("drivers")];
         let cells: Vec<Vec<String>> = summary
             .groups
@@ -318,7 +229,7 @@ fn summarise(
         for line in lines(&columns, &cells) {
             output.line(&line)?;
         }
-        summaries.push(json!({ "method": method.label, "groups": summary.groups }));
+        summaries.push((method.label.clone(), summary));
     }
-    Ok((summaries, charts))
+    Ok(summaries)
 }

@@ -3,7 +3,9 @@
 mod draw;
 mod evaluate;
 mod explain;
+mod explained;
 mod model;
+mod page;
 mod source;
 mod train;
 

@@ -6,9 +6,9 @@ use crate::failure::Usage;
 use crate::method::{Explainer, Found, Settings, parse_stop};
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use faithful_baseline::{BaselineSampler, Constant, DataSet};
-use faithful_core::{Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesView, Stream};
-use faithful_model::{Graph, Loading, Model, ModelSource};
+use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
+use faithful_core::{Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream};
+use faithful_model::{Graph, OnnxOptions, load_onnx};
 use faithful_rul::{Columns, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -41,19 +41,24 @@ impl Loaded {
     fn own(name: String, model: RulModel) -> Result<Self> {
         let RulModel { about, graph, healthy, typical, .. } = model;
         let target = Some(graph.layer(faithful_model::SeriesNetwork::TARGET)?);
-        let network = SeriesView::new(graph, faithful_core::SeriesLayout::SensorsTime)?;
+        let network = SeriesView::new(graph, SeriesLayout::SensorsTime)?;
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
         Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
     }
 
-    /// An ONNX network brings no preparation: readings are standardised by the set's training machines.
+    /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
     fn onnx(path: &Path, arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
-        let model = Model::load(&ModelSource::Onnx(path.into()), &Loading::default())?;
-        let target = model.target;
-        let network = SeriesView::new(model.graph, arguments.layout.into())
-            .with_context(|| format!("{} is no network of series", path.display()))?;
-        let Some(&[sensors, window]) = network.input_shape() else {
+        let layout = SeriesLayout::from(arguments.layout);
+        let view = |input_shape: Option<Vec<usize>>| -> Result<SeriesView<Graph>> {
+            let graph = load_onnx(path, &OnnxOptions { input_shape, ..OnnxOptions::default() })
+                .with_context(|| format!("{} cannot be read; --window says how many cycles it sees", path.display()))?;
+            SeriesView::new(graph, layout).with_context(|| format!("{} is no network of series", path.display()))
+        };
+        // Where the number of cycles is not said, the file has it.
+        let fixed = if arguments.window.is_none() { Some(view(None)?) } else { None };
+        let of_file = fixed.as_ref().and_then(|network| network.input_shape()?.get(1).copied());
+        let Some(window) = arguments.window.or(of_file) else {
             return Err(Usage::from(format!("{} is no network of series", path.display())).into());
         };
         let training = match (&arguments.training_data, source) {
@@ -62,15 +67,31 @@ impl Loaded {
                 read_columns(table, &columns)?
             }
             (None, Source::Table(..)) => {
-                let text = "an .onnx network needs --training-data: the machines that its readings are standardised by";
+                let text = "an .onnx network needs --training-data: the machines that its readings are scaled by";
                 return Err(Usage::from(text.to_owned()).into());
             }
             (None, _) => source.training()?,
         };
-        let named = (!fleet.sensors.is_empty()).then(|| fleet.sensors.clone());
-        let options =
-            PreparationOptions { window, conditions: source.conditions(), sensors: named, ..Default::default() };
-        let preparation = Preparation::fit(&training, &options)?;
+        let preparation = Preparation::fit(
+            &training,
+            &PreparationOptions {
+                window,
+                cap: arguments.cap,
+                conditions: source.conditions(),
+                sensors: (!fleet.sensors.is_empty()).then(|| fleet.sensors.clone()),
+                scaling: arguments.scaling.into(),
+                ..PreparationOptions::default()
+            },
+        )?;
+        let network = match fixed {
+            Some(network) => network,
+            None => view(Some(match layout {
+                SeriesLayout::SensorsTime => vec![preparation.sensors.len(), window],
+                SeriesLayout::TimeSensors => vec![window, preparation.sensors.len()],
+            }))?,
+        };
+        let target = network.inner().target_layer();
+        let sensors = network.input_shape().and_then(|shape| shape.first().copied()).unwrap_or_default();
         if preparation.sensors.len() != sensors {
             let reason = format!(
                 "the network reads {sensors} sensors over {window} cycles, and {} are to be used ({}); name its sensors \
@@ -121,7 +142,9 @@ fn stem(path: &Path) -> String {
 }
 
 /// The baselines that `--baselines` may name.
-const BASELINES: [&str; 4] = ["healthy", "healthy-mean", "typical", "zero"];
+const BASELINES: [&str; 5] = ["healthy", "healthy-mean", "typical", "zero", "blur"];
+/// How many cycles the blurred window is blurred over.
+const BLUR: f64 = 5.0;
 
 /// A method that explains windows.
 pub(crate) struct SeriesMethod {
@@ -146,6 +169,30 @@ pub(crate) struct SeriesFound {
     pub(crate) notes: Vec<String>,
 }
 
+impl SeriesFound {
+    /// What it says of a machine's readings, where the window begins with the first of them `repeated` times more: a
+    /// repeated reading has what all its places have together, and a time line leaves the repeated places out.
+    pub(crate) fn of_readings(self, repeated: usize) -> Self {
+        let cycles = self.timeline.len();
+        if repeated == 0 || repeated >= cycles {
+            return self;
+        }
+        let Some(map) = self.map else {
+            return Self { timeline: self.timeline[repeated..].to_vec(), ..self };
+        };
+        let rows: Vec<Vec<f32>> = map
+            .chunks(cycles)
+            .map(|row| {
+                let mut own = row[repeated..].to_vec();
+                own[0] += row[..repeated].iter().sum::<f32>();
+                own
+            })
+            .collect();
+        let timeline = (0..cycles - repeated).map(|cycle| rows.iter().map(|row| row[cycle]).sum()).collect();
+        Self { timeline, map: Some(rows.concat()), ..self }
+    }
+}
+
 impl SeriesMethod {
     /// The method called `name`, or `name.gradient`, for windows of that network.
     pub(crate) fn of(name: &str, loaded: &Loaded, choices: &SeriesExplanation) -> Result<Self> {
@@ -158,12 +205,14 @@ impl SeriesMethod {
         let wanted = choices.baselines.as_deref().unwrap_or(usual);
         let known = BASELINES.into_iter().find(|known| *known == wanted);
         let known = known.ok_or_else(|| Error::unknown("baselines", wanted, BASELINES))?;
-        let picture = explainer.info().family == Family::Perturbation || base.starts_with("hyper");
+        let masks_layers = explainer.info().family == Family::Perturbation && explainer.needs_layers();
+        let picture = masks_layers || base.starts_with("hyper");
         let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
         let sampler: Arc<dyn BaselineSampler> = match known {
             "healthy" => Arc::new(DataSet::new(shaped(loaded.healthy.clone())?)?),
             "healthy-mean" => Arc::new(DataSet::new(shaped(loaded.healthy.mean_keepdim(0)?)?)?),
             "typical" => Arc::new(DataSet::new(shaped(loaded.typical.clone())?)?),
+            "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
             _ => Arc::new(Constant::zero()),
         };
         let layers = match (&choices.layer, explainer.needs_layers()) {
@@ -233,7 +282,22 @@ fn stretched(values: &[f32], count: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::stretched;
+    use super::{SeriesFound, stretched};
+
+    #[test]
+    fn repeated_readings_count_once_with_all_they_have() {
+        let found = SeriesFound {
+            timeline: vec![5.0, 7.0, 9.0],
+            map: Some(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            score: 0.0,
+            convergence: None,
+            notes: Vec::new(),
+        };
+        let folded = found.clone().of_readings(1);
+        assert_eq!((folded.map.unwrap(), folded.timeline), (vec![3.0, 3.0, 9.0, 6.0], vec![12.0, 9.0]));
+        assert_eq!(SeriesFound { map: None, ..found.clone() }.of_readings(2).timeline, [9.0]);
+        assert_eq!(found.clone().of_readings(0).timeline, found.timeline);
+    }
 
     #[test]
     fn time_lines_are_stretched_evenly() {

@@ -69,17 +69,21 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
 
 fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> {
     let usual = Training { kind: arguments.model.clone(), ..Training::of(&arguments.model)? };
+    let window = arguments.window.unwrap_or(usual.preparation.window);
     let preparation = PreparationOptions {
-        window: arguments.window,
+        window,
+        // A shorter window asks for no more than its own cycles.
+        shortest: arguments.shortest.or(usual.preparation.shortest.map(|shortest| shortest.min(window))),
         cap: arguments.cap,
         smoothing: arguments.smoothing.unwrap_or(usual.preparation.smoothing),
         conditions: arguments.conditions.unwrap_or_else(|| source.conditions()),
         sensors: (!arguments.fleet.sensors.is_empty()).then(|| arguments.fleet.sensors.clone()),
+        ..usual.preparation
     };
     Ok(Training {
         seed: arguments.seed,
         preparation,
-        stride: arguments.stride,
+        stride: arguments.stride.unwrap_or(usual.stride),
         validation: arguments.validation.unwrap_or(usual.validation),
         epochs: arguments.epochs.unwrap_or(usual.epochs),
         patience: arguments.patience.unwrap_or(usual.patience),
