@@ -29,9 +29,12 @@ pub(crate) struct EvalRul {
     #[arg(
         long,
         default_value = "grad-cam++,xgrad-cam,hires-cam,layer-cam,layer-cam.expected,score-cam,ablation-cam,\
-                                 gradient-times-input,integrated-gradients,expected-gradients"
+                                 full-grad,occlusion,gradient-times-input,integrated-gradients,expected-gradients"
     )]
     methods: String,
+    /// Other sets that the same networks are tried on, to see how far they reach
+    #[arg(long, value_delimiter = ',')]
+    also: Vec<String>,
     /// Where networks and results lie; what is there already is not made again
     #[arg(long, default_value = "out/rul")]
     out: PathBuf,
@@ -51,19 +54,26 @@ pub(crate) fn eval_rul(arguments: &EvalRul) -> Result<()> {
     let mut text = String::from(
         "| network | MSE | RMSE | MAE | MAPE | NASA | seconds of training |\n|---|--:|--:|--:|--:|--:|--:|\n",
     );
-    let mut faithfulness = String::new();
+    let (mut faithfulness, mut others) = (String::new(), String::new());
     for model in &arguments.models {
         let mut rows: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         let mut pair: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+        let mut also: BTreeMap<&String, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
         for (place, seed) in arguments.seeds.iter().enumerate() {
             let weights = train(&faithful, arguments, model, *seed)?;
             let seconds = fs::read_to_string(weights.with_extension("seconds"))?.trim().parse()?;
             rows.entry("seconds").or_default().push(seconds);
             let methods = if place == 0 { format!("{PAIR},{}", arguments.methods) } else { PAIR.to_owned() };
-            let found = evaluate(&faithful, arguments, &weights, &methods)?;
-            for name in ["mse", "rmse", "mae", "mape", "nasa"] {
-                let value = found[0]["scores"][name].as_f64().context("a score is missing")?;
-                rows.entry(name).or_default().push(value);
+            let found = evaluate(&faithful, arguments, &arguments.set, &weights, &methods)?;
+            for name in SCORES {
+                rows.entry(name).or_default().push(score(&found[0], name)?);
+            }
+            for set in &arguments.also {
+                let found = evaluate(&faithful, arguments, set, &weights, "")?;
+                let own = also.entry(set).or_default();
+                for name in SCORES {
+                    own.entry(name).or_default().push(score(&found[0], name)?);
+                }
             }
             let lines = &found[1..];
             for line in lines.iter().filter(|line| PAIR.split(',').any(|name| line["method"] == name)) {
@@ -74,31 +84,27 @@ pub(crate) fn eval_rul(arguments: &EvalRul) -> Result<()> {
                 let _ = write!(faithfulness, "\n### {model}, seed {seed}\n\n{}", table_3(lines));
             }
         }
-        let cell = |name: &str, digits: usize| {
-            let (mean, deviation) = moments(&rows[name]);
-            format!("{mean:.digits$} ± {deviation:.digits$}")
-        };
-        let _ = writeln!(
-            text,
-            "| {model} | {} | {} | {} | {} | {} | {} |",
-            cell("mse", 1),
-            cell("rmse", 2),
-            cell("mae", 2),
-            cell("mape", 3),
-            cell("nasa", 0),
-            cell("seconds", 0)
-        );
+        let _ = writeln!(text, "| {model} | {} | {} |", errors(&rows), spread(&rows["seconds"], 0));
+        for (set, rows) in &also {
+            let _ = writeln!(others, "| {model} | {set} | {} |", errors(rows));
+        }
         let _ = write!(
             faithfulness,
             "\n### {model}, all seeds: mean ± standard deviation over networks\n\n{}",
             over_seeds(&pair)
         );
     }
+    if !others.is_empty() {
+        others = format!(
+            "### The same networks on other sets, which they have never seen\n\n| network | set | MSE | RMSE | MAE | MAPE | NASA |\n\
+             |---|---|--:|--:|--:|--:|--:|\n{others}\n"
+        );
+    }
     let command: Vec<String> = std::env::args().skip(1).map(|word| short(&word)).collect();
     let seeds = arguments.seeds.len();
     let text = format!(
         "## Table 2: predictions on the last windows of {}, mean ± standard deviation over {seeds} seeds\n\n    cargo xtask {}\n\n{}\n\n{text}\n\
-         ## Table 3: faithfulness\n{faithfulness}",
+         {others}## Table 3: faithfulness\n{faithfulness}",
         arguments.set,
         command.join(" "),
         machine(),
@@ -114,8 +120,18 @@ pub(crate) fn eval_rul(arguments: &EvalRul) -> Result<()> {
 /// Trains the network the built-in model is made of.
 pub(crate) fn train_demo() -> Result<()> {
     let train = ["run", "--release", "--package", "faithful-cli", "--", "rul", "train", "--set", "synthetic"];
-    let options =
-        ["--model", "cnn-lstm", "--window", "24", "--cap", "100", "--out", "crates/rul/shipped/pumps.safetensors"];
+    let options = [
+        "--model",
+        "cnn-lstm",
+        "--window",
+        "24",
+        "--cap",
+        "100",
+        "--smoothing",
+        "0.2",
+        "--out",
+        "crates/rul/shipped/pumps.safetensors",
+    ];
     run(cargo(&train).args(options))
 }
 
@@ -132,10 +148,31 @@ fn train(faithful: &Path, arguments: &EvalRul, model: &str, seed: u64) -> Result
     Ok(weights)
 }
 
-fn evaluate(faithful: &Path, arguments: &EvalRul, weights: &Path, methods: &str) -> Result<Vec<Value>> {
-    let folder = weights.with_extension("results");
+const SCORES: [&str; 5] = ["mse", "rmse", "mae", "mape", "nasa"];
+
+fn score(line: &Value, name: &str) -> Result<f64> {
+    line["scores"][name].as_f64().context("a score is missing")
+}
+
+/// The scores' means and deviations as cells.
+fn errors(rows: &BTreeMap<&str, Vec<f64>>) -> String {
+    let digits = [1, 2, 2, 3, 0];
+    SCORES.iter().zip(digits).map(|(name, digits)| spread(&rows[name], digits)).collect::<Vec<_>>().join(" | ")
+}
+
+fn spread(values: &[f64], digits: usize) -> String {
+    let (mean, deviation) = moments(values);
+    format!("{mean:.digits$} ± {deviation:.digits$}")
+}
+
+fn evaluate(faithful: &Path, arguments: &EvalRul, set: &str, weights: &Path, methods: &str) -> Result<Vec<Value>> {
+    let folder =
+        weights.with_extension(if *set == arguments.set { "results".into() } else { format!("{set}.results") });
     let mut command = Command::new(faithful);
-    command.args(["rul", "evaluate", "--json", "--quiet", "--set", &arguments.set, "--methods", methods]);
+    command.args(["rul", "evaluate", "--json", "--quiet", "--set", set]);
+    if !methods.is_empty() {
+        command.args(["--methods", methods]);
+    }
     command.arg("--data").arg(&arguments.data).arg("--model").arg(weights).arg("--out").arg(folder);
     objects(&mut command)
 }

@@ -77,7 +77,8 @@ impl SeriesNetwork {
             hidden: 32,
             layers: 1,
             bidirectional: false,
-            pool: 2,
+            // About a dozen steps are left to the LSTM, however long the window.
+            pool: (window / 12).max(1),
             dense: 32,
             scale,
         };
@@ -301,7 +302,7 @@ mod tests {
         let kernels = if bidirectional { vec![3, 5] } else { vec![3] };
         let layers = if bidirectional { 2 } else { 1 };
         let named = SeriesNetwork::named("cnn-lstm", 3, 9, 100.0).unwrap();
-        SeriesNetwork { kernels, channels: 4, hidden: 3, layers, bidirectional, dense: 5, ..named }
+        SeriesNetwork { kernels, channels: 4, hidden: 3, layers, bidirectional, pool: 2, dense: 5, ..named }
     }
 
     fn graph(network: &SeriesNetwork) -> Graph {
