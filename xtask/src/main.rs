@@ -6,6 +6,7 @@ mod bench;
 mod bench_methods;
 mod ci;
 mod evaluation;
+mod fetch;
 mod rul;
 mod shell;
 mod slurm;
@@ -31,6 +32,8 @@ enum Command {
     },
     /// Draw the scenes and masks in fixtures
     DrawScenes,
+    /// Fetch published weights and data: `vgg16`, `cmapss` … or `all`
+    Fetch(fetch::Fetch),
     /// The thesis's Table 4 on your photos: every method, six metrics
     EvalTable4(evaluation::Evaluation),
     /// The thesis's Table 5: Expected Grad-CAM by mini-batches
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
             let example = ["run", "--package", "faithful-data", "--example", "draw_scenes", "--", "fixtures"];
             shell::run(&mut shell::cargo(&example))
         }
+        Command::Fetch(arguments) => fetch::fetch(&arguments),
         Command::EvalTable4(evaluation) => evaluation::table_4(&evaluation),
         Command::EvalTable5(evaluation) => evaluation::table_5(&evaluation),
         Command::EvalRul(arguments) => rul::eval_rul(&arguments),

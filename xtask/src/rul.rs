@@ -13,9 +13,9 @@ use std::process::Command;
 
 #[derive(Args)]
 pub(crate) struct EvalRul {
-    /// The folder or zip file with C-MAPSS
+    /// The folder or zip file with C-MAPSS; by default what `cargo xtask fetch cmapss` has fetched
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// The set
     #[arg(long, default_value = "FD001")]
     set: String,
@@ -141,7 +141,8 @@ fn train(faithful: &Path, arguments: &EvalRul, model: &str, seed: u64) -> Result
     if !seconds.exists() {
         let mut command = Command::new(faithful);
         command.args(["rul", "train", "--json", "--resume", "--set", &arguments.set, "--model", model]);
-        command.args(["--seed", &seed.to_string()]).arg("--data").arg(&arguments.data).arg("--out").arg(&weights);
+        command.args(["--seed", &seed.to_string()]).arg("--out").arg(&weights);
+        data(&mut command, arguments);
         let lines = objects(&mut command)?;
         fs::write(&seconds, format!("{}\n", lines[0]["seconds"]))?;
     }
@@ -173,8 +174,15 @@ fn evaluate(faithful: &Path, arguments: &EvalRul, set: &str, weights: &Path, met
     if !methods.is_empty() {
         command.args(["--methods", methods]);
     }
-    command.arg("--data").arg(&arguments.data).arg("--model").arg(weights).arg("--out").arg(folder);
+    command.arg("--model").arg(weights).arg("--out").arg(folder);
+    data(&mut command, arguments);
     objects(&mut command)
+}
+
+fn data(command: &mut Command, arguments: &EvalRul) {
+    if let Some(data) = &arguments.data {
+        command.arg("--data").arg(data);
+    }
 }
 
 fn objects(command: &mut Command) -> Result<Vec<Value>> {

@@ -1,12 +1,14 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
 mod dream;
+mod fetch;
 mod figure;
 mod pages;
 mod rul;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
+pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use rul::{
@@ -113,6 +115,10 @@ pub(crate) enum Command {
 pub(crate) enum ModelCommand {
     /// List the models that can be used by name, and the architectures that weights can be loaded into
     List,
+    /// Fetch published weights, after which the model can be used by its name
+    Pull(PullArguments),
+    /// Make safetensors of a PyTorch checkpoint (.pth); nothing in it is run
+    Convert(ConvertArguments),
     /// Show a model's input, preprocessing, classes and size
     Info(ModelArguments<Positional>),
     /// List a model's layers with their shapes and strides; the default target layer is marked
@@ -376,7 +382,7 @@ pub(crate) struct ModelArguments<Name: Args> {
 /// The model's name as an option, by default the built-in model.
 #[derive(Debug, Args)]
 pub(crate) struct Flag {
-    /// A built-in model, an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
+    /// A built-in or fetched model (`faithful model list`), an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
     #[arg(long, short, env = "FAITHFUL_MODEL", hide_env_values = true, value_name = "MODEL", help_heading = "Model")]
     pub(crate) model: Option<String>,
 }
@@ -384,7 +390,7 @@ pub(crate) struct Flag {
 /// The model's name as the command's subject.
 #[derive(Debug, Args)]
 pub(crate) struct Positional {
-    /// A built-in model, an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
+    /// A built-in or fetched model (`faithful model list`), an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
     #[arg(value_name = "MODEL", env = "FAITHFUL_MODEL", hide_env_values = true)]
     pub(crate) model: Option<String>,
 }

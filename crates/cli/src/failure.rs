@@ -59,7 +59,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     let is_usage = error.chain().any(|cause| {
         let core = cause.downcast_ref::<Core>();
         let named = matches!(core, Some(Core::UnknownLayer { .. } | Core::UnknownName { .. } | Core::Parameter { .. }));
-        named || cause.is::<Usage>()
+        let fetched = cause.downcast_ref::<faithful_fetch::Error>();
+        named || cause.is::<Usage>() || matches!(fetched, Some(faithful_fetch::Error::Parameter { .. }))
     });
     ExitCode::from(if is_usage { 2 } else { 1 })
 }

@@ -8,7 +8,9 @@ mod convergence;
 mod evaluation;
 mod exhibit;
 mod failure;
+mod fetching;
 mod files;
+mod imagenet;
 mod inputs;
 mod method;
 mod model;
@@ -50,6 +52,8 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Atlas(arguments) => command::atlas::run(arguments, output),
         Command::Dream(arguments) => command::dream::run(arguments, output),
         Command::Model(ModelCommand::List) => command::model::list(output),
+        Command::Model(ModelCommand::Pull(arguments)) => command::pull::run(arguments, output),
+        Command::Model(ModelCommand::Convert(arguments)) => command::pull::convert(arguments, output),
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),

@@ -87,6 +87,18 @@ impl Output {
         *self.bar() = bar;
     }
 
+    /// Shows a progress bar of so many bytes, or of nobody knows how many, if stderr is a terminal.
+    pub(crate) fn start_bytes(&self, total: Option<u64>) {
+        if self.quiet {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} (about {eta} left)";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.tick();
+        *self.bar() = bar;
+    }
+
     /// What is known so far, below the progress bar.
     pub(crate) fn say(&self, text: &str) {
         self.bar().set_message(text.to_owned());

@@ -6,6 +6,7 @@ mod command_line {
     pub(crate) mod dream;
     pub(crate) mod evaluate;
     pub(crate) mod explain;
+    pub(crate) mod fetch;
     pub(crate) mod figure;
     pub(crate) mod gradient;
     pub(crate) mod lists;

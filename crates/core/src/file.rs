@@ -13,13 +13,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// [`Error::Io`] with the path and the operating system's word.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |source| Error::Io { path: path.display().to_string(), source };
+    write_atomic_with(path, |file| file.write_all(bytes).map_err(failed))
+}
+
+/// Writes what `fill` writes to `path` as a whole or, where `fill` fails, not at all; see [`write_atomic`]. The file is
+/// open for reading too, so that `fill` can look at what it has written.
+///
+/// # Errors
+/// [`Error::Io`] with the path and the operating system's word, and what `fill` returns.
+pub fn write_atomic_with<T>(path: &Path, fill: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+    let failed = |source| Error::Io { path: path.display().to_string(), source };
     let name = path.file_name().ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidInput)))?;
-    let (temporary, file) = create_beside(path, &name.to_string_lossy()).map_err(failed)?;
-    let written = fill(file, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
+    let (temporary, mut file) = create_beside(path, &name.to_string_lossy()).map_err(failed)?;
+    let filled = fill(&mut file).and_then(|result| {
+        // Some file systems report a full disk only here.
+        file.sync_all().map_err(failed)?;
+        Ok(result)
+    });
+    drop(file);
+    let written = filled.and_then(|result| fs::rename(&temporary, path).map(|()| result).map_err(failed));
+    written.inspect_err(|_| {
         // Best effort: the error that matters is the first one.
         let _ = fs::remove_file(&temporary);
-        failed(source)
     })
 }
 
@@ -30,18 +45,12 @@ fn create_beside(path: &Path, name: &str) -> io::Result<(PathBuf, File)> {
     loop {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_file_name(format!(".{short}.{}-{count}.part", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
             Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    // Some file systems report a full disk only here.
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -71,11 +80,18 @@ mod tests {
         assert!(write_atomic(Path::new("/"), b"x").is_err());
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_is_an_error() {
-        // Writing to /dev/full fails as a full disk does; the helper under test is the part that writes.
-        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        assert_eq!(fill(file, &vec![0; 100_000]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    fn what_fails_half_way_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        let half = |file: &mut File| -> Result<()> {
+            file.write_all(b"half").unwrap();
+            Err(Error::Io { path: "weights".into(), source: io::ErrorKind::StorageFull.into() })
+        };
+        let error = write_atomic_with(&path, half).unwrap_err();
+        assert!(matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(write_atomic_with(&path, |file| Ok(file.write_all(b"all").is_ok())).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"all");
     }
 }

@@ -21,7 +21,7 @@ mod series;
 pub use adapter::{AtLayer, UpToLayer};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use error::{Error, Result, suggest};
-pub use file::write_atomic;
+pub use file::{write_atomic, write_atomic_with};
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved, pull_back_by_candle};
 pub use objective::{Differentiated, LayerTrace, Objective};

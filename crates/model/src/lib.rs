@@ -23,6 +23,7 @@ mod shipped;
 mod side_file;
 mod source;
 mod target;
+mod torch;
 mod weights;
 
 pub use architecture::{ARCHITECTURES, Architecture, architecture, portable_uniform};
@@ -36,3 +37,4 @@ pub use onnx::{OnnxOptions, load_onnx, read_onnx};
 pub use randomise::Randomisation;
 pub use series::{SeriesNetwork, read_tensors};
 pub use source::{KnownModel, Loading, ModelSource, Place, known_models};
+pub use torch::{Converted, convert_weights};

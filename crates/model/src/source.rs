@@ -49,7 +49,11 @@ impl FromStr for ModelSource {
                 }
                 _ => refuse(format!("`{text}` holds weights only: say whose, as in `vgg16:{text}`")),
             },
-            Some(other @ ("pth" | "pt" | "bin" | "ckpt" | "h5" | "keras" | "pb" | "tflite")) => refuse(format!(
+            Some(other @ ("pth" | "pt" | "bin" | "ckpt")) => refuse(format!(
+                "`{text}`: .{other} files are not read; `faithful model convert {text} OUT.safetensors` takes the weights of a \
+                 known architecture out, for another network export the model to ONNX"
+            )),
+            Some(other @ ("h5" | "keras" | "pb" | "tflite")) => refuse(format!(
                 "`{text}`: .{other} files cannot be read; export the model to ONNX, or save its weights as safetensors"
             )),
             _ if text.is_empty() || text.contains(['/', '\\', ':']) => {
@@ -120,8 +124,8 @@ pub(crate) fn find_pulled(home: Option<&Path>, name: &str) -> Result<PathBuf> {
             None => "this system names no cache folder; set FAITHFUL_HOME".into(),
         };
         let reason = format!(
-            "the weights of `{name}` are not on this machine ({searched}); name a file that has them: \
-             `--model {name}:FILE.safetensors`"
+            "the weights of `{name}` are not on this machine ({searched}); `faithful model pull {name}` fetches them, or name \
+             a file that has them: `--model {name}:FILE.safetensors`"
         );
         return Err(Error::parameter("model", reason));
     }
@@ -174,7 +178,10 @@ mod tests {
         std::fs::write(file.with_extension("json"), "{}").unwrap();
         assert_eq!(find_pulled(home, "resnet18").unwrap(), file);
         let error = find_pulled(home, "resnet50").unwrap_err().to_string();
-        assert!(error.contains("resnet50:FILE.safetensors") && error.contains("models"), "{error}");
+        assert!(
+            error.contains("resnet50:FILE.safetensors") && error.contains("faithful model pull resnet50"),
+            "{error}"
+        );
         let error = find_pulled(None, "resnet50").unwrap_err().to_string();
         assert!(error.contains("FAITHFUL_HOME"), "{error}");
         let error = find_pulled(home, "resnt18").unwrap_err().to_string();

@@ -66,6 +66,16 @@ impl<R: Read + Seek> Checkpoint<R> {
         names
     }
 
+    /// Every tensor with its type, its shape and where its bytes begin in the file.
+    pub(crate) fn places(&self) -> Vec<(String, Dtype, Vec<usize>, u64)> {
+        let names = self.names().into_iter();
+        let place = |name: String| {
+            let info = self.metadata.info(&name)?;
+            Some((name, info.dtype, info.shape.clone(), self.start + info.data_offsets.0 as u64))
+        };
+        names.filter_map(place).collect()
+    }
+
     /// The shape of the tensor `name`, if it is there.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.metadata.info(name).map(|info| info.shape.as_slice())

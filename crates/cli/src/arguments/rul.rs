@@ -1,3 +1,4 @@
+use super::FetchArguments;
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
 use faithful_rul::Scaling;
@@ -12,6 +13,8 @@ pub(crate) enum RulCommand {
     Evaluate(Box<RulEvaluateArguments>),
     /// Show which cycles and which sensors drove predictions, machine by machine and for the fleet
     Explain(Box<RulExplainArguments>),
+    /// Fetch NASA's C-MAPSS, after which --set FD001 needs no --data
+    Pull(FetchArguments),
     /// Write drawn pumps with known ailments as a CSV file
     Draw(RulDrawArguments),
 }
@@ -22,7 +25,8 @@ pub(crate) struct FleetArguments {
     /// FD001 to FD004 of C-MAPSS, or `synthetic`: drawn pumps; by default `synthetic`, or the table that --data names
     #[arg(long, value_name = "SET", help_heading = "Machines")]
     pub(crate) set: Option<String>,
-    /// The folder or zip file with C-MAPSS, or a table of your own (.csv, .parquet)
+    /// The folder or zip file with C-MAPSS (by default what `faithful rul pull` has fetched), or a table of your own
+    /// (.csv, .parquet)
     #[arg(long, value_name = "PATH", help_heading = "Machines")]
     pub(crate) data: Option<PathBuf>,
     /// The table's column with the machine's number or name

@@ -10,6 +10,7 @@ pub(crate) mod lists;
 pub(crate) mod manual;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod pull;
 pub(crate) mod report;
 pub(crate) mod rul;
 mod run;

@@ -16,6 +16,9 @@ pub(crate) fn list(output: &Output) -> Result<Outcome> {
         let (place, file, words) = match known.place {
             Place::Shipped => ("built-in", None, "built in".to_owned()),
             Place::Pulled(file) => ("file", Some(file.display().to_string()), file.display().to_string()),
+            Place::Absent if faithful_fetch::item(&known.name).is_some() => {
+                ("absent", None, format!("faithful model pull {0}, or --model {0}:FILE.safetensors", known.name))
+            }
             Place::Absent => ("absent", None, format!("give weights: --model {}:FILE.safetensors", known.name)),
         };
         output.object(&json!({ "name": known.name, "place": place, "file": file }))?;

@@ -77,7 +77,7 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
 }
 
 /// Lines of C-MAPSS: engines of these lengths.
-fn series(lengths: &[usize]) -> String {
+pub(crate) fn series(lengths: &[usize]) -> String {
     let mut text = String::new();
     for (unit, &length) in lengths.iter().enumerate() {
         for cycle in 1..=length {

@@ -124,6 +124,15 @@ impl Architecture {
         plan.assemble(tensors, [3, input_size[0], input_size[1]])
     }
 
+    /// Whether `checkpoint` holds exactly this architecture's tensors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] lists all that are missing, misshapen or surplus.
+    pub(crate) fn check<R: Read + Seek>(&self, checkpoint: &Checkpoint<R>) -> Result<()> {
+        let classes = checkpoint.shape(self.head).and_then(|shape| shape.first().copied()).unwrap_or(1000);
+        check(self.name, &(self.plan)(classes).parameters(), checkpoint)
+    }
+
     /// The network with random weights, the same for the same seed everywhere: for tests and timings that need no
     /// trained model. Activations stay within a few orders of magnitude of 1 through all layers.
     pub fn random(&self, classes: usize, seed: u64, device: &Device) -> Result<Graph> {

@@ -6,6 +6,7 @@ mod explain;
 mod explained;
 mod model;
 mod page;
+mod pull;
 mod source;
 mod train;
 
@@ -19,6 +20,7 @@ pub(crate) fn run(command: &RulCommand, output: &Output) -> Result<Outcome> {
         RulCommand::Train(arguments) => train::run(arguments, output),
         RulCommand::Evaluate(arguments) => evaluate::run(arguments, output),
         RulCommand::Explain(arguments) => explain::run(arguments, output),
+        RulCommand::Pull(arguments) => pull::run(arguments, output),
         RulCommand::Draw(arguments) => draw::run(arguments, output),
     }
 }

@@ -31,11 +31,14 @@ impl Source {
             (Some(name), None) => {
                 let set = CmapssSet::named(name)
                     .map_err(|error| Usage::with_hint(&error, "there are FD001 to FD004 and synthetic"))?;
-                let Some(place) = &arguments.data else {
-                    let text = format!("{} needs --data: the folder or zip file with C-MAPSS", set.name);
+                let Some(place) = arguments.data.clone().or_else(pulled) else {
+                    let text = format!(
+                        "{} needs --data: the folder or zip file with C-MAPSS; `faithful rul pull` fetches it",
+                        set.name
+                    );
                     return Err(Usage::from(text).into());
                 };
-                Ok(Self::Cmapss(set, place.clone()))
+                Ok(Self::Cmapss(set, place))
             }
         }
     }
@@ -86,6 +89,12 @@ impl Source {
 /// The stream of drawn pumps; those that were stopped are others than those that failed.
 pub(crate) fn pumps(seed: u64, stopped: bool) -> Stream {
     Stream::new(seed, if stopped { "pumps that were stopped" } else { "pumps that failed" })
+}
+
+/// C-MAPSS, where it was fetched before.
+fn pulled() -> Option<PathBuf> {
+    let file = faithful_fetch::kept_file(&faithful_model::faithful_home()?, faithful_fetch::CMAPSS)?;
+    file.is_file().then_some(file)
 }
 
 fn is_table(path: &Path) -> bool {
