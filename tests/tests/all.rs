@@ -7,6 +7,7 @@ mod cam_parity;
 mod gradient;
 mod hyper;
 mod masking;
+mod progress;
 mod rul;
 mod sanity;
 mod smoke;

@@ -111,6 +111,7 @@ impl<'a> Baselines<'a> {
         }
         let evaluated = if measured {
             let rows: Vec<&Tensor> = missing.iter().map(|(_, baseline, _)| baseline).collect();
+            network.expect(rows.len(), 0);
             Some(network.evaluate(&Tensor::cat(&rows, 0)?, layers)?)
         } else {
             None

@@ -232,6 +232,7 @@ fn sampled(
     let mut baselines = Baselines::new(&*parameters.sampler, &parameters.stream, input, parameters.cache.as_deref());
 
     let total = draws * paths;
+    network.expect(0, total);
     let mut next = 0;
     while next < total && running.iter().any(|running| !running.stopped) {
         let span = next..(next + objective.batch().get()).min(total);

@@ -56,6 +56,7 @@ const setUpServe = () => {
     });
     events.onmessage = async ({ data: text }) => {
       const event = JSON.parse(text);
+      row.bar.hidden = event.state !== "running";
       if (event.state === "waiting") row.tell(event.before === 0 ? "next" : `${event.before} before it`);
       else if (event.state === "running") {
         const left = event.all && event.done ? Math.ceil((event.seconds * (event.all - event.done)) / event.done) : null;
@@ -92,7 +93,8 @@ const setUpServe = () => {
       tell: (text) => { state.textContent = text; },
       fail: (text) => { state.textContent = text; state.className = "problem"; row.bar.remove(); row.cancel.remove(); },
     };
-    row.element = make("li", { class: "go" }, make("span", {}, file.name), row.bar, state, row.cancel);
+    row.bar.hidden = true;
+    row.element = make("li", {}, make("span", {}, file.name), make("span", { class: "doing" }, row.bar, state), row.cancel);
     queue.append(row.element);
     if (file.size > upload) {
       row.fail(`it has ${(file.size / 1e6).toFixed(1)} MB; at most ${(upload / 1e6).toFixed(1)} are taken`);

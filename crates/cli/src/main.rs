@@ -16,6 +16,7 @@ mod method;
 mod model;
 mod output;
 mod photo;
+mod progress;
 mod question;
 mod size;
 mod table;

@@ -1,23 +1,24 @@
 //! Where words go: results to stdout, everything else to stderr.
 
+use crate::progress::Progress;
+use faithful_core::Watch;
 use faithful_report::image::{DynamicImage, RgbImage};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The terminal, or what stands in for it.
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
     width: Option<usize>,
-    bar: Mutex<ProgressBar>,
+    progress: Mutex<Progress>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self { json, quiet, width: width.filter(|width| *width > 0), bar: Mutex::new(ProgressBar::hidden()) }
+        Self { json, quiet, width: width.filter(|width| *width > 0), progress: Mutex::default() }
     }
 
     /// A line of the results for people; nothing where results are JSON.
@@ -48,14 +49,17 @@ impl Output {
     /// Draws a picture in the terminal, where one can see it.
     pub(crate) fn show(&self, picture: &RgbImage) {
         let Some(width) = self.width().filter(|_| !self.json) else { return };
+        // Sixel has 256 colours; it is for terminals that know nothing better.
+        let better = || viuer::is_iterm_supported() || viuer::get_kitty_support() != viuer::KittySupport::None;
         let config = viuer::Config {
             absolute_offset: false,
+            use_sixel: !self.progress().suspend(better),
             // Half a line per pixel where the terminal has only letters.
             width: Some(width.min(64) as u32),
             ..viuer::Config::default()
         };
         let picture = DynamicImage::ImageRgb8(picture.clone());
-        let shown = self.bar().suspend(|| viuer::print(&picture, &config).map(|_| ()));
+        let shown = self.progress().suspend(|| viuer::print(&picture, &config).map(|_| ()));
         if let Err(error) = shown {
             self.note(&format!("the picture cannot be shown here: {error}"));
         }
@@ -73,18 +77,12 @@ impl Output {
         self.complain("error", text);
     }
 
-    /// Shows a progress bar of `length` steps, if stderr is a terminal.
+    /// Shows a progress bar of `length` steps, if stderr is a terminal. Networks that are [watched](faithful_core::Watched) by
+    /// this output move it within a step too.
     pub(crate) fn start(&self, length: usize, word: &str) {
-        if self.quiet || length < 2 {
-            return;
+        if !self.quiet && length > 0 {
+            *self.progress() = Progress::start(length, word);
         }
-        // Draws nothing where stderr is no terminal, and no colour anywhere.
-        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
-        let template = "{prefix} {wide_bar} {pos}/{len} {per_sec} {elapsed} (about {eta} left)\n{wide_msg}";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(word.to_owned());
-        bar.tick();
-        *self.bar() = bar;
     }
 
     /// Shows a progress bar of so many bytes, or of nobody knows how many, if stderr is a terminal.
@@ -101,30 +99,30 @@ impl Output {
 
     /// What is known so far, below the progress bar.
     pub(crate) fn say(&self, text: &str) {
-        self.bar().set_message(text.to_owned());
+        self.progress().say(text);
     }
 
     /// One step is done.
     pub(crate) fn advance(&self) {
-        self.bar().inc(1);
+        self.progress().advance_by(1);
     }
 
     /// So many steps are done.
     pub(crate) fn advance_to(&self, steps: usize) {
-        self.bar().set_position(steps as u64);
+        self.progress().advance_to(steps);
     }
 
     /// The progress bar goes away.
     pub(crate) fn finish(&self) {
-        self.bar().finish_and_clear();
+        self.progress().finish();
     }
 
-    fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
-        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn print(&self, text: &str) -> io::Result<()> {
-        self.bar().suspend(|| {
+        self.progress().suspend(|| {
             let mut stdout = io::stdout().lock();
             writeln!(stdout, "{text}")?;
             stdout.flush()
@@ -134,8 +132,19 @@ impl Output {
     fn complain(&self, kind: &str, text: &str) {
         // One line, whatever a library put into its message. A closed stderr is no reason to stop.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.bar().suspend(|| {
+        self.progress().suspend(|| {
             let _ = writeln!(io::stderr().lock(), "faithful: {kind}: {text}");
         });
+    }
+}
+
+impl Watch for Output {
+    fn expect(&self, work: u64) {
+        self.progress().expect(work);
+    }
+
+    fn advance(&self, work: u64) -> faithful_core::Result<()> {
+        self.progress().work(work);
+        Ok(())
     }
 }

@@ -16,4 +16,5 @@ mod command_line {
     pub(crate) mod sanity;
     pub(crate) mod serve;
     pub(crate) mod support;
+    pub(crate) mod terminal;
 }

@@ -30,6 +30,12 @@ macro_rules! forward_to_the_network {
             fn resume(&self, layer: LayerId, activation: &Tensor) -> Option<Result<Tensor>> {
                 (**self).resume(layer, activation)
             }
+            fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
+                (**self).biases()
+            }
+            fn expect(&self, evaluated: usize, pulled_back: usize) {
+                (**self).expect(evaluated, pulled_back);
+            }
             fn pull_back(
                 &self,
                 input: &Tensor,
@@ -165,6 +171,10 @@ impl<N: Network> Network for AtLayer<N> {
         if layer < self.layer { None } else { self.network.resume(layer, activation) }
     }
 
+    fn expect(&self, evaluated: usize, pulled_back: usize) {
+        self.network.expect(evaluated, pulled_back);
+    }
+
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         let network = self.network.with_backward_rule(rule)?;
         Ok(Box::new(AtLayer { network, layer: self.layer, input: self.input.clone() }))
@@ -237,6 +247,10 @@ impl<N: Network> Network for UpToLayer<N> {
 
     fn input_shape(&self) -> Option<&[usize]> {
         self.network.input_shape()
+    }
+
+    fn expect(&self, evaluated: usize, pulled_back: usize) {
+        self.network.expect(evaluated, pulled_back);
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {

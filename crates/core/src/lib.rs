@@ -17,6 +17,7 @@ mod preprocessing;
 mod random;
 mod score;
 mod series;
+mod watched;
 
 pub use adapter::{AtLayer, UpToLayer};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
@@ -29,5 +30,6 @@ pub use preprocessing::{Preprocessing, Resampling};
 pub use random::Stream;
 pub use score::{Score, Target};
 pub use series::{SeriesLayout, SeriesView};
+pub use watched::{Watch, Watched};
 
 pub use faithful_tensor::BackwardRule;

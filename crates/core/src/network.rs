@@ -140,6 +140,10 @@ pub trait Network: Send + Sync {
         Err(Error::Unsupported(vec!["the biases of the layers: this network does not tell them".into()]))
     }
 
+    /// Hears that so many more rows will be evaluated and pulled back. Methods of many passes say so before they begin, for
+    /// networks that tell how far an explanation is ([`Watched`](crate::Watched)); others need not listen.
+    fn expect(&self, _evaluated: usize, _pulled_back: usize) {}
+
     /// Runs once and pulls cotangents of the output back to the taps: for each cotangent `v` of shape `(N, K)` that
     /// `cotangents` makes from the output, the gradient of `sum(v * output)` at every tap.
     ///

@@ -143,6 +143,10 @@ impl<N: Network> Network for SeriesView<N> {
         biases.into_iter().map(|(layer, bias)| Ok((layer, self.layer_outward(&bias)?))).collect()
     }
 
+    fn expect(&self, evaluated: usize, pulled_back: usize) {
+        self.network.expect(evaluated, pulled_back);
+    }
+
     fn pull_back(
         &self,
         input: &Tensor,

@@ -1,5 +1,5 @@
 use crate::Attribution;
-use crate::path::{Integration, Straight, path_attribution};
+use crate::path::{Integration, Straight, integrate};
 use crate::sampled::{Drawn, sample, scores, single};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Origin};
@@ -99,6 +99,7 @@ impl<'a> Differences<'a> {
         let mut values: HashMap<usize, f64> = HashMap::new();
         if !fresh.is_empty() {
             let index = Tensor::new(fresh.iter().map(|row| *row as u32).collect::<Vec<_>>(), baselines.device())?;
+            self.objective.network().expect(fresh.len(), 0);
             let fresh_scores = scores(&self.objective, &baselines.index_select(&index, 0)?)?;
             for (row, score) in fresh.into_iter().zip(fresh_scores) {
                 if origins[row] == Origin::Draw {
@@ -152,10 +153,16 @@ pub fn distribution_attribution(
     let mut monitor = Monitor::new(parameters.stop)?;
     let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
     let (mut sum, mut square_sum, mut count) = (zero.clone(), zero, 0usize);
+    let announced = matches!(parameters.integration.stop, Stop::Draws);
+    if announced {
+        let draws = parameters.draws.get();
+        // The ends of every path, and its steps.
+        objective.network().expect(2 * draws, draws * parameters.integration.steps.get());
+    }
     for draw in 0..parameters.draws.get() {
         let baseline = baselines.sample(input, stream, Range { start: draw, end: draw + 1 })?;
         let path = Straight::new(&baseline, input)?;
-        let one = path_attribution(objective, &path, &parameters.integration)?;
+        let one = integrate(objective, &path, &parameters.integration, announced)?;
         let map = one.map.to_dtype(DType::F64)?;
         let gap = one.convergence.and_then(|convergence| convergence.delta);
         sum = (sum + &map)?;

@@ -151,6 +151,16 @@ pub fn integrated_gradients(
 /// The map has the shape of the path's points `(1, …)` and sums to `S(gamma(1)) - S(gamma(0))` up to the gap that the
 /// convergence reports as `delta`.
 pub fn path_attribution(objective: &Objective, path: &dyn Path, parameters: &Integration) -> Result<Attribution> {
+    integrate(objective, path, parameters, false)
+}
+
+/// As [`path_attribution`]; `announced` where the network knows already how many gradients will come.
+pub(crate) fn integrate(
+    objective: &Objective,
+    path: &dyn Path,
+    parameters: &Integration,
+    announced: bool,
+) -> Result<Attribution> {
     // The monitor knows which thresholds are valid.
     Monitor::new(parameters.stop)?;
     let ends = Tensor::cat(&[path.point(1.0)?, path.point(0.0)?], 0)?;
@@ -177,6 +187,9 @@ pub fn path_attribution(objective: &Objective, path: &dyn Path, parameters: &Int
         }
         let fresh: Vec<(f64, f64)> =
             nodes.into_iter().filter(|(alpha, _)| !known.iter().any(|seen| (seen - alpha).abs() < 1e-12)).collect();
+        if !announced {
+            objective.network().expect(0, fresh.len());
+        }
         for part in fresh.chunks(objective.batch().get()) {
             let points: Vec<Tensor> = part.iter().map(|(alpha, _)| path.point(*alpha)).collect::<Result<_>>()?;
             let gradients = gradients(objective, &Tensor::cat(&points, 0)?)?.to_dtype(DType::F64)?;

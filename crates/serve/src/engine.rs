@@ -60,9 +60,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// How many steps there are; 0 while nobody knows.
+    /// So many steps more will come.
     pub fn expect(&self, steps: u64) {
-        self.all.store(steps, Ordering::Relaxed);
+        self.all.fetch_add(steps, Ordering::Relaxed);
     }
 
     /// So many steps more are done.

@@ -90,6 +90,15 @@ impl Refinement {
         widths.iter().flat_map(|&width| shares.map(|share| Mixture { width, share })).collect()
     }
 
+    /// How many rows the network is asked with.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::None | Self::Mixed(_) => 0,
+            // Kept and left, per share; then the calibrations beside the hidden and the whole photo.
+            Self::Asked { mixtures, shares } => 2 * shares.len() * (mixtures.len() + 1) + Calibration::TRIED.len() + 2,
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let (mixtures, shares): (&[Mixture], &[f64]) = match self {
             Self::None => (&[], &[]),

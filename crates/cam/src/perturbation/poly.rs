@@ -60,11 +60,22 @@ pub(super) fn poly_cam(perturbation: &Perturbation<'_>, sign: PolySign) -> Resul
     let mut order: Vec<usize> = (0..perturbation.layers.len()).collect();
     order.sort_by_key(|place| std::cmp::Reverse(perturbation.layers[*place]));
     let activations = perturbation.activations()?;
+    let prepared = order
+        .into_iter()
+        .map(|place| {
+            let activation = &activations[place];
+            let tried = perturbation.channels(activation)?;
+            let masks = clipped(&select(&activation.squeeze(0)?, &tried)?)?.unsqueeze(1)?;
+            let (first, which) = distinct(&masks)?;
+            Ok((activation, tried, Masks { masks, first, which }))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let each = if sign == PolySign::Both { 2 } else { 1 };
+    let rows: usize = prepared.iter().map(|(_, _, masks)| masks.first.len() * each).sum();
+    perturbation.objective.network().expect(rows, 0);
     let mut fused: Vec<Option<Tensor>> = vec![None; perturbation.scores.len()];
-    for place in order {
-        let activation = &activations[place];
-        let tried = perturbation.channels(activation)?;
-        let weights = weights(perturbation, &select(&activation.squeeze(0)?, &tried)?, &own, sign)?;
+    for (activation, tried, masks) in prepared {
+        let weights = weights(perturbation, &masks, &own, sign)?;
         for (fused, weights) in fused.iter_mut().zip(weights) {
             let map = rectified_sum(weights, &tried, activation)?;
             *fused = Some(match fused.take() {
@@ -84,13 +95,19 @@ fn refined(coarse: &Tensor, fine: &Tensor) -> Result<Tensor> {
     Ok((local * resize_map(coarse, [height, width])?)?.relu()?)
 }
 
-/// Per score, the weights of the channels `(C, h, w)`.
-fn weights(perturbation: &Perturbation<'_>, channels: &Tensor, own: &[f64], sign: PolySign) -> Result<Vec<Vec<f64>>> {
-    let masks = clipped(channels)?.unsqueeze(1)?;
-    let (first, which) = distinct(&masks)?;
+/// The channels of a layer as masks `(C, 1, h, w)`, and which of them are tried for all.
+struct Masks {
+    masks: Tensor,
+    first: Vec<usize>,
+    which: Vec<usize>,
+}
+
+/// Per score, the weights of the channels.
+fn weights(perturbation: &Perturbation<'_>, masks: &Masks, own: &[f64], sign: PolySign) -> Result<Vec<Vec<f64>>> {
+    let Masks { masks, first, which } = masks;
     let scores = |complement: bool| {
         perturbation.scores_of(first.len(), &mut |rows| {
-            let masks = select(&masks, &first[rows])?;
+            let masks = select(masks, &first[rows])?;
             let masks = if complement { (1.0 - masks)? } else { masks };
             let masks = upsample(&masks, perturbation.size, CoordinateRule::HalfPixel)?;
             Ok(perturbation.input.broadcast_mul(&masks)?)

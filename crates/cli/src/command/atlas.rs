@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::question::{Question, Rows};
 use crate::{baseline, model, photo};
 use anyhow::{Result, bail};
-use faithful_core::{Error, LayerId};
+use faithful_core::{Error, LayerId, Watched};
 use faithful_evaluate::Source;
 use faithful_model::{LayerRow, Model};
 use faithful_page::{Column, Gallery, Group, Page, Photo, Section};
@@ -45,9 +45,10 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let room = Room::new(shown, shown * layers.len(), making.percentile)?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+    let network = Watched::new(&model.graph, output);
     let question = Question {
         model: &model,
-        network: &model.graph,
+        network: &network,
         wanted,
         number,
         settings: Settings::new(making.draws, stop, sampler),
@@ -168,11 +169,10 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
 
 fn gallery(layers: &[LayerRow], photos: Vec<Photo>) -> Gallery {
     let note = |row: &LayerRow| {
-        let stride = row
-            .stride
-            .as_ref()
-            .and_then(|stride| stride.first())
-            .map_or_else(String::new, |stride| format!(", one cell per {stride} pixels of the network's input"));
+        let stride = row.stride.as_ref().and_then(|stride| stride.first()).map_or_else(String::new, |stride| {
+            let pixels = if *stride == 1.0 { "pixel".to_owned() } else { format!("{stride} pixels") };
+            format!(", one cell per {pixels} of the network's input")
+        });
         let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
         format!("{} {}{stride}", row.kind, shape.join(" × "))
     };

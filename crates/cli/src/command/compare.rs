@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::question::{Question, Rows, layer_names, target_layers};
 use crate::{baseline, class, model, photo};
 use anyhow::{Result, bail};
-use faithful_core::LayerId;
+use faithful_core::{LayerId, Watched};
 use faithful_metric::{Protocol, Steps};
 use faithful_page::{Gallery, Page, Section};
 use serde_json::json;
@@ -42,9 +42,10 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let number = class::parse_score(&making.score, labels).map_err(|e| model::class_error(&model, e))?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+    let network = Watched::new(&model.graph, output);
     let question = Question {
         model: &model,
-        network: &model.graph,
+        network: &network,
         wanted,
         number,
         settings: Settings::new(making.draws, stop, sampler),

@@ -16,7 +16,7 @@ use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
-use faithful_core::{Convergence, Error, LayerId, Resolution, Stop};
+use faithful_core::{Convergence, Error, LayerId, Resolution, Stop, Watched};
 use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
 
@@ -158,9 +158,10 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
+    let network = Watched::new(&model.graph, output);
     let question = Question {
         model: &model,
-        network: &model.graph,
+        network: &network,
         wanted,
         number,
         settings: Settings {

@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::table::{Column, Table};
 use crate::{baseline, model, photo};
 use anyhow::Result;
-use faithful_core::{LayerId, Network, Objective, Score, Stop, Stream, Target};
+use faithful_core::{LayerId, Network, Objective, Score, Stop, Stream, Target, Watched};
 use faithful_metric::{LayerSimilarity, parameter_randomisation};
 use faithful_model::Randomisation;
 use serde_json::json;
@@ -30,9 +30,13 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         Check::Independent => Randomisation::Independent,
     };
     let most = arguments.layers.map_or(usize::MAX, std::num::NonZeroUsize::get);
+    let shuffles = Stream::new(arguments.seed, "randomised weights");
+    let networks = || model.graph.randomised(order, &shuffles).take(most);
+    // The trained network, and those that have lost something.
+    let steps = methods.len() * (1 + networks().size_hint().0);
     let mut found: Vec<Vec<Vec<LayerSimilarity>>> = vec![Vec::new(); methods.len()];
     let inputs = run::photos(&arguments.photos.images);
-    let outcome = run::for_each_photo(&inputs, output, "checking", |input: &Input| {
+    let outcome = run::for_each_photo_in_steps(&inputs, output, "checking", steps, |input: &Input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
         let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned();
         let prediction = model::predict(&Objective::new(&model.graph, &Target::Output(0)), &photo.tensor)?;
@@ -42,17 +46,17 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
             let layers: Vec<LayerId> = if method.needs_layers() { layer.into_iter().collect() } else { Vec::new() };
             let stream = Stream::new(arguments.seed, name.as_bytes());
             let mut explain = |network: &dyn Network| {
-                let objective = Objective::new(network, &target);
+                let network = Watched::new(network, output);
+                let objective = Objective::new(&network, &target);
                 let scores: [&dyn Score; 1] = [&target];
                 // What is known of baselines belongs to one network.
                 let cache = Arc::default();
                 let settings = Settings { cam: *cam, draws: draws.or(settings.draws), cache, ..settings.clone() };
                 let mut all = method.explain(&objective, &photo.tensor, &layers, &scores, &settings, stream.clone())?;
+                output.advance();
                 Ok(all.remove(0).map)
             };
-            let shuffles = Stream::new(arguments.seed, "randomised weights");
-            let networks = model.graph.randomised(order, &shuffles).take(most);
-            let similarities = parameter_randomisation(&model.graph, networks, &mut explain)?;
+            let similarities = parameter_randomisation(&model.graph, networks(), &mut explain)?;
             for one in &similarities {
                 output.object(&json!({
                     "image": input.path.display().to_string(), "method": label, "class": prediction.ranked[0],

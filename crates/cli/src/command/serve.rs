@@ -1,7 +1,5 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
-mod watched;
-
 use crate::arguments::{Flag, ModelArguments, ServeArguments};
 use crate::class::{self, Number};
 use crate::exhibit::{self, Room};
@@ -13,7 +11,7 @@ use crate::{baseline, model, photo};
 use anyhow::{Context, Result};
 use candle_core::DType;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{LayerId, Resolution, Stop};
+use faithful_core::{Error, LayerId, Resolution, Stop, Watch, Watched};
 use faithful_data::{Decoding, decode_photo};
 use faithful_metric::{Protocol, Steps};
 use faithful_model::Model;
@@ -21,12 +19,10 @@ use faithful_page::{Download, Extra, Gallery, Page, Section};
 use faithful_report::{Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
 use faithful_serve::{Answer, Engine, File, Limits, Progress, Request, Site, serve};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use watched::Watched;
 
 /// More draws than this are for the command line: others wait.
 const DRAWS: usize = 500;
@@ -39,12 +35,18 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
         if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().cloned().map(Some).collect() };
     let mut models = Vec::new();
     for name in names {
-        let model = model::classifier(&only(name), output)?;
+        let model = model::classifier(&only(name.clone()), output)?;
+        // Two of one architecture are told apart by how they were asked for.
+        let taken = models.iter().any(|other: &Loaded| other.name == model.name);
+        let name = name.filter(|_| taken).unwrap_or_else(|| model.name.clone());
+        if models.iter().any(|other: &Loaded| other.name == name) {
+            return Err(Error::parameter("model", format!("`{name}` is there already")).into());
+        }
         let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
         let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
-        models.push(Loaded { model, sampler });
+        models.push(Loaded { name, model, sampler });
     }
-    let photos = Photos { models, decoding, seed: arguments.seed, known: Mutex::default() };
+    let photos = Photos { models, decoding, seed: arguments.seed };
     let limits =
         Limits { upload: arguments.max_upload.0 as usize, workers: arguments.workers.get(), ..Limits::default() };
     let data = photos.describe(limits.upload);
@@ -84,17 +86,20 @@ fn only(model: Option<String>) -> ModelArguments<Flag> {
 }
 
 fn page(photos: &Photos) -> Page {
-    let names: Vec<&str> = photos.models.iter().map(|one| one.model.name.as_str()).collect();
+    let names: Vec<&str> = photos.models.iter().map(|one| one.name.as_str()).collect();
     let mut page = Page::new("Explain a photo");
-    page.lede(format!(
-        "What {} looks at in your photos. They stay on this server while they are explained.",
-        names.join(", ")
-    ));
+    let looks = match names.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last} look", first.join(", ")),
+        _ => format!("{} looks", names.join("")),
+    };
+    page.lede(format!("What {looks} at in your photos. They stay on this server while they are explained."));
     page.push(Section::gallery(None, Gallery::default()));
     page
 }
 
 struct Loaded {
+    /// The name by which users choose it.
+    name: String,
     model: Model,
     sampler: Arc<dyn BaselineSampler>,
 }
@@ -104,8 +109,23 @@ struct Photos {
     models: Vec<Loaded>,
     decoding: Decoding,
     seed: u64,
-    /// How many rows went through the network for a question like this: how long it takes the next time.
-    known: Mutex<HashMap<String, u64>>,
+}
+
+/// What a user sees of an explanation, and the end of one that nobody wants any more.
+struct Waiting<'a>(&'a Progress);
+
+impl Watch for Waiting<'_> {
+    fn expect(&self, work: u64) {
+        self.0.expect(work);
+    }
+
+    fn advance(&self, work: u64) -> faithful_core::Result<()> {
+        if self.0.unwanted() {
+            return Err(Error::parameter("photo", "it is not wanted any more"));
+        }
+        self.0.advance(work);
+        Ok(())
+    }
 }
 
 /// A request that makes sense.
@@ -121,14 +141,14 @@ struct Asking<'a> {
 impl Photos {
     /// What the form offers.
     fn describe(&self, upload: usize) -> Value {
-        let models = self.models.iter().map(|Loaded { model, .. }| {
+        let models = self.models.iter().map(|Loaded { name, model, .. }| {
             let layers = model.layer_table().into_iter().filter(|row| row.stride.is_some() && row.shape.len() == 3);
             let layers = layers.map(|row| {
                 let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
                 json!({ "name": row.name, "note": shape.join(" × "), "target": row.target })
             });
             let labels: Vec<String> = (0..model.labels.count()).map(|class| model.labels.name(class)).collect();
-            json!({ "name": model.name, "layers": layers.collect::<Vec<_>>(), "labels": labels })
+            json!({ "name": name, "layers": layers.collect::<Vec<_>>(), "labels": labels })
         });
         let methods = method::all().into_iter().filter_map(|info| {
             let explainer = Named::parse(info.name).ok()?.method;
@@ -141,7 +161,7 @@ impl Photos {
 
     fn understand(&self, request: &Request) -> Result<Asking<'_>> {
         let name = request.get("model");
-        let loaded = self.models.iter().find(|one| name.is_none_or(|name| one.model.name == name));
+        let loaded = self.models.iter().find(|one| name.is_none_or(|name| one.name == name));
         let loaded = loaded.with_context(|| format!("no model `{}` is served here", name.unwrap_or_default()))?;
         let named = Named::parse(request.get("method").unwrap_or("expected-grad-cam"))?;
         let explainer = &named.method;
@@ -152,23 +172,17 @@ impl Photos {
         class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
         let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {
             Ok(draws) if draws.get() <= DRAWS => Ok(draws),
-            _ => Err(faithful_core::Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
+            _ => Err(Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
         });
         Ok(Asking { loaded, named, layers, class, draws: draws.transpose()?, curves: request.get("curves").is_some() })
     }
 
     fn explain(&self, bytes: &[u8], request: &Request, progress: &Progress) -> Result<Answer> {
         let asking = self.understand(request)?;
-        let Loaded { model, sampler } = asking.loaded;
+        let Loaded { model, sampler, .. } = asking.loaded;
         let name = shown_name(request.get("name").unwrap_or("photo"));
-        let key = format!(
-            "{} {} {:?} {} {:?} {}",
-            model.name, asking.named.label, asking.layers, asking.class, asking.draws, asking.curves
-        );
-        if let Some(rows) = self.lock().get(&key) {
-            progress.expect(*rows);
-        }
-        let network = Watched { inner: &model.graph, progress };
+        let waiting = Waiting(progress);
+        let network = Watched::new(&model.graph, &waiting);
         let question = Question {
             model,
             network: &network,
@@ -212,14 +226,9 @@ impl Photos {
                 files.push(File { name, media, bytes });
             }
         }
-        self.lock().insert(key, progress.so_far().0);
         let mut json = shown.to_json();
         json["columns"] = json!([{ "name": asking.named.label, "note": asking.named.method.info().summary }]);
         Ok(Answer { shown: json, files })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `faithful serve` as its users meet it: in a browser, and by requests that no browser would make.
 
 use super::browser::Tab;
-use super::support::Place;
+use super::support::{Place, fixture, name};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -95,6 +95,109 @@ fn a_photo_is_explained_in_the_browser_and_its_files_can_be_saved() {
     tab.until("document.querySelectorAll('.photo').length === 2");
     assert_eq!(tab.problems(), Vec::<String>::new());
     assert!(place.names("home").is_empty(), "nothing is written");
+}
+
+#[test]
+fn model_method_class_and_layer_are_chosen_in_the_page() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 3);
+    // The built-in network under other names for its classes, and one that is no classifier.
+    std::fs::copy(fixture("scenes-vgg.safetensors"), place.path("other.safetensors")).unwrap();
+    let side = std::fs::read_to_string(fixture("scenes-vgg.json")).unwrap().replace("dotted star", "starfish");
+    place.file("other.json", side.as_bytes());
+    let other = "scenes-vgg:other.safetensors";
+    let regression = fixture("goldens/gradient/regression.onnx");
+    let models = ["--model", "scenes-vgg", "--model", other, "--model", name(&regression)];
+    let server = Server::start(&place, &models);
+    let Some(mut tab) = Tab::new() else { return };
+    tab.allow(&server.url);
+    tab.open(&server.url);
+    let values = |tab: &mut Tab, of: &str| {
+        let found = tab.eval(&format!("[...document.querySelectorAll('{of} option')].map((o) => o.value)"));
+        found.as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&mut tab, "#model"), ["scenes-vgg", other, "regression"]);
+    let layers = values(&mut tab, "#layer");
+    assert!(layers.contains(&"features.9".to_owned()), "{layers:?}");
+    assert_eq!(tab.text("document.getElementById('layer').value"), "features.13", "the model's own target");
+    assert!(values(&mut tab, "#labels").contains(&"dotted star".to_owned()));
+    tab.set("#model", "regression");
+    assert_ne!(values(&mut tab, "#layer"), layers);
+    tab.set("#model", other);
+    assert_eq!(values(&mut tab, "#layer"), layers);
+    assert!(values(&mut tab, "#labels").contains(&"starfish".to_owned()));
+    assert!(values(&mut tab, "#method").len() > 30);
+
+    tab.set("#method", "layer-cam");
+    tab.set("#class", "starfish");
+    tab.set("#layer", "features.9");
+    tab.choose_file("#photo", &photo);
+    tab.click("#ask .main");
+    let map = ".photo .map:nth-child(2) canvas";
+    tab.until(&format!("document.querySelector('{map}')?.dataset.state === 'drawn'"));
+    let words = tab.text(&format!("document.querySelector('{map}').getAttribute('aria-label')"));
+    assert!(words.contains("layer-cam") && words.contains("starfish"), "{words}");
+    let explain = ["explain", "scene.png", "--method", "layer-cam", "--out", "maps", "--model", other];
+    place.run(&[&explain[..], &["--class", "starfish", "--layer", "features.9", "--json"]].concat()).objects();
+    let saved = "fetch(document.querySelector('.save a:nth-child(2)').href).then((a) => a.arrayBuffer()).then((b) => [...new Uint8Array(b)])";
+    let saved: Vec<u8> = tab.eval(saved).as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect();
+    assert_eq!(saved, std::fs::read(place.path("maps/scene.layer-cam.npy")).unwrap());
+
+    // The other network is asked in the same way, and what it has not is said.
+    tab.set("#model", "regression");
+    tab.set("#class", "");
+    tab.choose_file("#photo", &photo);
+    tab.click("#ask .main");
+    tab.until("document.querySelectorAll('.photo').length === 2");
+    tab.set("#class", "starfish");
+    tab.choose_file("#photo", &photo);
+    tab.click("#ask .main");
+    tab.until("document.querySelector('#queue .problem')");
+    assert!(tab.text("document.querySelector('#queue .problem').textContent").contains("starfish"));
+    // The refused question is in the browser's console too: it is the server's answer.
+    let problems: Vec<String> = tab.problems().into_iter().filter(|problem| !problem.contains("422")).collect();
+    assert_eq!(problems, Vec::<String>::new());
+    place.run(&["serve", "--model", "scenes-vgg", "--model", "scenes-vgg"]).refused(2, &["there already"]);
+}
+
+#[test]
+fn several_users_take_turns_and_see_how_far_their_photos_are() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let scene = std::fs::read(place.scene("s.png", 1)).unwrap();
+    let send = |client: &str, draws: &str| {
+        let head = format!("POST /jobs?client={client}&method=rise&draws={draws} HTTP/1.1\nHost: HOST");
+        let (status, answer) = server.ask(&head, &scene);
+        assert_eq!(status, 202, "{answer}");
+        answer.split("\"id\":\"").nth(1).unwrap()[..32].to_owned()
+    };
+    // One user brings four photos, then another brings one, while the first of all is explained.
+    let first: Vec<String> = ["500"; 4].map(|draws| send("first", draws)).to_vec();
+    let second = send("second", "500");
+    let began = std::time::Instant::now();
+    let watch = |id: &String| {
+        let events = server.ask(&format!("GET /jobs/{id}/events HTTP/1.1\nHost: HOST"), b"").1;
+        (began.elapsed(), events)
+    };
+    let (mine, other) = std::thread::scope(|scope| {
+        let mine: Vec<_> = first.iter().map(|id| scope.spawn(move || watch(id))).collect();
+        let other = scope.spawn(|| watch(&second));
+        (mine.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>(), other.join().unwrap())
+    });
+    for (_, events) in mine.iter().chain([&other]) {
+        assert!(events.contains("\"state\":\"done\""), "{events}");
+    }
+    assert!(mine[0].0 < other.0 && other.0 < mine[2].0 && mine[2].0 < mine[3].0, "{mine:?} {other:?}");
+    // The last had to wait, then heard how much there is to do and how much was done.
+    let events = &mine[3].1;
+    assert!(events.contains("\"state\":\"waiting\""), "{events}");
+    let running: Vec<Value> = events
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .filter(|event: &Value| event["state"] == "running" && event["all"].as_u64() > Some(0))
+        .collect();
+    assert!(running.iter().any(|event| event["done"].as_u64() < event["all"].as_u64()), "{events}");
+    assert!(running.iter().all(|event| event["all"] == 500), "{events}");
 }
 
 #[test]
