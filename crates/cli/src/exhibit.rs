@@ -7,7 +7,7 @@ use crate::question::{Asked, Question};
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, LayerId, Resolution};
-use faithful_metric::{Curves, Protocol};
+use faithful_metric::{Curves, Protocol, Steps};
 use faithful_model::{Labels, Model};
 use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
 use faithful_report::{Map, Scale, write_atomic};
@@ -17,6 +17,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     longest: u32,
+    most: usize,
     detail: Detail,
     percentile: Option<f64>,
 }
@@ -27,7 +28,8 @@ impl Room {
             let reason = format!("{percentile} is not above 50 and at most 100");
             return Err(Error::parameter("percentile", reason).into());
         }
-        Ok(Self { longest: Encoded::longest_of(photos), detail: Detail::for_maps(maps), percentile })
+        let (longest, most) = (Encoded::longest_of(photos), Encoded::most_of(photos));
+        Ok(Self { longest, most, detail: Detail::for_maps(maps), percentile })
     }
 
     /// A photo with the classes that were explained, and no maps yet.
@@ -50,7 +52,7 @@ impl Room {
             name,
             size: [photo.picture.width(), photo.picture.height()],
             region: photo.region,
-            picture: Encoded::picture(&photo.picture, self.longest)?,
+            picture: Encoded::within(&photo.picture, self.longest, self.most)?,
             top: prediction.ranked.iter().take(5).map(|&class| guess(class)).collect(),
             views: classes.iter().map(|&class| View { class: guess(class), maps: Vec::new() }).collect(),
             remark: None,
@@ -82,6 +84,10 @@ pub(crate) fn add_maps(
     curves: Option<&Protocol>,
 ) -> Result<Vec<Found>, String> {
     let began = std::time::Instant::now();
+    if let Some(Protocol { steps: Steps::Count(steps), .. }) = curves {
+        // Insertion and deletion of each class, which follow.
+        question.network.expect(2 * steps.get() * photo.views.len(), 0);
+    }
     let found = match question.answer_named(asked, named, layers) {
         Ok(found) => found,
         Err(error) => {

@@ -119,13 +119,16 @@ const rasterOf = (map, values, photo, part, columns, rows, look) => {
 // Paints a photo, and the map on it if there is one.
 const paint = (pane, look, view, cursor) => {
   const { canvas, photo, map } = pane;
-  const ratio = Math.min(window.devicePixelRatio || 1, 2);
-  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
-  if (!width || !height) return;
-  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  if (!canvas.clientWidth || !canvas.clientHeight) return;
   const again = pane.soil;
   const picture = peek(photo.image, photoBitmap, again);
   const values = map && !map.error ? peek(map, gridOf, again) : null;
+  const ready = picture && (!map || map.error || values);
+  // What is there stays until it can be drawn anew.
+  if (!ready && canvas.dataset.state === "drawn" && canvas.width) return;
+  const ratio = Math.min(window.devicePixelRatio || 1, 2);
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.globalAlpha = 1;
@@ -181,10 +184,11 @@ const paint = (pane, look, view, cursor) => {
       context.stroke();
     }
   }
-  canvas.dataset.state = picture && (!map || map.error || values) ? "drawn" : "waiting";
+  canvas.dataset.state = ready ? "drawn" : "waiting";
 };
 
-// Draws the panes that are in view, some milliseconds' worth per frame, so that controls answer at once.
+// Draws the panes that are in view, some milliseconds' worth per frame, so that controls answer at once. A tidy painter
+// forgets what is out of view; another draws that too, when there is nothing else to do, so that paper has it all.
 class Painter {
   constructor(tidy) {
     this.panes = new Map();
@@ -197,7 +201,10 @@ class Painter {
           if (!pane) continue;
           pane.visible = isIntersecting;
           if (isIntersecting) this.soil(pane);
-          else if (this.tidy) [target.width, target.height, pane.raster, pane.key] = [0, 0, null, null];
+          else if (this.tidy && !matchMedia("print").matches) {
+            [target.width, target.height, pane.raster, pane.key] = [0, 0, null, null];
+            delete target.dataset.state;
+          }
         }
       },
       { rootMargin: "300px 0px" },
@@ -220,7 +227,11 @@ class Painter {
 
   soil(pane) {
     pane.dirty = true;
-    if (this.pending || !pane.visible) return;
+    if (!pane.visible) {
+      if (!this.tidy) this.drawIdly();
+      return;
+    }
+    if (this.pending) return;
     this.pending = true;
     requestAnimationFrame(() => this.draw());
   }
@@ -244,8 +255,31 @@ class Painter {
     }
   }
 
-  // Everything at once, for paper.
+  drawIdly() {
+    if (this.idle) return;
+    this.idle = true;
+    const wait = window.requestIdleCallback ?? ((run) => setTimeout(run, 60));
+    wait(() => {
+      this.idle = false;
+      const end = performance.now() + 12;
+      for (const pane of this.panes.values()) {
+        if (!pane.dirty || pane.visible) continue;
+        pane.dirty = false;
+        pane.draw();
+        if (performance.now() > end) {
+          this.drawIdly();
+          return;
+        }
+      }
+    });
+  }
+
+  // Everything that has been decoded, at once, for paper.
   drawAll() {
-    for (const pane of this.panes.values()) pane.draw();
+    for (const pane of this.panes.values()) {
+      if (!pane.dirty && pane.canvas.dataset.state === "drawn") continue;
+      pane.dirty = false;
+      pane.draw();
+    }
   }
 }

@@ -1,11 +1,16 @@
 // Photos with their maps: a row per photo (or a wall of tiles that open one), under common controls.
 
+// The colours of a map, between its lowest and its highest value.
+const scaleOf = (map) => make("span", { class: map.signed ? "scale signed" : "scale" }, make("span", {}, number(map.low)), make("i"), make("span", {}, number(map.high)));
+
 // One photo and its maps, linked: one cursor, one zoom, one class.
 class Exhibit {
   constructor(gallery, photo, level) {
     Object.assign(this, { gallery, photo, level, view: 0, zoom: { scale: 1, x: 0.5, y: 0.5 }, cursor: null, panes: [], built: false });
     this.element = make("article", { class: "photo", "data-photo": photo.name });
-    this.title = make(level, { id: fresh("photo") }, photo.name);
+    // A page of one photo has its name on top already.
+    const twice = document.querySelector("h1").textContent === photo.name && gallery.photos.length === 1;
+    this.title = make(level, { id: fresh("photo"), class: twice ? "unseen" : null }, photo.name);
     this.element.setAttribute("aria-labelledby", this.title.id);
     this.element.append(make("div", { class: "bar" }, this.title));
   }
@@ -45,6 +50,8 @@ class Exhibit {
     const columns = this.photo.columns ?? this.gallery.columns;
     const panes = [this.pane("Photo", null), ...view.maps.map((map, i) => this.pane(columns[i].name, map, columns[i]))];
     this.maps.style.setProperty("--count", panes.length);
+    // More than a row: on paper it may go on on the next sheet.
+    this.element.classList.toggle("many", panes.length > 6);
     this.maps.replaceChildren(...panes);
     this.read();
   }
@@ -76,12 +83,10 @@ class Exhibit {
     const pane = { canvas, photo, map, name, reading, draw: () => this.draw(pane), visible: false, dirty: true };
     this.panes.push(pane);
     gallery.painter.add(pane);
+    if (!gallery.large) pane.soil();
     this.listen(canvas);
     body.append(canvas);
-    if (map) {
-      pane.strip = make("i");
-      body.append(make("div", { class: "scale" }, make("span", {}, number(map.low)), pane.strip, make("span", {}, number(map.high))));
-    }
+    if (map) body.append(scaleOf(map));
     body.append(reading);
     if (map) body.append(...this.below(map, view, pane));
     else if (photo.top.length) body.append(this.guesses(view));
@@ -107,7 +112,9 @@ class Exhibit {
     };
     const item = (guess) =>
       make("li", { class: guess.class === view.class ? "shown" : null }, make("span", { title: guess.label }, guess.label), make("span", {}, percent(guess.probability)), bar(guess.probability));
-    return make("ul", { class: "guesses", "aria-label": "Most probable classes" }, ...this.photo.top.map(item));
+    // The class that is explained, wherever it comes.
+    const top = this.photo.top.some((guess) => guess.class === view.class) ? this.photo.top : [...this.photo.top, { class: view.class, label: view.title, probability: view.probability }];
+    return make("ul", { class: "guesses", "aria-label": "Most probable classes" }, ...top.map(item));
   }
 
   // What stands under a map: its curves, its measures, remarks, files.
@@ -139,7 +146,7 @@ class Exhibit {
         const at = map.curves?.findIndex((c) => c.name === m.name) ?? -1;
         return at < 0 ? null : make("i", { class: `key s${at}${map.curves[at].dashed ? " dash" : ""}` });
       };
-      const item = (m) => make("li", { class: m.value === best(m.name) ? "best" : null }, key(m), `${m.name} `, make("b", {}, m.value.toFixed(3)));
+      const item = (m) => make("li", { class: m.value.toFixed(3) === best(m.name).toFixed(3) ? "best" : null }, key(m), `${m.name} `, make("b", {}, m.value.toFixed(3)));
       parts.push(make("ul", { class: "measures" }, ...map.measures.map(item)));
     }
     if (map.remark) parts.push(make("p", { class: "remark" }, map.remark));
@@ -155,7 +162,6 @@ class Exhibit {
   draw(pane) {
     const { look } = this.gallery;
     paint(pane, look, this.window(pane.canvas), this.cursor);
-    if (pane.strip) pane.strip.style.background = lutOf(colormapOf(pane.map, look)).gradient;
   }
 
   soil() {
@@ -285,7 +291,8 @@ class Gallery {
     Object.assign(this, part);
     this.holder = holder;
     this.look = { colormap: "viridis", opacity: 0.55, threshold: 0, smooth: true, whole: part.whole ?? true, ...part.look };
-    this.large = this.photos.length > 40;
+    const tiles = this.groups.reduce((count, group) => count + group.photos.length, 0);
+    this.large = tiles ? tiles > 400 : this.photos.length > 40;
     this.painter = new Painter(this.large);
     this.exhibits = [];
     // Headings go on from the section's, or from the page's where the section has none.
@@ -297,7 +304,9 @@ class Gallery {
     holder.append(this.tools());
     if (this.groups.length) this.hang();
     else this.list();
-    addEventListener("beforeprint", () => this.painter.drawAll());
+    this.absent = make("p", { class: "onpaper" });
+    holder.append(this.absent);
+    addEventListener("beforeprint", () => this.toPaper());
   }
 
   tools() {
@@ -347,6 +356,22 @@ class Gallery {
     pixels.set(lutOf(this.look.colormap).colors);
     pixels.fill(0, 0, Math.ceil(this.look.threshold * 255));
     this.strip.getContext("2d").putImageData(image, 0, 0);
+    this.holder.style.setProperty("--ramp", lutOf(this.look.colormap).gradient);
+    this.holder.style.setProperty("--signed", lutOf("diverging").gradient);
+  }
+
+  // Draws what can be drawn at once, and leaves out what cannot: a photo without its map would say that there is nothing.
+  toPaper() {
+    this.painter.drawAll();
+    const all = this.groups.length ? this.tiles : this.exhibits;
+    let absent = 0;
+    for (const { element } of all) {
+      const canvases = [...element.querySelectorAll("canvas")];
+      const drawn = canvases.length > 0 && canvases.every((canvas) => canvas.dataset.state === "drawn");
+      element.classList.toggle("undrawn", !drawn);
+      if (!drawn && !element.hidden) absent += 1;
+    }
+    this.absent.textContent = absent ? `${absent} of ${all.length} are left out on paper: a page of so many draws those that have been in view.` : "";
   }
 
   reframe() {
@@ -371,11 +396,6 @@ class Gallery {
     if (this.large) this.near.observe(exhibit.element);
     else {
       exhibit.build();
-      // Paper wants every picture: decode also what is not in view.
-      for (const { map } of exhibit.panes) {
-        peek(photo.image, photoBitmap, () => {});
-        if (map) peek(map, gridOf, () => {});
-      }
     }
     return exhibit;
   }
@@ -406,6 +426,7 @@ class Gallery {
 
   pick(which) {
     for (const [i, section] of this.walls.entries()) section.hidden = which !== "all" && which !== String(i);
+    this.painter.soilAll();
   }
 
   // Walls of tiles, one per group.
@@ -429,13 +450,20 @@ class Gallery {
     const caption = group.captions?.[place] ?? percent(view.probability);
     const canvas = make("canvas", { "aria-hidden": "true" });
     const button = make("button", { type: "button", class: "tile", onclick: () => this.enlarge(group, place, button) });
-    button.append(canvas, make("span", { class: "under" }, make("span", {}, photo.name), make("b", {}, caption)));
-    button.setAttribute("aria-label", `${photo.name}, ${caption}${map?.error ? `, ${map.error}` : ""}: show all maps`);
+    // What is written is what the button is called, and then what it does.
+    button.append(canvas, make("span", { class: "under" }, make("span", { title: photo.name }, photo.name), " ", make("b", {}, caption)));
+    button.append(make("span", { class: "unseen" }, `${map?.error ? `, ${map.error}` : ""}: show all maps`));
+    if (map && !map.error) {
+      const scale = scaleOf(map);
+      scale.setAttribute("aria-hidden", "true");
+      button.append(scale);
+    }
     const pane = {
       canvas, photo, map, visible: false, dirty: true,
       draw: () => paint(pane, this.look, windowOf(frameOf(photo, this.look.whole), 1, { scale: 1, x: 0.5, y: 0.5 }), null),
     };
     this.painter.add(pane);
+    if (!this.large) pane.soil();
     const element = make("li", {}, button);
     this.tiles.push({ element, photo });
     return element;

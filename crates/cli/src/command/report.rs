@@ -202,7 +202,12 @@ fn reproduce(page: &mut Page, manifest: &Manifest, recorded: Option<&Recorded>) 
     page.fact("Layer", manifest.layer.clone());
     page.fact("Class", manifest.class.clone());
     page.fact("Images, digest of their names", format!("{}, {}", manifest.image_count, manifest.images));
-    page.fact("Protocol", manifest.protocol.clone());
+    page.fact("Protocol", in_words(&manifest.protocol));
     page.fact("Seed", manifest.seed.to_string());
     page.fact("Version", format!("faithful {}", manifest.version));
+}
+
+/// `thesis Protocol { steps: Count(20), … }` as one reads it: `thesis (steps Count(20), …)`.
+fn in_words(protocol: &str) -> String {
+    protocol.replace("Protocol { ", "(").replace(" { ", " (").replace(" }", ")").replace(": ", " ")
 }

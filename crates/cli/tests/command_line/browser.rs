@@ -201,6 +201,11 @@ impl Tab {
         self.call("Emulation.setDeviceMetricsOverride", &asked);
     }
 
+    /// Lays the page out as for `screen` or for `print`.
+    pub(crate) fn medium(&mut self, medium: &str) {
+        self.call("Emulation.setEmulatedMedia", &json!({ "media": medium }));
+    }
+
     /// Sets a media feature, such as `prefers-color-scheme` to `dark`.
     pub(crate) fn media(&mut self, feature: &str, value: &str) {
         self.call("Emulation.setEmulatedMedia", &json!({ "features": [{ "name": feature, "value": value }] }));
@@ -213,6 +218,17 @@ impl Tab {
         let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let bytes = STANDARD.decode(answer["data"].as_str().expect("a picture")).expect("base64");
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).expect("the folder can be written to");
+    }
+
+    /// The page on paper, as the bytes of a PDF; also written where [screenshots](Self::screenshot) go.
+    pub(crate) fn paper(&mut self, name: &str) -> Vec<u8> {
+        let answer = self.call("Page.printToPDF", &json!({ "preferCSSPageSize": true }));
+        let bytes = STANDARD.decode(answer["data"].as_str().expect("a document")).expect("base64");
+        if let Some(folder) = std::env::var_os("FAITHFUL_SCREENSHOTS") {
+            std::fs::write(Path::new(&folder).join(format!("{name}.pdf")), &bytes)
+                .expect("the folder can be written to");
+        }
+        bytes
     }
 
     /// Puts a file into a file input.
