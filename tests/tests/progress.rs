@@ -4,7 +4,7 @@ use crate::cam_networks::{Subject, nonlinear, photo, residual};
 use candle_core::Tensor;
 use faithful_baseline::{Constant, Gaussian};
 use faithful_cam::{CamParameters, EstimatorParameters, METHODS, PerturbationParameters, Quality, explain, method};
-use faithful_core::{Error, LayerId, Network, Objective, Result, Stream, Watch, Watched};
+use faithful_core::{Error, LayerId, Objective, Result, Stream, Watch, Watched};
 use faithful_gradient::GradientParameters;
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -65,9 +65,9 @@ pub(super) fn poly_cam(perturbation: &Perturbation<'_>, sign: PolySign) -> Resul
         .map(|place| {
             let activation = &activations[place];
             let tried = perturbation.channels(activation)?;
-            let masks = clipped(&select(&activation.squeeze(0)?, &tried)?)?.unsqueeze(1)?;
-            let (first, which) = distinct(&masks)?;
-            Ok((activation, tried, Masks { masks, first, which }))
+            let all = clipped(&select(&activation.squeeze(0)?, &tried)?)?.unsqueeze(1)?;
+            let (first, which) = distinct(&all)?;
+            Ok((activation, tried, Masks { all, first, which }))
         })
         .collect::<Result<Vec<_>>>()?;
     let each = if sign == PolySign::Both { 2 } else { 1 };
@@ -97,17 +97,17 @@ fn refined(coarse: &Tensor, fine: &Tensor) -> Result<Tensor> {
 
 /// The channels of a layer as masks `(C, 1, h, w)`, and which of them are tried for all.
 struct Masks {
-    masks: Tensor,
+    all: Tensor,
     first: Vec<usize>,
     which: Vec<usize>,
 }
 
 /// Per score, the weights of the channels.
 fn weights(perturbation: &Perturbation<'_>, masks: &Masks, own: &[f64], sign: PolySign) -> Result<Vec<Vec<f64>>> {
-    let Masks { masks, first, which } = masks;
+    let Masks { all, first, which } = masks;
     let scores = |complement: bool| {
         perturbation.scores_of(first.len(), &mut |rows| {
-            let masks = select(masks, &first[rows])?;
+            let masks = select(all, &first[rows])?;
             let masks = if complement { (1.0 - masks)? } else { masks };
             let masks = upsample(&masks, perturbation.size, CoordinateRule::HalfPixel)?;
             Ok(perturbation.input.broadcast_mul(&masks)?)
