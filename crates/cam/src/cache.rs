@@ -1,18 +1,22 @@
 use candle_core::Tensor;
 use faithful_baseline::{BaselineSampler, Origin};
 use faithful_core::{LayerId, Network, Result, Stream};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 /// What depends on a baseline sampler alone: its fixed members, the network's outputs for them and the activations
 /// of the layers that were asked for, each computed once per run (thesis, 6.1.4).
 ///
 /// Share one between all images, classes, layers and mini-batches of a run *with one network and one sampler*; it
-/// may be used from several threads. Inputs of several shapes may share it too.
+/// may be used from several threads. Inputs of several shapes may share it too; what belongs to more than a few shapes is
+/// forgotten, or photos of sizes of their own would fill the memory.
 #[derive(Debug, Default)]
 pub struct BaselineCache {
     kept: Mutex<HashMap<Key, Reference>>,
 }
+
+/// Of how many shapes baselines are kept.
+const SHAPES: usize = 4;
 
 impl BaselineCache {
     /// How many baselines are kept.
@@ -146,9 +150,13 @@ impl<'a> Baselines<'a> {
         match (origin, self.shared) {
             (Origin::Draw, _) => {}
             (Origin::Fixed(_), Some(shared)) => {
-                let mut kept = shared.lock();
+                let (mut kept, key) = (shared.lock(), self.key(origin));
+                let shapes: HashSet<&[usize]> = kept.keys().map(|known| known.shape.as_slice()).collect();
+                if shapes.len() >= SHAPES && !shapes.contains(key.shape.as_slice()) {
+                    kept.clear();
+                }
                 // What is known of other layers stays.
-                let entry = kept.entry(self.key(origin)).or_insert_with(|| reference.clone());
+                let entry = kept.entry(key).or_insert_with(|| reference.clone());
                 entry.output = entry.output.take().or_else(|| reference.output.clone());
                 for (layer, activation) in &reference.activations {
                     entry.activations.entry(*layer).or_insert_with(|| activation.clone());
@@ -167,4 +175,38 @@ impl<'a> Baselines<'a> {
 
 fn complete(reference: &Reference, layers: &[LayerId]) -> bool {
     reference.output.is_some() && layers.iter().all(|layer| reference.activations.contains_key(layer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use faithful_baseline::DataSet;
+    use faithful_core::{LayerInfo, Probe};
+
+    struct Sums;
+
+    impl Network for Sums {
+        fn layers(&self) -> &[LayerInfo] {
+            &[]
+        }
+
+        fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
+            Ok(input.flatten_from(1)?.sum_keepdim(1)?)
+        }
+    }
+
+    #[test]
+    fn photos_of_many_sizes_do_not_fill_the_memory() {
+        let zeros = |rows: usize, side: usize| Tensor::zeros((rows, 1, side, side), DType::F32, &Device::Cpu).unwrap();
+        let (sampler, cache, stream) =
+            (DataSet::new(zeros(3, 4)).unwrap(), BaselineCache::default(), Stream::new(0, ""));
+        for side in 2..40 {
+            let input = zeros(1, side);
+            let mut baselines = Baselines::new(&sampler, &stream, &input, Some(&cache));
+            let references = baselines.references(&Sums, &[0, 1, 2], &[], true).unwrap();
+            assert!(references.iter().all(|reference| reference.output.is_some()));
+            assert!(cache.len() <= 3 * SHAPES, "{} after {side}", cache.len());
+        }
+    }
 }

@@ -1,14 +1,16 @@
 use crate::expectation::{AtInput, Completeness, Expectation, Request, expectations};
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
-use crate::hyper::{HyperParameters, hyper_parts};
+use crate::hyper::{HyperParameters, decomposition_layers, hyper_parts};
 use crate::perturbation::{Entry, PERTURBATIONS, Perturbation};
 use crate::{
     CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
     estimator, fuse, rule,
 };
 use candle_core::Tensor;
-use faithful_core::{Convergence, Error, Family, LayerId, MethodInfo, Objective, Resolution, Result, Score};
+use faithful_core::{
+    Convergence, Error, Family, LayerId, MethodInfo, Network, Objective, Resolution, Result, Score, Tap,
+};
 use std::sync::LazyLock;
 
 /// A named way to a map.
@@ -47,6 +49,27 @@ impl Method {
     /// Whether it multiplies the maps of a network's stages ([`stage_layers`](crate::stage_layers)), as Poly-CAM does.
     pub fn multiplies(&self) -> bool {
         matches!(self.kind, Kind::Perturbation(entry) if entry.multiplies)
+    }
+
+    /// Where it takes gradients in its largest pass, when it explains at `layers`: what memory depends on. Nothing for
+    /// methods without gradients.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`] for a layer that is not there; [`Error::Unsupported`] for a network that does not know its
+    /// biases, where the method needs them.
+    pub fn taps(&self, network: &dyn Network, layers: &[LayerId]) -> Result<Vec<Tap>> {
+        let own = layers.iter().copied();
+        let (layers, input): (Vec<LayerId>, bool) = match self.kind {
+            Kind::Rule(..) => (own.collect(), false),
+            Kind::Guided(..) => (own.collect(), true),
+            Kind::FullGrad(_) => (network.biases()?.into_iter().map(|(layer, _)| layer).collect(), true),
+            Kind::Hyper(_) => {
+                let levels = own.map(|layer| decomposition_layers(network, layer)).collect::<Result<Vec<_>>>()?;
+                (levels.into_iter().flatten().flatten().collect(), false)
+            }
+            Kind::Perturbation(_) => (Vec::new(), false),
+        };
+        Ok(layers.into_iter().map(Tap::Layer).chain(input.then_some(Tap::Input)).collect())
     }
 
     /// The estimator under it unless [`CamParameters::estimator`] names another; none for methods without gradients.

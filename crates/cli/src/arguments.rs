@@ -253,7 +253,7 @@ pub(crate) struct ExplainArguments {
     /// Draw beside each map how the draws converged, as SVG
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace_figure: bool,
-    /// Memory for activations and gradients, as `2GiB`: decides how many draws go through the network at a time
+    /// Memory that the process may take, as `2GiB`: decides how many draws go through the network at a time
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many draws go through the network at a time; changes speed and memory, not the result
@@ -318,7 +318,7 @@ pub(crate) struct EvaluateArguments {
     /// The seed of everything random
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
-    /// Memory for activations and gradients, as `2GiB`
+    /// Memory that the process may take, as `2GiB`
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many rows go through the network at a time; changes speed and memory, not the result

@@ -91,7 +91,7 @@ pub(crate) fn add_maps(
     let found = match question.answer_named(asked, named, layers) {
         Ok(found) => found,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = crate::failure::text(&error);
             for view in &mut photo.views {
                 view.maps.push(Overlay::new(Err(reason.clone())));
             }
@@ -107,7 +107,7 @@ pub(crate) fn add_maps(
         if let Some(protocol) = curves.filter(|_| overlay.grid.is_ok()) {
             match question.curves(asked, view.class.class, found, protocol) {
                 Ok(curves) => add_curves(&mut overlay, &curves),
-                Err(error) => failure = Some(format!("{error:#}")),
+                Err(error) => failure = Some(crate::failure::text(&error)),
             }
         }
         if let Err(reason) = &overlay.grid {

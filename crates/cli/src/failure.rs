@@ -53,6 +53,19 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// An error with its causes in one line; what a cause repeats of the text before it stands there once.
+pub(crate) fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// The exit code of a run that ended early.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     use faithful_core::Error as Core;
@@ -69,4 +82,19 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
     causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_stand_in_one_line_and_once() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        let inner = faithful_core::Error::Io { path: "a.png".into(), source };
+        let said = inner.to_string();
+        let error = anyhow::Error::from(inner);
+        assert_eq!(text(&error), said);
+        assert_eq!(text(&error.context("no photo")), format!("no photo: {said}"));
+    }
 }

@@ -12,6 +12,7 @@ mod fetching;
 mod files;
 mod imagenet;
 mod inputs;
+mod memory;
 mod method;
 mod model;
 mod output;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) if failure::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output.error(&format!("{error:#}"));
+            output.error(&failure::text(&error));
             failure::exit_code(&error)
         }
     }

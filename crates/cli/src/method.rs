@@ -2,13 +2,14 @@
 
 use crate::arguments::MiniBatches;
 use candle_core::{DType, Tensor};
-use faithful_baseline::{AlphaSampler, BaselineSampler, Spread};
+use faithful_baseline::{AlphaSampler, BaselineSampler, Origin, Spread};
 use faithful_cam::{
     BaselineCache, BaselineUse, CamParameters, Definition, Difference, EstimatorParameters, Fusion, GradientEstimator,
     Layout, Quality, hyper_parts, stage_layers,
 };
 use faithful_core::{Convergence, Error, LayerId, MethodInfo, Network, Objective, Result, Score, Stop, Stream};
 use faithful_gradient::{Channels, GradientParameters, Quadrature, attribute_at_layer, reduce_channels};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -71,6 +72,18 @@ pub(crate) struct CamChoices {
 }
 
 impl Settings {
+    /// How many baselines are kept with what the network says of them, at most, while `explainer` works.
+    pub(crate) fn references(&self, explainer: &Explainer) -> u64 {
+        if !explainer.compares() {
+            return 0;
+        }
+        let draws = self.draws.map_or(50, NonZeroUsize::get);
+        let origins = self.sampler.origins(&Stream::new(0, ""), 0..draws);
+        let kept: HashSet<Origin> = origins.into_iter().filter(|origin| *origin != Origin::Draw).collect();
+        // One may be made of the photo itself, blurred.
+        kept.len() as u64 + 1
+    }
+
     /// The three choices that every command has; the rest as the methods have it.
     pub(crate) fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());

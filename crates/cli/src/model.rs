@@ -151,9 +151,5 @@ pub(crate) fn predict(objective: &Objective<'_>, input: &Tensor) -> Result<Predi
         return Err(Error::shape("the network's output", "(N, K), one number per class", outputs.dims()).into());
     }
     let logits: Vec<f64> = outputs.squeeze(0)?.to_vec1()?;
-    if let Some(place) = logits.iter().position(|value| !value.is_finite()) {
-        let what = "the network's output".to_owned();
-        return Err(Error::NotFinite { what, place: Some(format!("class {place}")) }.into());
-    }
     Ok(Prediction { probabilities: class::probabilities(&logits), ranked: class::rank(&logits), logits })
 }

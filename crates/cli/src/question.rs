@@ -2,10 +2,12 @@
 //! what they do with the answers.
 
 use crate::class::{self, Number, Wanted};
+use crate::memory::{Budget, Demand, Fit};
 use crate::method::{Explainer, Found, Named, Settings};
 use crate::model::{self, Prediction};
+use crate::output::Output;
 use crate::photo::{self, Photo};
-use crate::size::{self, ByteSize};
+use crate::size::ByteSize;
 use anyhow::Result;
 use faithful_core::{Error, LayerId, Network, Objective, Score, Stream, Target};
 use faithful_data::Decoding;
@@ -30,18 +32,26 @@ pub(crate) struct Question<'a> {
 }
 
 /// How many rows go through the network at a time: so many, or as many as fit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
-    pub(crate) batch: Option<NonZeroUsize>,
-    pub(crate) memory: Option<ByteSize>,
+    batch: Option<NonZeroUsize>,
+    budget: Option<(Budget, Vec<Demand>)>,
 }
 
 impl Rows {
-    pub(crate) fn of(self, model: &Model, input: &[usize]) -> NonZeroUsize {
-        match (self.batch, self.memory) {
-            (Some(batch), _) => batch,
-            (None, Some(memory)) => size::rows_within(memory, size::bytes_per_row(&model.graph, input)),
-            (None, None) => const { NonZeroUsize::new(8).unwrap() },
+    /// What was asked for. Everything that stays in memory must be there by now; `demands` are those of all that will
+    /// be done.
+    pub(crate) fn new(batch: Option<NonZeroUsize>, memory: Option<ByteSize>, demands: Vec<Demand>) -> Self {
+        Self { batch, budget: memory.map(|memory| (Budget::new(memory), demands)) }
+    }
+
+    /// For an input `(…)` that was made of a photo of so many pixels.
+    pub(crate) fn of(&self, network: &dyn Network, input: &[usize], pixels: u64) -> Fit {
+        let fixed = |rows| Fit { rows, beyond: None };
+        match (self.batch, &self.budget) {
+            (Some(batch), _) => fixed(batch),
+            (None, Some((budget, demands))) => budget.fit(network, input, pixels, demands),
+            (None, None) => fixed(const { NonZeroUsize::new(8).unwrap() }),
         }
     }
 }
@@ -54,8 +64,21 @@ pub(crate) struct Asked {
     pub(crate) classes: Vec<usize>,
     /// When the network began to look at it.
     pub(crate) began: Instant,
+    /// What one row takes, where that is more than the memory that may be taken.
+    pub(crate) beyond: Option<ByteSize>,
     batch: NonZeroUsize,
     stream: Stream,
+}
+
+impl Asked {
+    /// Says that one row alone takes more than the memory that may be taken, where that is so.
+    pub(crate) fn warn(&self, path: &Path, output: &Output) {
+        if let Some(needed) = self.beyond {
+            let path = path.display();
+            output
+                .note(&format!("{path}: one row takes about {needed}, more than --memory allows: rows go one by one"));
+        }
+    }
 }
 
 impl Question<'_> {
@@ -69,12 +92,13 @@ impl Question<'_> {
     /// Runs the network on a photo; `name` keys its random draws.
     pub(crate) fn ask(&self, photo: Photo, name: &str) -> Result<Asked> {
         let began = Instant::now();
-        let batch = self.rows.of(self.model, photo.tensor.dims());
+        let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
+        let Fit { rows: batch, beyond } = self.rows.of(self.network, &photo.tensor.dims()[1..], pixels);
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(batch);
         let prediction = model::predict(&objective, &photo.tensor)?;
         let classes = class::choose(&self.wanted, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
-        Ok(Asked { photo, prediction, classes, began, batch, stream })
+        Ok(Asked { photo, prediction, classes, began, beyond, batch, stream })
     }
 
     /// Explains each of the photo's classes, by a method with what its name says.

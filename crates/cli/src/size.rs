@@ -1,7 +1,6 @@
-//! `2GiB`, and how many rows of a network fit into it.
+//! `2GiB`.
 
-use faithful_core::Network;
-use std::num::NonZeroUsize;
+use std::fmt;
 use std::str::FromStr;
 
 /// A number of bytes as people write it: `512MiB`, `2GB`, `1.5g`, `1000000`.
@@ -34,31 +33,20 @@ impl FromStr for ByteSize {
     }
 }
 
-/// The bytes that one row of an input `(1, C, H, W)` needs in a forward and a backward pass, estimated from the layers'
-/// shapes: each activation is kept, a gradient of its size comes back, and the largest layer unfolds its neighbourhoods
-/// once.
-pub(crate) fn bytes_per_row(network: &dyn Network, input: &[usize]) -> u64 {
-    let count = |shape: &[usize]| shape.iter().map(|&side| side as u64).product::<u64>();
-    let activations = network.layers().iter().map(|layer| count(&layer.shape));
-    let (sum, largest) = activations.fold((0, 0), |(sum, largest), one| (sum + one, one.max(largest)));
-    // Shapes are those of the nominal input; maps grow with its area.
-    let nominal = network.input_shape().map_or(0, count).max(1);
-    let scale = count(input).max(1) as f64 / nominal as f64;
-    let values = (2 * sum + 9 * largest) as f64 * scale + 2.0 * count(input) as f64;
-    (values * network.dtype().size_in_bytes() as f64) as u64
-}
-
-/// How many rows of `per_row` bytes fit into `memory`; at least one, or nothing could be computed.
-pub(crate) fn rows_within(memory: ByteSize, per_row: u64) -> NonZeroUsize {
-    let rows = (memory.0 / per_row.max(1)).clamp(1, 1024);
-    NonZeroUsize::new(rows as usize).unwrap_or(NonZeroUsize::MIN)
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        let units = [("GiB", 1024f64.powi(3)), ("MiB", 1024f64.powi(2)), ("KiB", 1024.0)];
+        match units.into_iter().find(|(_, unit)| bytes >= *unit) {
+            Some((name, unit)) => write!(f, "{:.1} {name}", bytes / unit),
+            None => write!(f, "{bytes} bytes"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Tensor;
-    use faithful_core::{LayerInfo, Probe, Result};
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
@@ -71,28 +59,11 @@ mod tests {
         }
     }
 
-    struct Two(Vec<LayerInfo>);
-
-    impl Network for Two {
-        fn layers(&self) -> &[LayerInfo] {
-            &self.0
-        }
-        fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
-            Ok(input.clone())
-        }
-        fn input_shape(&self) -> Option<&[usize]> {
-            Some(&[3, 10, 10])
-        }
-    }
-
     #[test]
-    fn rows_follow_the_layers_and_the_input() {
-        let layer = |shape: &[usize]| LayerInfo { name: "l".into(), kind: "relu".into(), shape: shape.to_vec() };
-        let network = Two(vec![layer(&[8, 10, 10]), layer(&[16, 5, 5])]);
-        let per_row = bytes_per_row(&network, &[1, 3, 10, 10]);
-        assert_eq!(per_row, 4 * (2 * (800 + 400) + 9 * 800 + 2 * 300));
-        assert_eq!(bytes_per_row(&network, &[1, 3, 20, 20]), 4 * (4 * (2 * (800 + 400) + 9 * 800) + 2 * 1200));
-        assert_eq!(rows_within(ByteSize(10 * per_row + 1), per_row).get(), 10);
-        assert_eq!(rows_within(ByteSize(1), per_row).get(), 1);
+    fn sizes_are_said_as_people_read_them() {
+        let sizes = [(3 << 29, "1.5 GiB"), (512 << 20, "512.0 MiB"), (1024, "1.0 KiB"), (77, "77 bytes")];
+        for (bytes, text) in sizes {
+            assert_eq!(ByteSize(bytes).to_string(), text);
+        }
     }
 }

@@ -44,6 +44,9 @@ macro_rules! forward_to_the_network {
             ) -> Result<PullBack> {
                 (**self).pull_back(input, taps, cotangents)
             }
+            fn bytes_of_pass(&self, input: &[usize], taps: &[Tap]) -> Option<u64> {
+                (**self).bytes_of_pass(input, taps)
+            }
             fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
                 (**self).with_backward_rule(rule)
             }

@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod method;
 mod network;
+mod not_finite;
 mod objective;
 mod preprocessing;
 mod random;

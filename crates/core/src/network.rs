@@ -157,6 +157,12 @@ pub trait Network: Send + Sync {
         pull_back_by_candle(self, input, taps, cotangents)
     }
 
+    /// About how many bytes a pass over an input of shape `(N, …)` takes at its most, with what it gives back: the output,
+    /// and the values and one gradient at each of `taps`. Weights do not count. `None` where the network does not know.
+    fn bytes_of_pass(&self, _input: &[usize], _taps: &[Tap]) -> Option<u64> {
+        None
+    }
+
     /// The same network with another backward rule for its activations (deconvolution, guided backpropagation).
     ///
     /// # Errors

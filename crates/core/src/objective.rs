@@ -1,3 +1,4 @@
+use crate::not_finite::{check_gradients, check_input, check_values};
 use crate::{LayerId, Network, Result, Score, Tap};
 use candle_core::{Tensor, Var};
 use std::num::NonZeroUsize;
@@ -30,6 +31,10 @@ pub struct Differentiated {
 ///
 /// It is the only caller of a network's reverse pass outside of training. Rows are independent, so the batch limit
 /// bounds memory and changes no result.
+///
+/// # Errors
+/// Besides those of the network: [`Error::NotFinite`](crate::Error::NotFinite) where an input, an activation that was
+/// asked for, an output or a gradient has NaN or infinity, with the layer where it began.
 #[derive(Clone, Copy)]
 pub struct Objective<'a> {
     network: &'a dyn Network,
@@ -74,9 +79,15 @@ impl<'a> Objective<'a> {
     /// The outputs `(N, K)` of inputs `(N, …)`.
     pub fn outputs(&self, input: &Tensor) -> Result<Tensor> {
         let parts = chunks(input, self.batch)?;
-        let outputs: Vec<Tensor> =
-            parts.iter().map(|part| Ok(self.network.evaluate(part, &[])?.0)).collect::<Result<_>>()?;
+        let outputs: Vec<Tensor> = parts.iter().map(|part| self.outputs_of(part)).collect::<Result<_>>()?;
         stack(&outputs)
+    }
+
+    fn outputs_of(&self, part: &Tensor) -> Result<Tensor> {
+        check_input(part)?;
+        let output = self.network.evaluate(part, &[])?.0;
+        check_values(self.network, part, [&output])?;
+        Ok(output)
     }
 
     /// The scores `(N,)` of inputs `(N, …)`, without gradients.
@@ -88,7 +99,10 @@ impl<'a> Objective<'a> {
     pub fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
         let mut kept: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];
         for part in chunks(input, self.batch)? {
-            for (kept, activation) in kept.iter_mut().zip(self.network.activations(&part, layers)?) {
+            check_input(&part)?;
+            let activations = self.network.activations(&part, layers)?;
+            check_values(self.network, &part, &activations)?;
+            for (kept, activation) in kept.iter_mut().zip(activations) {
                 kept.push(activation);
             }
         }
@@ -124,6 +138,7 @@ impl<'a> Objective<'a> {
             layers.iter().map(|&layer| Tap::Layer(layer)).chain(with_input.then_some(Tap::Input)).collect();
         let mut parts: Vec<Vec<Differentiated>> = vec![Vec::new(); scores.len()];
         for part in chunks(input, self.batch)? {
+            check_input(&part)?;
             let mut values = Vec::new();
             let pulled = self.network.pull_back(&part, &taps, &mut |output| {
                 scores
@@ -135,6 +150,11 @@ impl<'a> Objective<'a> {
                     })
                     .collect()
             })?;
+            check_values(self.network, &part, pulled.values.iter().chain([&pulled.output]))?;
+            for (score, gradients) in scores.iter().zip(&pulled.gradients) {
+                let cotangent = |output: &Tensor| Ok(value_and_cotangent(*score, output)?.1);
+                check_gradients(self.network, &part, gradients, &cotangent)?;
+            }
             for ((parts, mut gradients), value) in parts.iter_mut().zip(pulled.gradients).zip(values) {
                 let input_gradient = with_input.then(|| gradients.pop().expect("the input is the last tap"));
                 let pairs = pulled.values.iter().zip(gradients);

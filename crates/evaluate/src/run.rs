@@ -209,12 +209,8 @@ struct Prepared {
 
 fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
     let sample = source.load(index)?;
-    let output = plan.network.evaluate(&sample.input, &[])?.0;
+    let output = Objective::new(plan.network, &Target::Output(0)).outputs(&sample.input)?;
     let logits: Vec<f32> = output.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()?;
-    if let Some(class) = logits.iter().position(|logit| !logit.is_finite()) {
-        let place = Some(format!("class {class}"));
-        return Err(Error::NotFinite { what: "the network's output".into(), place });
-    }
     let best = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
     let predicted = (0..logits.len()).fold(0, best);
     let wanted = if plan.explain_label { sample.label } else { Some(predicted) };

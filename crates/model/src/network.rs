@@ -72,6 +72,11 @@ impl Network for Graph {
         bias::biases(self)
     }
 
+    fn bytes_of_pass(&self, input: &[usize], taps: &[Tap]) -> Option<u64> {
+        let fast = plan::of(self)?;
+        fast.bytes(input, &fast.taps(taps)?).ok()
+    }
+
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         Ok(Box::new(self.with_rule(rule)))
     }

@@ -192,20 +192,21 @@ impl Judge<'_> {
     fn gains<'t>(&self, maps: impl Iterator<Item = &'t Tensor>, shares: &[f64]) -> Result<Vec<f64>> {
         let (_, _, height, width) = self.input.dims4()?;
         let cells = height * width;
-        let mut masks: Vec<f32> = Vec::new();
-        for map in maps {
+        // One map's masks at a time are in memory, besides those of the batch under way: of all maps, they would take
+        // hundreds of times the photo.
+        let of_map = |map: &Tensor| -> Result<Vec<Vec<f32>>> {
             let values: Vec<f64> = map.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-            let mut order: Vec<usize> = (0..cells).collect();
-            order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
-            for share in shares {
+            let mut order: Vec<u32> = (0..cells as u32).collect();
+            order.sort_by(|&a, &b| values[b as usize].total_cmp(&values[a as usize]).then(a.cmp(&b)));
+            let kept = shares.iter().map(|share| {
                 let count = ((share * cells as f64).round() as usize).clamp(1, cells);
                 let mut mask = vec![0.0; cells];
-                order[..count].iter().for_each(|&cell| mask[cell] = 1.0);
-                masks.extend(mask.iter());
-                masks.extend(mask.iter().map(|kept| 1.0 - kept));
-            }
-        }
-        let scores = self.masked(&masks)?;
+                order[..count].iter().for_each(|&cell| mask[cell as usize] = 1.0);
+                mask
+            });
+            Ok(kept.flat_map(|mask| [mask.iter().map(|kept| 1.0 - kept).collect(), mask].into_iter().rev()).collect())
+        };
+        let scores = self.masked(maps.map(of_map))?;
         let gain = |scores: &[f64]| scores.chunks_exact(2).map(|pair| pair[0] - pair[1]).sum();
         Ok(scores.chunks((2 * shares.len()).max(1)).map(gain).collect())
     }
@@ -215,27 +216,41 @@ impl Judge<'_> {
         let maps = Calibration::TRIED.iter().map(|calibration| calibration.apply(map)).collect::<Result<Vec<_>>>()?;
         let (_, _, height, width) = self.input.dims4()?;
         let cells = height * width;
-        let mut masks = [vec![0f32; cells], vec![1f32; cells]].concat();
-        for map in &maps {
-            masks.extend(map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
-        }
-        let scores = self.masked(&masks)?;
+        let ends = [0f32, 1.0].map(|kept| Ok(vec![vec![kept; cells]]));
+        let tried = maps.iter().map(|map| Ok(vec![map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?]));
+        let scores = self.masked(ends.into_iter().chain(tried))?;
         let enough = scores[0] + Calibration::ENOUGH * (scores[1] - scores[0]);
         let tightest = scores[2..].iter().position(|score| *score >= enough).unwrap_or(maps.len() - 1);
         Ok((maps[tightest].clone(), Calibration::TRIED[tightest]))
     }
 
-    /// The scores of the input under masks, one value per cell and mask.
-    fn masked(&self, masks: &[f32]) -> Result<Vec<f64>> {
+    /// The scores of the input under masks, one value per cell and mask; they come in sets, and go through the network
+    /// as many at a time as its batch allows.
+    fn masked(&self, sets: impl Iterator<Item = Result<Vec<Vec<f32>>>>) -> Result<Vec<f64>> {
         let (_, _, height, width) = self.input.dims4()?;
-        let cells = height * width;
         let difference = (self.input - self.hidden)?;
-        let mut scores = Vec::with_capacity(masks.len() / cells);
-        for group in masks.chunks(self.objective.batch().get() * cells) {
-            let shape = (group.len() / cells, 1, height, width);
-            let masks = Tensor::from_slice(group, shape, self.input.device())?.to_dtype(self.input.dtype())?;
+        let batch = self.objective.batch().get();
+        let mut scores = Vec::new();
+        let mut score = |group: Vec<f32>| -> Result<()> {
+            let shape = (group.len() / (height * width), 1, height, width);
+            let masks = Tensor::from_vec(group, shape, self.input.device())?.to_dtype(self.input.dtype())?;
             let points = masks.broadcast_mul(&difference)?.broadcast_add(self.hidden)?;
             scores.extend(self.objective.scores(&points)?.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+            Ok(())
+        };
+        let (mut group, mut rows) = (Vec::new(), 0);
+        for set in sets {
+            for mask in set? {
+                group.extend(mask);
+                rows += 1;
+                if rows == batch {
+                    score(std::mem::take(&mut group))?;
+                    rows = 0;
+                }
+            }
+        }
+        if rows > 0 {
+            score(group)?;
         }
         Ok(scores)
     }

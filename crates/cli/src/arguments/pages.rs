@@ -27,7 +27,7 @@ pub(crate) struct MakingArguments {
     /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution, 100 for others
     #[arg(long, value_name = "PERCENT", help_heading = "Page")]
     pub(crate) percentile: Option<f64>,
-    /// Memory for activations and gradients, as `2GiB`: decides how many rows go through the network at a time
+    /// Memory that the process may take, as `2GiB`: decides how many rows go through the network at a time
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many rows go through the network at a time; changes speed and memory, not the result

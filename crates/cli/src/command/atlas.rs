@@ -5,6 +5,7 @@ use crate::class::{self, Number, Wanted};
 use crate::evaluation::Images;
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
+use crate::memory::Demand;
 use crate::method::{Named, Settings, parse_stop};
 use crate::output::Output;
 use crate::question::{Question, Rows};
@@ -46,14 +47,17 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&model.graph, output);
+    let settings = Settings::new(making.draws, stop, sampler);
+    let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings);
+    let demands = layers.iter().map(demand).collect::<faithful_core::Result<_>>()?;
     let question = Question {
         model: &model,
         network: &network,
         wanted,
         number,
-        settings: Settings::new(making.draws, stop, sampler),
+        settings,
         seed: making.seed,
-        rows: Rows { batch: making.batch, memory: making.memory },
+        rows: Rows::new(making.batch, making.memory, demands),
         decoding,
     };
 
@@ -78,7 +82,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
             }
             Err(error) => {
                 failures += 1;
-                output.error(&format!("{name}: {error:#}"));
+                output.error(&format!("{name}: {}", crate::failure::text(&error)));
             }
         }
         output.advance_to((place + 1) * layers.len());
@@ -134,7 +138,7 @@ fn likeliest(
             Ok(asked) => found.push((asked.prediction.probabilities[class], index)),
             Err(error) => {
                 *failures += 1;
-                output.error(&format!("{name}: {error:#}"));
+                output.error(&format!("{name}: {}", crate::failure::text(&error)));
             }
         }
         output.advance();

@@ -5,6 +5,7 @@ use crate::arguments::CompareArguments;
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
 use crate::inputs::Inputs;
+use crate::memory::Demand;
 use crate::method::{Named, Settings, parse_stop};
 use crate::output::Output;
 use crate::question::{Question, Rows, layer_names, target_layers};
@@ -43,14 +44,19 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&model.graph, output);
+    let settings = Settings::new(making.draws, stop, sampler);
+    let pairs = methods.iter().zip(&layers);
+    let demands =
+        pairs.map(|(named, layers)| Demand::of(&named.method, &model.graph, layers, &named.settings(&settings)));
+    let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
     let question = Question {
         model: &model,
         network: &network,
         wanted,
         number,
-        settings: Settings::new(making.draws, stop, sampler),
+        settings,
         seed: making.seed,
-        rows: Rows { batch: making.batch, memory: making.memory },
+        rows: Rows::new(making.batch, making.memory, demands),
         decoding,
     };
 
@@ -59,6 +65,7 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let mut broken = 0;
     let outcome = run::for_each_photo_in_steps(&inputs, output, "comparing", methods.len(), |input| {
         let asked = question.read(&input.path)?;
+        asked.warn(&input.path, output);
         let mut photo = room.photo(names[&input.stem].clone(), &asked, labels)?;
         for (named, layers) in methods.iter().zip(&layers) {
             let by = (named, layers.as_slice());

@@ -4,6 +4,7 @@ use crate::arguments::EvaluateArguments;
 use crate::baseline;
 use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
+use crate::memory::{Demand, Fit};
 use crate::method::{Explainer, Named, Settings, parse_stop};
 use crate::model;
 use crate::output::Output;
@@ -50,8 +51,16 @@ impl Making {
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
         let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
         let settings = Settings::new(arguments.draws, stop, sampler);
-        let rows = Rows { batch: arguments.batch, memory: arguments.memory };
-        let batch = rows.of(&model, model.graph.nominal_input());
+        let demands = methods.iter().map(|named| {
+            let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;
+            Demand::of(&named.method, &model.graph, &layers, &named.settings(&settings))
+        });
+        let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
+        let rows = Rows::new(arguments.batch, arguments.memory, demands);
+        let Fit { rows: batch, beyond } = rows.of(&model.graph, model.graph.nominal_input(), 0);
+        if let Some(needed) = beyond {
+            output.note(&format!("one row takes about {needed}, more than --memory allows: rows go one by one"));
+        }
         Ok(Self { model, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
     }
 
@@ -90,12 +99,7 @@ impl Making {
     /// The methods as the run sees them.
     pub(crate) fn explainers(&self, arguments: &EvaluateArguments) -> Result<Vec<Prepared>> {
         let prepared = |named: &Named| {
-            let graph = &self.model.graph;
-            let layers = match (self.layer, &arguments.layer) {
-                (Some(target), None) => named.method.layers_of(graph, target)?,
-                (Some(layer), Some(_)) if named.method.needs_layers() => vec![layer],
-                _ => Vec::new(),
-            };
+            let layers = layers_of(named, &self.model, self.layer, arguments.layer.is_some())?;
             Ok(Prepared {
                 label: named.label.clone(),
                 method: named.method,
@@ -234,6 +238,20 @@ pub(super) fn target_layer(model: &Model, name: Option<&str>, methods: &[Named])
         return Err(Error::parameter("layer", reason).into());
     }
     Ok(model.target)
+}
+
+/// The layers that a method explains at: its own for the target, or the one that was named.
+fn layers_of(
+    named: &Named,
+    model: &Model,
+    layer: Option<LayerId>,
+    is_named: bool,
+) -> faithful_core::Result<Vec<LayerId>> {
+    match layer {
+        Some(target) if !is_named => named.method.layers_of(&model.graph, target),
+        Some(layer) if named.method.needs_layers() => Ok(vec![layer]),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// What tells one set of weights from another: the output for a fixed input.

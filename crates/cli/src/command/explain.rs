@@ -7,6 +7,7 @@ use crate::convergence;
 use crate::failure::Outcome;
 use crate::files::Folder;
 use crate::inputs::{Input, Inputs};
+use crate::memory::Demand;
 use crate::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
 use crate::output::Output;
 use crate::question::{Asked, Question, Rows, layer_names, target_layers};
@@ -159,22 +160,24 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
     let network = Watched::new(&model.graph, output);
+    let settings = Settings {
+        alphas: arguments.alphas.into(),
+        quadrature: arguments.quadrature.into(),
+        spread: Spread::Relative(arguments.noise),
+        layout: layout.unwrap_or_default(),
+        path,
+        cam,
+        ..Settings::new(draws, stop, sampler)
+    };
+    let demand = Demand::of(&explainer, &model.graph, &layers, &settings)?;
     let question = Question {
         model: &model,
         network: &network,
         wanted,
         number,
-        settings: Settings {
-            alphas: arguments.alphas.into(),
-            quadrature: arguments.quadrature.into(),
-            spread: Spread::Relative(arguments.noise),
-            layout: layout.unwrap_or_default(),
-            path,
-            cam,
-            ..Settings::new(draws, stop, sampler)
-        },
+        settings,
         seed: arguments.seed,
-        rows: Rows { batch: arguments.batch, memory: arguments.memory },
+        rows: Rows::new(arguments.batch, arguments.memory, vec![demand]),
         decoding,
     };
     let plan =
@@ -216,6 +219,7 @@ fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
 impl Plan<'_> {
     fn explain(&self, input: &Input) -> Result<Vec<Line<'_>>> {
         let asked = self.question.read(&input.path)?;
+        asked.warn(&input.path, self.output);
         let found = self.question.answer(&asked, &self.explainer, &self.layers)?;
         let seconds = asked.began.elapsed().as_secs_f64();
         let several = asked.classes.len() > 1;

@@ -48,8 +48,9 @@ pub(crate) fn run(arguments: &ReportArguments, output: &Output) -> Result<Outcom
     match photos::gallery(arguments, recorded.as_ref(), &manifest, &rows, &extremes, &room, output) {
         Ok(gallery) => page.push(photo_section(&metric, gallery)),
         Err(error) => {
-            output.note(&format!("the page shows no photos: {error:#}"));
-            page.push(photos::listed(&extremes, &metric, &format!("{error:#}")));
+            let reason = crate::failure::text(&error);
+            output.note(&format!("the page shows no photos: {reason}"));
+            page.push(photos::listed(&extremes, &metric, &reason));
         }
     }
     page.push(failures(&rows));

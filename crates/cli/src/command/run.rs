@@ -43,7 +43,7 @@ pub(crate) fn for_each_photo_in_steps(
                 return Err(error);
             }
             failures += 1;
-            let text = format!("{error:#}");
+            let text = crate::failure::text(&error);
             let path = input.path.display().to_string();
             // Errors of reading the photo begin with its path already.
             let text = if text.starts_with(&path) { text } else { format!("{path}: {text}") };

@@ -234,11 +234,11 @@ impl Photos {
 
 impl Engine for Photos {
     fn check(&self, request: &Request) -> Result<(), String> {
-        self.understand(request).map(|_| ()).map_err(|error| format!("{error:#}"))
+        self.understand(request).map(|_| ()).map_err(|error| crate::failure::text(&error))
     }
 
     fn answer(&self, photo: &[u8], request: &Request, progress: &Progress) -> Result<Answer, String> {
-        self.explain(photo, request, progress).map_err(|error| format!("{error:#}"))
+        self.explain(photo, request, progress).map_err(|error| crate::failure::text(&error))
     }
 }
 

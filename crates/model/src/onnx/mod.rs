@@ -15,6 +15,7 @@ mod tensor;
 mod value;
 
 use crate::{Graph, GraphBuilder, NodeId, Op};
+use candle_core::DType;
 use external::External;
 use faithful_core::{Error, Result};
 use import::{Importer, Scope};
@@ -105,8 +106,25 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let last = as_rows(&mut importer, output, *last)?;
     let input_shape = importer.node_sizes(NodeId(0))[1..].iter().map(|size| size.constant as usize).collect();
     let graph = GraphBuilder::from_nodes(importer.nodes, input_shape).finish(last)?.folded()?;
-    graph.check_finite()?;
-    Ok(graph)
+    match graph.check_finite() {
+        Ok(()) => Ok(graph),
+        Err(error) => Err(broken_tensor(file, &read, external)?.unwrap_or(error)),
+    }
+}
+
+/// The first stored tensor with NaN or infinity, by its name in the file; none where arithmetic made it.
+fn broken_tensor(file: &proto::Graph, read: &HashSet<&str>, external: &External) -> Result<Option<Error>> {
+    for tensor in file.initializer.iter().filter(|tensor| read.contains(tensor.name.as_str())) {
+        let Value::Constant(values) = tensor::read(tensor, external)? else { continue };
+        let values = values.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        // Minus infinity is how a constant masks attention.
+        let broken = |value: &f32| value.is_nan() || *value == f32::INFINITY;
+        if let Some(first) = values.iter().position(broken) {
+            let place = Some(format!("element {first} of {} ({})", values.len(), values[first]));
+            return Ok(Some(Error::NotFinite { what: format!("tensor `{}`", tensor.name), place }));
+        }
+    }
+    Ok(None)
 }
 
 /// Appends the input, and behind it a transposition where the file has channels last.

@@ -58,6 +58,14 @@ struct Plan {
     back: Option<Back>,
 }
 
+impl Plan {
+    /// Whether the weights and the values of a row per thread do.
+    fn stays_in_cache(&self) -> bool {
+        let weights: usize = self.steps.iter().map(Step::weights).sum();
+        weights + self.length * rayon::current_num_threads() <= CACHE
+    }
+}
+
 #[derive(Debug)]
 struct Back {
     steps: Vec<Step>,
@@ -100,8 +108,7 @@ impl Fast<'_> {
             let one =
                 Request { dims: std::iter::once(1).chain(start.dims()[1..].iter().copied()).collect(), ..request };
             let plan = self.plan(&one)?;
-            let weights: usize = plan.steps.iter().map(Step::weights).sum();
-            if weights + plan.length * rayon::current_num_threads() <= CACHE {
+            if plan.stays_in_cache() {
                 return self.row_by_row(&plan, start, rows);
             }
             return self.whole(&Request { dims: start.dims().to_vec(), ..one }, start);
@@ -159,6 +166,32 @@ impl Fast<'_> {
         let request = Request { given: self.graph.input.0, dims: input.dims().to_vec(), wanted, taps };
         let plan = self.plan(&request)?;
         self.with_memory(|buffer| forth_and_back(self.graph, &plan, input, cotangents, buffer))
+    }
+
+    /// How much memory a pass over inputs of these dimensions takes, with what it gives back.
+    pub(crate) fn bytes(&self, dims: &[usize], taps: &[usize]) -> Result<u64> {
+        let request = |dims: Vec<usize>| Request {
+            given: self.graph.input.0,
+            dims,
+            wanted: std::iter::once(self.graph.output.0).chain(taps.iter().copied()).collect(),
+            taps: taps.to_vec(),
+        };
+        // Not remembered: most of what is asked about never runs.
+        let plan = |dims| compile(self.graph, &self.prepared.kernels, &request(dims));
+        let rows = dims.first().copied().unwrap_or(1);
+        let one: Vec<usize> = std::iter::once(1).chain(dims.iter().skip(1).copied()).collect();
+        let (plan, lanes) = if taps.is_empty() && rows > 1 && self.splits(self.graph.input, &[self.graph.output]) {
+            let one = plan(one)?;
+            if one.stays_in_cache() { (one, rows.min(rayon::current_num_threads())) } else { (plan(dims.to_vec())?, 1) }
+        } else {
+            (plan(dims.to_vec())?, 1)
+        };
+        let count = |dims: &[usize]| dims.iter().product::<usize>();
+        let values: usize = plan.wanted.iter().map(|(_, dims)| count(dims)).sum();
+        let back = plan.back.as_ref();
+        let gradients: usize = back.map_or(0, |back| back.gradients.iter().map(|(_, dims)| count(dims)).sum());
+        let buffer = back.map_or(plan.length, |back| back.length.max(plan.length));
+        Ok(4 * (buffer * lanes + values + gradients) as u64)
     }
 
     /// Lends memory that an earlier run left behind.

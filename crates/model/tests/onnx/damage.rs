@@ -132,7 +132,10 @@ fn contradictions_are_named() {
             model(std::slice::from_ref(&gemm), &[tensor("w", &[4, 2], &[0.0; 8])], &[3]),
             "expected shape (…, 4), got [2, 3]",
         ),
-        (model(&[gemm], &[tensor("w", &[3, 1], &[0.0, f32::NAN, 1.0])], &[3]), "not finite"),
+        (
+            model(&[gemm], &[tensor("w", &[3, 1], &[0.0, f32::NAN, 1.0])], &[3]),
+            "tensor `w` has values that are not finite, first at element 1 of 3 (NaN)",
+        ),
         (model(std::slice::from_ref(&relu), &[], &[1 << 40, 1 << 40]), "fits into memory"),
         (model(&[relu], &[], &[]), "accepted"),
     ];

@@ -79,8 +79,10 @@ impl Default for SyntheticSpec {
 /// # Errors
 /// [`Error::Parameter`] for ranges that make no pumps.
 pub fn draw_fleet(spec: &SyntheticSpec, stream: &Stream) -> Result<Fleet> {
-    let sound = spec.units > 0
-        && !spec.life.is_empty()
+    if spec.units == 0 {
+        return Err(Error::parameter("units", "0 pumps are too few; 1 at least"));
+    }
+    let sound = !spec.life.is_empty()
         && !spec.decline.is_empty()
         && spec.decline.end() < spec.life.start()
         && *spec.decline.start() > 1

@@ -7,7 +7,9 @@ use crate::method::{Explainer, Found, Settings, parse_stop};
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
-use faithful_core::{Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream};
+use faithful_core::{
+    Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Target,
+};
 use faithful_model::{Graph, OnnxOptions, load_onnx};
 use faithful_rul::{Columns, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
@@ -113,9 +115,11 @@ impl Loaded {
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
     pub(crate) fn predict(&self, inputs: &Tensor) -> Result<Vec<f32>> {
         let rows = inputs.dim(0)?;
+        let target = Target::Output(0);
+        let objective = Objective::new(&self.network, &target).with_batch(const { NonZeroUsize::new(128).unwrap() });
         let mut predicted = Vec::with_capacity(rows);
         for start in (0..rows).step_by(128) {
-            let output = self.network.evaluate(&inputs.narrow(0, start, 128.min(rows - start))?, &[])?.0;
+            let output = objective.outputs(&inputs.narrow(0, start, 128.min(rows - start))?)?;
             predicted.extend(output.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
         }
         if predicted.len() != rows {
@@ -125,10 +129,6 @@ impl Loaded {
                 &[rows, predicted.len() / rows],
             )
             .into());
-        }
-        if let Some(place) = predicted.iter().position(|value| !value.is_finite()) {
-            let place = Some(format!("machine {}", place + 1));
-            return Err(Error::NotFinite { what: "the network's output".into(), place }.into());
         }
         for value in &mut predicted {
             *value = value.clamp(0.0, self.preparation.cap);
