@@ -4,6 +4,7 @@ mod command_line {
     pub(crate) mod bad_input;
     pub(crate) mod browser;
     pub(crate) mod dream;
+    pub(crate) mod errors;
     pub(crate) mod evaluate;
     pub(crate) mod explain;
     pub(crate) mod fetch;
@@ -15,6 +16,7 @@ mod command_line {
     pub(crate) mod rul;
     pub(crate) mod sanity;
     pub(crate) mod serve;
+    pub(crate) mod soak;
     pub(crate) mod support;
     pub(crate) mod terminal;
 }
