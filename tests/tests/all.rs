@@ -1,9 +1,11 @@
 //! One binary for all tests across crates: linking candle once keeps the suite quick.
 
+mod any_bytes;
 mod architectures;
 mod cam_laws;
 mod cam_networks;
 mod cam_parity;
+mod concurrency;
 mod gradient;
 mod hyper;
 mod masking;

@@ -69,28 +69,39 @@ pub(crate) fn read_head(stream: &TcpStream, patience: Duration) -> Result<Head, 
             Ok(count) => count,
         };
         bytes.extend_from_slice(&buffer[..count]);
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&bytes) {
-            Err(_) => return refuse(400, "this is no request that is understood here"),
-            Ok(httparse::Status::Partial) if bytes.len() > HEAD => {
-                return refuse(431, "the request's head is too long");
-            }
-            Ok(httparse::Status::Partial) => {}
-            Ok(httparse::Status::Complete(length)) => {
-                let target = request.path.unwrap_or_default();
-                let (path, query) = target.split_once('?').unwrap_or((target, ""));
-                let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
-                return Ok(Head {
-                    method: request.method.unwrap_or_default().to_owned(),
-                    path: path.to_owned(),
-                    query: fields(query),
-                    headers: request.headers.iter().map(|one| (one.name.to_owned(), text(one.value))).collect(),
-                    rest: bytes.split_off(length),
-                });
-            }
+        if let Some(head) = parse(&mut bytes)? {
+            return Ok(head);
         }
     }
+}
+
+/// The head that `bytes` begin with, which takes what follows it along; `None` as long as its end is missing.
+fn parse(bytes: &mut Vec<u8>) -> Result<Option<Head>, Refusal> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Err(_) => refuse(400, "this is no request that is understood here"),
+        Ok(httparse::Status::Partial) if bytes.len() > HEAD => refuse(431, "the request's head is too long"),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Ok(httparse::Status::Complete(length)) => {
+            let target = request.path.unwrap_or_default();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
+            let head = Head {
+                method: request.method.unwrap_or_default().to_owned(),
+                path: path.to_owned(),
+                query: fields(query),
+                headers: request.headers.iter().map(|one| (one.name.to_owned(), text(one.value))).collect(),
+                rest: Vec::new(),
+            };
+            Ok(Some(Head { rest: bytes.split_off(length), ..head }))
+        }
+    }
+}
+
+/// Whether `bytes` begin with a whole head that is understood. For the tests that send any bytes, without a socket.
+pub fn head_is_understood(bytes: &[u8]) -> bool {
+    parse(&mut bytes.to_vec()).is_ok_and(|head| head.is_some_and(|head| head.header("host").is_some()))
 }
 
 /// Reads the body that a head promises, if it is not longer than `most`.

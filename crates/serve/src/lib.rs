@@ -16,5 +16,7 @@ mod limits;
 mod server;
 
 pub use engine::{Answer, Engine, File, Progress, Request};
+#[doc(hidden)]
+pub use http::head_is_understood;
 pub use limits::Limits;
 pub use server::{Site, serve};
