@@ -6,7 +6,11 @@ mod bench;
 mod bench_methods;
 mod ci;
 mod evaluation;
+mod examples;
 mod fetch;
+mod fuzz;
+mod memory;
+mod python;
 mod rul;
 mod shell;
 mod slurm;
@@ -24,6 +28,20 @@ struct Arguments {
 enum Command {
     /// What continuous integration runs: format, lints, docs, tests
     Ci,
+    /// Run the examples that show how each crate is used
+    Examples,
+    /// Send damaged input to everything that is read, by cargo-fuzz (see fuzz/README.md)
+    Fuzz(fuzz::Fuzz),
+    /// Compare what `explain --memory` takes with what it may take (Linux)
+    MemoryCheck(memory::MemoryCheck),
+    /// Run every snippet of docs/python.md
+    PythonDocs(python::PythonDocs),
+    /// Explain 2,000 times in one process and watch its memory
+    Soak {
+        /// How many explanations
+        #[arg(long, default_value_t = 2000)]
+        calls: usize,
+    },
     /// Train the shipped network on scenes (tens of minutes) and write it to crates/model/shipped
     TrainDemo {
         /// Options of the training, as `--steps 100`; see `crates/model/examples/train_demo.rs`
@@ -53,6 +71,14 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Ci => ci::run_all(),
+        Command::Examples => examples::run_all(),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
+        Command::MemoryCheck(arguments) => memory::check(&arguments),
+        Command::PythonDocs(arguments) => python::docs(&arguments),
+        Command::Soak { calls } => {
+            let example = ["run", "--release", "--package", "faithful-tests", "--example", "soak", "--"];
+            shell::run(shell::cargo(&example).arg(calls.to_string()))
+        }
         Command::TrainDemo { options } => {
             let mut command = shell::cargo(&["run", "--package", "faithful-model", "--example", "train_demo", "--"]);
             shell::run(command.args(options))

@@ -1,0 +1,99 @@
+use crate::shell::{cargo, root, run};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What `memory-check` takes.
+#[derive(clap::Args)]
+pub(crate) struct MemoryCheck {
+    /// Networks: `faithful explain`'s --model; the built-in one by default
+    #[arg(long)]
+    model: Vec<String>,
+    /// Photos
+    #[arg(required = true)]
+    photos: Vec<PathBuf>,
+    /// Methods
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "grad-cam,expected-grad-cam,hyper-expected-grad-cam,integrated-gradients,expected-gradients,score-cam,rise"
+    )]
+    methods: Vec<String>,
+    /// Limits, as `512MiB`
+    #[arg(long, value_delimiter = ',', default_value = "512MiB,1GiB,2GiB,4GiB")]
+    limits: Vec<String>,
+    /// The program, where it is built already; a release build by default
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// More options of `faithful explain`, such as `--crop none --resize 2000`
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
+/// Explains under `--memory` and prints the most that the process ever had in memory, beside the limit.
+pub(crate) fn check(arguments: &MemoryCheck) -> Result<()> {
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => {
+            run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
+            root().join("target/release/faithful")
+        }
+    };
+    let out = std::env::temp_dir().join(format!("faithful-memory-{}", std::process::id()));
+    let models: Vec<Option<&String>> =
+        if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().map(Some).collect() };
+    println!("| network | photo | method | limit | most, MiB | of the limit | |");
+    println!("|---|---|---|---|---|---|---|");
+    for model in models {
+        for photo in &arguments.photos {
+            for method in &arguments.methods {
+                for limit in &arguments.limits {
+                    let mut command = Command::new(&program);
+                    command.arg("explain").arg(photo).args(["--method", method, "--memory", limit, "--out"]).arg(&out);
+                    // As many draws as there may be rows: fewer would not fill what is allowed.
+                    if !["grad-cam", "score-cam", "hyper-expected-grad-cam"].contains(&method.as_str()) {
+                        command.args(["--draws", "200"]);
+                    }
+                    command.args(model.iter().flat_map(|model| ["--model", model.as_str()])).args(&arguments.options);
+                    let (most, note) = peak(&mut command)?;
+                    let share = 100.0 * most / mebibytes(limit)?;
+                    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let network = model.map_or_else(|| "built-in".into(), |model| name(Path::new(model)));
+                    let photo = name(photo);
+                    println!("| {network} | {photo} | {method} | {limit} | {most:.0} | {share:.0}% | {note} |");
+                }
+            }
+        }
+    }
+    Ok(std::fs::remove_dir_all(out)?)
+}
+
+/// The most memory that a program ever had, in MiB, and what it said of the limit.
+fn peak(command: &mut Command) -> Result<(f64, String)> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start faithful")?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0.0f64;
+    while child.try_wait()?.is_none() {
+        // The system's own mark of the highest: nothing between two looks is missed but the end.
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+        let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        most = most.max(value.unwrap_or(0.0) / 1024.0);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success() && most > 0.0, "faithful failed: {said}");
+    Ok((most, if said.contains("more than --memory allows") { "one row is more".into() } else { String::new() }))
+}
+
+fn mebibytes(limit: &str) -> Result<f64> {
+    let (number, unit) = limit.split_at(limit.find(|c: char| c.is_alphabetic()).unwrap_or(limit.len()));
+    let factor = match unit {
+        "MiB" => 1.0,
+        "GiB" => 1024.0,
+        _ => anyhow::bail!("`{limit}`: limits are in MiB or GiB here"),
+    };
+    Ok(number.parse::<f64>()? * factor)
+}
