@@ -7,6 +7,7 @@ use faithful_fetch::{
 };
 use std::fs;
 use std::path::PathBuf;
+#[cfg(target_os = "linux")]
 use std::process::Command;
 use std::time::Duration;
 use support::{Server, Step};
@@ -337,6 +338,17 @@ fn two_at_once_fetch_once() {
     assert_eq!(server.asked().len(), 2, "one that stopped sending, and the rest");
 }
 
+/// Unmounted whatever happens, so that the folder can be removed.
+#[cfg(target_os = "linux")]
+struct Mounted(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
 /// A file system of half a megabyte; without the right to mount one, the test says that it is skipped.
 #[cfg(target_os = "linux")]
 #[test]
@@ -351,13 +363,6 @@ fn a_full_disk_keeps_what_came_and_goes_on_when_there_is_room() {
     if !mount("size=512k") {
         eprintln!("skipped: no file system can be mounted here");
         return;
-    }
-    // Unmounted whatever happens, so that the folder can be removed.
-    struct Mounted(PathBuf);
-    impl Drop for Mounted {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-        }
     }
     let _mounted = Mounted(home.clone());
     let error = place.refused(published());

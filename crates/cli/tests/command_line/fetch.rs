@@ -175,7 +175,7 @@ fn until(is_so: impl Fn() -> bool) {
 /// How long the file is that is being fetched.
 fn fetched_bytes(place: &Place) -> u64 {
     let parts = place.names("home/downloads/squeezenet1_1");
-    let lengths = parts.iter().filter(|name| name.ends_with(".part")).filter_map(|name| {
+    let lengths = parts.iter().filter(|name| name.rsplit('.').next() == Some("part")).filter_map(|name| {
         let path = place.path("home/downloads/squeezenet1_1").join(name);
         std::fs::metadata(path).ok().map(|metadata| metadata.len())
     });
@@ -209,9 +209,23 @@ fn two_processes_fetch_once() {
     assert_eq!((server.count(WEIGHTS), server.count(".json")), (2, 1));
 }
 
+/// How many connections went through the proxy.
+static TUNNELS: AtomicUsize = AtomicUsize::new(0);
+
+/// What a proxy does with a connection.
+fn tunnel(mut client: TcpStream) -> std::io::Result<()> {
+    let asked = server::head(&mut client)?;
+    let mut there = TcpStream::connect(&asked.target)?;
+    TUNNELS.fetch_add(1, Ordering::SeqCst);
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let (mut from_client, mut to_there) = (client.try_clone()?, there.try_clone()?);
+    thread::spawn(move || drop(copy(&mut from_client, &mut to_there)));
+    copy(&mut there, &mut client)?;
+    client.shutdown(Shutdown::Both)
+}
+
 #[test]
 fn proxies_are_asked_and_hosts_without_them_are_not() {
-    static TUNNELS: AtomicUsize = AtomicUsize::new(0);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -219,16 +233,6 @@ fn proxies_are_asked_and_hosts_without_them_are_not() {
             thread::spawn(move || tunnel(client));
         }
     });
-    fn tunnel(mut client: TcpStream) -> std::io::Result<()> {
-        let asked = server::head(&mut client)?;
-        let mut there = TcpStream::connect(&asked.target)?;
-        TUNNELS.fetch_add(1, Ordering::SeqCst);
-        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-        let (mut from_client, mut to_there) = (client.try_clone()?, there.try_clone()?);
-        thread::spawn(move || drop(copy(&mut from_client, &mut to_there)));
-        copy(&mut there, &mut client)?;
-        client.shutdown(Shutdown::Both)
-    }
     let (place, server) = (Place::new(), serve(&[]));
     let ran = command(&place, &server, &pull()).env("HTTPS_PROXY", &proxy).output().unwrap();
     assert_eq!(super::support::Ran(ran).objects()[0]["fetched"], true);

@@ -140,7 +140,7 @@ impl Machine {
                 self.stack.push(Value::Float);
             }
             0x8a | 0x8b => {
-                let count = self.length(operation == 0x8a, input)?;
+                let count = length(operation == 0x8a, input)?;
                 let bytes = input.bytes(count).map_err(failed)?;
                 match integer(&bytes) {
                     Some(value) => self.stack.push(Value::Int(value)),
@@ -151,7 +151,7 @@ impl Machine {
             b'X' | 0x8c | 0x8d | b'T' | b'U' => {
                 let count = match operation {
                     0x8d => u64::from_le_bytes(input.array().map_err(failed)?),
-                    _ => self.length(matches!(operation, 0x8c | b'U'), input)?,
+                    _ => length(matches!(operation, 0x8c | b'U'), input)?,
                 };
                 let bytes = input.bytes(count).map_err(failed)?;
                 let object = String::from_utf8(bytes).map_or(Object::Bytes, Object::Text);
@@ -160,7 +160,7 @@ impl Machine {
             b'B' | b'C' | 0x8e => {
                 let count = match operation {
                     0x8e => u64::from_le_bytes(input.array().map_err(failed)?),
-                    _ => self.length(operation == b'C', input)?,
+                    _ => length(operation == b'C', input)?,
                 };
                 input.bytes(count).map_err(failed)?;
                 self.push(Object::Bytes);
@@ -247,13 +247,6 @@ impl Machine {
         Ok(())
     }
 
-    fn length<R: BufRead>(&mut self, short: bool, input: &mut Counted<R>) -> Result<u64, String> {
-        let read = |input: &mut Counted<R>| {
-            Ok(if short { input.byte()?.into() } else { u32::from_le_bytes(input.array()?).into() })
-        };
-        read(input).map_err(|error: io::Error| words(&error))
-    }
-
     fn push(&mut self, object: Object) {
         self.stack.push(Value::Object(self.objects.len()));
         self.objects.push(object);
@@ -337,6 +330,14 @@ impl Machine {
             _ => &[],
         }
     }
+}
+
+/// A length of one byte, or of four.
+fn length<R: BufRead>(short: bool, input: &mut Counted<R>) -> Result<u64, String> {
+    let read = |input: &mut Counted<R>| {
+        Ok(if short { input.byte()?.into() } else { u32::from_le_bytes(input.array()?).into() })
+    };
+    read(input).map_err(|error: io::Error| words(&error))
 }
 
 const UNDERFLOW: &str = "its pickle takes from an empty stack";
