@@ -4,14 +4,17 @@
 
 mod bench;
 mod bench_methods;
+mod bench_metrics;
 mod ci;
 mod evaluation;
 mod examples;
 mod fetch;
 mod fuzz;
 mod memory;
+mod parquet;
 mod python;
 mod rul;
+mod s3;
 mod shell;
 mod slurm;
 
@@ -62,6 +65,12 @@ enum Command {
     TrainRulDemo,
     /// Seconds per explanation of every method, beside the peers
     BenchMethods(bench_methods::BenchMethods),
+    /// Images per second of insertion and deletion, beside the Poly-CAM authors' evaluation on `PyTorch`
+    BenchMetrics(bench_metrics::BenchMetrics),
+    /// Open a run's Parquet in pandas, polars and `DuckDB`
+    ParquetCheck(parquet::Parquet),
+    /// Evaluate into a real S3 server on this machine, with a shard killed and resumed, and compare with a local run
+    S3Check(s3::S3),
     /// Evaluate on a real Slurm on this machine (Debian: `apt install slurm-wlm munge`) and compare with a single run
     SlurmCheck(slurm::Slurm),
     /// Time the networks, and PyTorch on the same work
@@ -93,6 +102,9 @@ fn main() -> anyhow::Result<()> {
         Command::EvalRul(arguments) => rul::eval_rul(&arguments),
         Command::TrainRulDemo => rul::train_demo(),
         Command::BenchMethods(arguments) => bench_methods::run(&arguments),
+        Command::BenchMetrics(arguments) => bench_metrics::run(&arguments),
+        Command::ParquetCheck(arguments) => parquet::check(&arguments),
+        Command::S3Check(arguments) => s3::check(&arguments),
         Command::SlurmCheck(arguments) => slurm::check(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
     }

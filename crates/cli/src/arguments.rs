@@ -1,6 +1,7 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
 mod dream;
+mod evaluate;
 mod fetch;
 mod figure;
 mod pages;
@@ -8,6 +9,7 @@ mod rul;
 mod sanity;
 
 pub(crate) use dream::{DreamArguments, Start};
+pub(crate) use evaluate::{CurveScoreName, EvaluateArguments};
 pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
@@ -19,7 +21,6 @@ pub(crate) use sanity::{Check, SanityArguments};
 
 use crate::size::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use faithful_evaluate::Shard;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -259,74 +260,6 @@ pub(crate) struct ExplainArguments {
     /// How many draws go through the network at a time; changes speed and memory, not the result
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) batch: Option<NonZeroUsize>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EvaluateArguments {
-    /// A folder of photos, with its folders; or `scenes`, drawn with exact masks of their objects
-    #[arg(long, value_name = "DIR")]
-    pub(crate) images: PathBuf,
-    /// Methods, by commas; words after a dot say how: `layer-cam.expected` puts another gradient under a class activation
-    /// map, `expected-grad-cam.5x5` takes mini-batches, `hyper-expected-grad-cam.draft` a quality, `grad-cam++.torchcam`
-    /// a library's definition
-    #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
-    pub(crate) methods: Vec<String>,
-    /// Metrics, by commas; `drop@30` masks the highest 30 percent; `faithful metrics` lists them
-    #[arg(long, value_name = "X,Y", value_delimiter = ',')]
-    pub(crate) metrics: Vec<String>,
-    /// The run's folder
-    #[arg(long, short, value_name = "RUN")]
-    pub(crate) out: PathBuf,
-    /// Go on with the run in that folder
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Do only share I of N; by default what Slurm, Kubernetes or MPI says, or everything
-    #[arg(long, value_name = "I/N")]
-    pub(crate) shard: Option<Shard>,
-    /// Take this many of the images, evenly
-    #[arg(long, value_name = "N")]
-    pub(crate) samples: Option<NonZeroUsize>,
-    /// A folder with a mask per photo, for localisation: the same name as a PNG, white where the object is
-    #[arg(long, value_name = "DIR")]
-    pub(crate) masks: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) model: ModelArguments<Flag>,
-    /// How insertion and deletion are measured: `thesis`, `polycam`, `rise`, `torchcam`
-    #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
-    pub(crate) protocol: String,
-    /// Steps of insertion and deletion instead of the protocol's
-    #[arg(long, value_name = "N", help_heading = "Measurement")]
-    pub(crate) steps: Option<NonZeroUsize>,
-    /// Explain the class that a photo's folder or name says instead of the predicted one
-    #[arg(long, help_heading = "Measurement")]
-    pub(crate) explain_label: bool,
-    /// Leave out photos that the network takes for another class than their folder or name says
-    #[arg(long, help_heading = "Measurement")]
-    pub(crate) only_correct: bool,
-    /// The layer of class activation maps; by default the last convolutional one
-    #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
-    pub(crate) layer: Option<String>,
-    /// How many points the gradient is averaged over, for methods that draw
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
-    pub(crate) draws: Option<NonZeroUsize>,
-    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
-    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
-    pub(crate) stop: String,
-    /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
-    #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
-    pub(crate) baselines: Option<String>,
-    /// The seed of everything random
-    #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
-    pub(crate) seed: u64,
-    /// Memory that the process may take, as `2GiB`
-    #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
-    pub(crate) memory: Option<ByteSize>,
-    /// How many rows go through the network at a time; changes speed and memory, not the result
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub(crate) batch: Option<NonZeroUsize>,
-    /// Refuse photos with more pixels than this, in millions
-    #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]
-    pub(crate) max_megapixels: f64,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use faithful_core::{ConvergenceStep, Stop};
-use faithful_report::{Axis, Chart, Level, Line, chart_svg};
+use faithful_report::{Axis, Chart, Level, Line};
 use serde::{Deserialize, Serialize};
 
 /// A line of a trace.
@@ -42,7 +42,7 @@ pub(crate) fn read_trace(text: &str) -> Result<Vec<ConvergenceStep>> {
 
 /// The running sum of gradients, its change by every draw and, where it was measured, the completeness gap, for
 /// several runs with names; the threshold of `stop` is drawn where it applies.
-pub(crate) fn figure(runs: &[(String, Vec<ConvergenceStep>)], stop: Stop) -> Result<String> {
+pub(crate) fn panels(runs: &[(String, Vec<ConvergenceStep>)], stop: Stop) -> Vec<Chart> {
     let line = |run: &(String, Vec<ConvergenceStep>), value: &dyn Fn(&ConvergenceStep) -> Option<f64>| {
         let points = run.1.iter().filter_map(|step| Some([step.draws as f64, value(step)?]));
         Line { name: run.0.clone(), points: points.collect(), band: Vec::new() }
@@ -68,7 +68,7 @@ pub(crate) fn figure(runs: &[(String, Vec<ConvergenceStep>)], stop: Stop) -> Res
             step.delta.map(f64::abs)
         }),
     ];
-    Ok(chart_svg(&panels.into_iter().flatten().collect::<Vec<_>>())?)
+    panels.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -98,10 +98,12 @@ mod tests {
             };
             (1..5).map(step).collect::<Vec<_>>()
         };
-        let without = figure(&[("a".into(), steps(None))], Stop::Difference(0.01)).unwrap();
-        assert!(without.contains("Convergence-difference") && !without.contains("Convergence-delta"));
-        assert!(without.contains("threshold 0.01"));
-        let with = figure(&[("a".into(), steps(None)), ("b".into(), steps(Some(-0.5)))], Stop::Draws).unwrap();
-        assert!(with.contains("Convergence-delta") && with.contains(">b</text>") && !with.contains("threshold"));
+        let titles = |panels: &[Chart]| panels.iter().map(|panel| panel.title.clone()).collect::<Vec<_>>().join("\n");
+        let without = panels(&[("a".into(), steps(None))], Stop::Difference(0.01));
+        assert!(titles(&without).contains("Convergence-difference") && !titles(&without).contains("Convergence-delta"));
+        assert_eq!(without[1].levels[0].name, "threshold 0.01");
+        let with = panels(&[("a".into(), steps(None)), ("b".into(), steps(Some(-0.5)))], Stop::Draws);
+        assert!(titles(&with).contains("Convergence-delta") && with.iter().all(|panel| panel.levels.is_empty()));
+        assert_eq!(with[0].lines[1].name, "b");
     }
 }

@@ -3,9 +3,9 @@
 use crate::inputs;
 use crate::photo;
 use anyhow::{Context, Result, bail};
-use faithful_core::{Error, Stream, write_atomic};
+use faithful_core::{Error, Stream};
 use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos};
-use faithful_evaluate::{Sample, Source, digest};
+use faithful_evaluate::{Sample, Source, Store, digest};
 use faithful_model::Model;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -154,26 +154,19 @@ impl Recorded {
         Self { command, folder: std::env::current_dir().unwrap_or_default() }
     }
 
-    /// Keeps it in a run's folder, unless the run has one already: it was begun by another.
-    pub(crate) fn write(&self, run: &Path) -> Result<()> {
-        let path = run.join(Self::FILE);
-        if path.exists() {
+    /// Keeps it beside a run's manifest, unless the run has one already: it was begun by another.
+    pub(crate) fn write(&self, run: &Store) -> Result<()> {
+        if run.note(Self::FILE)?.is_some() {
             return Ok(());
         }
-        Ok(write_atomic(&path, serde_json::to_string_pretty(self)?.as_bytes())?)
+        Ok(run.keep_note(Self::FILE, serde_json::to_vec_pretty(self)?)?)
     }
 
-    /// The command of the run in that folder; nothing where none was kept.
-    pub(crate) fn read(run: &Path) -> Result<Option<Self>> {
-        let path = run.join(Self::FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let recorded = serde_json::from_str(&text);
-                recorded.map(Some).with_context(|| format!("`{}` is damaged", path.display()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-        }
+    /// The command of a run; nothing where none was kept.
+    pub(crate) fn read(run: &Store) -> Result<Option<Self>> {
+        let Some(bytes) = run.note(Self::FILE)? else { return Ok(None) };
+        let recorded = serde_json::from_slice(&bytes);
+        recorded.map(Some).with_context(|| format!("`{}` is damaged", run.label(Self::FILE)))
     }
 }
 

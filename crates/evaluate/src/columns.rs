@@ -4,15 +4,17 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
+use bytes::Bytes;
 use faithful_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
+const PROTOCOL: &str = "protocol";
+
+/// The columns, as `docs/runs.md` describes them.
 fn schema() -> Arc<Schema> {
     let points = || DataType::List(Arc::new(Field::new("item", DataType::Float64, true)));
     Arc::new(Schema::new(vec![
@@ -26,6 +28,7 @@ fn schema() -> Arc<Schema> {
         Field::new("layer", DataType::Utf8, true),
         Field::new("seconds", DataType::Float64, true),
         Field::new("seed", DataType::UInt64, false),
+        Field::new(PROTOCOL, DataType::Utf8, false),
         Field::new("version", DataType::Utf8, false),
         Field::new("curve_fraction", points(), true),
         Field::new("curve_score", points(), true),
@@ -59,6 +62,7 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
         texts(|row| row.layer.as_deref()),
         numbers(|row| row.seconds),
         Arc::new(rows.iter().map(|row| row.seed).collect::<UInt64Array>()),
+        texts(|row| Some(&row.protocol)),
         texts(|row| Some(&row.version)),
         points(|curve| &curve.fraction),
         points(|curve| &curve.score),
@@ -72,53 +76,119 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|error| broken(error.to_string()))
 }
 
-/// The rows of a Parquet file.
+/// The rows of the Parquet file of that name.
 ///
 /// # Errors
-/// [`Error::Io`] where it cannot be opened; [`Error::Format`] where it is damaged or of another kind.
-pub(crate) fn decode(path: &Path) -> Result<Vec<Row>> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|source| Error::Io { path: name.clone(), source })?;
-    let broken = |reason: String| Error::format(name.clone(), reason);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+/// [`Error::Format`] where it is damaged or of another kind.
+pub(crate) fn decode(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
+    let broken = |reason: String| Error::format(name, reason);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| broken(error.to_string()))?;
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| broken(error.to_string()))?;
-        if batch.schema().fields() != schema().fields() {
+        let (own, wanted) = (batch.schema(), schema());
+        // Runs of version 0.1 before rows said their protocol.
+        let before = wanted.fields().iter().filter(|field| field.name() != PROTOCOL);
+        if own.fields() != wanted.fields() && !own.fields().iter().eq(before) {
             return Err(broken("its columns are not those of an evaluation run".into()));
         }
-        let text = |column: usize, row: usize| {
-            let array = batch.column(column).as_string::<i32>();
+        let text = |column: &str, row: usize| {
+            let array = batch.column_by_name(column)?.as_string::<i32>();
             array.is_valid(row).then(|| array.value(row).to_owned())
         };
-        let number = |column: usize, row: usize| {
-            let array = batch.column(column).as_primitive::<Float64Type>();
+        let number = |column: &str, row: usize| {
+            let array = batch.column_by_name(column)?.as_primitive::<Float64Type>();
             array.is_valid(row).then(|| array.value(row))
         };
-        let points = |column: usize, row: usize| {
-            let array = batch.column(column).as_list::<i32>();
+        let points = |column: &str, row: usize| {
+            let array = batch.column_by_name(column)?.as_list::<i32>();
             array.is_valid(row).then(|| array.value(row).as_primitive::<Float64Type>().values().to_vec())
         };
+        let class = batch.column_by_name("class").map(|array| array.as_primitive::<UInt32Type>());
+        let seed = batch.column_by_name("seed").map(|array| array.as_primitive::<UInt64Type>());
         for row in 0..batch.num_rows() {
-            let class = batch.column(5).as_primitive::<UInt32Type>();
-            let curve = points(11, row).zip(points(12, row)).map(|(fraction, score)| Curve { fraction, score });
+            let curve = points("curve_fraction", row).zip(points("curve_score", row));
             rows.push(Row {
-                image: text(0, row).unwrap_or_default(),
-                method: text(1, row).unwrap_or_default(),
-                metric: text(2, row).unwrap_or_default(),
-                value: number(3, row),
-                error: text(4, row),
-                class: class.is_valid(row).then(|| class.value(row)),
-                probability: number(6, row),
-                layer: text(7, row),
-                seconds: number(8, row),
-                seed: batch.column(9).as_primitive::<UInt64Type>().value(row),
-                version: text(10, row).unwrap_or_default(),
-                curve,
+                image: text("image", row).unwrap_or_default(),
+                method: text("method", row).unwrap_or_default(),
+                metric: text("metric", row).unwrap_or_default(),
+                value: number("value", row),
+                error: text("error", row),
+                class: class.filter(|class| class.is_valid(row)).map(|class| class.value(row)),
+                probability: number("probability", row),
+                layer: text("layer", row),
+                seconds: number("seconds", row),
+                seed: seed.map(|seed| seed.value(row)).unwrap_or_default(),
+                protocol: text(PROTOCOL, row).unwrap_or_default(),
+                version: text("version", row).unwrap_or_default(),
+                curve: curve.map(|(fraction, score)| Curve { fraction, score }),
             });
         }
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names, types and whether they may be null, as the table in `docs/runs.md` has them.
+    #[test]
+    fn the_columns_are_those_that_are_documented() {
+        let page = include_str!("../../../docs/runs.md");
+        let lines = page.lines().skip_while(|line| !line.starts_with("| column |")).skip(2);
+        let documented: Vec<[String; 3]> = lines
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                [cells[1].trim_matches('`').into(), cells[2].into(), cells[3].into()]
+            })
+            .collect();
+        let own: Vec<[String; 3]> = schema()
+            .fields()
+            .iter()
+            .map(|field| {
+                let kind = match field.data_type() {
+                    DataType::Utf8 => "string",
+                    DataType::Float64 => "double",
+                    DataType::UInt32 => "uint32",
+                    DataType::UInt64 => "uint64",
+                    DataType::List(item) if *item.data_type() == DataType::Float64 => "list of double",
+                    other => panic!("{other} is not documented"),
+                };
+                [field.name().clone(), kind.into(), if field.is_nullable() { "yes" } else { "no" }.into()]
+            })
+            .collect();
+        assert_eq!(own, documented);
+    }
+
+    #[test]
+    fn runs_of_before_the_protocol_was_a_column_are_read() {
+        let row = Row {
+            image: "a".into(),
+            method: "b".into(),
+            metric: "c".into(),
+            value: Some(0.5),
+            error: None,
+            class: Some(3),
+            probability: None,
+            layer: None,
+            seconds: None,
+            seed: 9,
+            protocol: "thesis".into(),
+            version: "0.1.0".into(),
+            curve: None,
+        };
+        let bytes = encode(std::slice::from_ref(&row)).unwrap();
+        assert_eq!(decode("new", bytes.clone().into()).unwrap(), [row.clone()]);
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
+        let mut batch = reader.next().unwrap().unwrap();
+        batch.remove_column(batch.schema().index_of(PROTOCOL).unwrap());
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let old = writer.into_inner().unwrap();
+        assert_eq!(decode("old", old.into()).unwrap(), [Row { protocol: String::new(), ..row }]);
+    }
 }

@@ -99,6 +99,7 @@ mod tests {
             layer: None,
             seconds: None,
             seed: 0,
+            protocol: String::new(),
             version: String::new(),
             curve: Some(Curve { fraction, score: score.to_vec() }),
         }

@@ -8,10 +8,13 @@
 //! Values do not depend on the batch size, the order, the shard or how often the run was interrupted: every image has
 //! random streams of its own, keyed by the run's seed and the image's name.
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod columns;
 mod curves;
 mod digest;
 mod manifest;
+mod place;
 mod row;
 mod run;
 mod shard;

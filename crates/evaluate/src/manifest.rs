@@ -1,6 +1,5 @@
 use faithful_core::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Everything that defines a run's values. A run can only be resumed, and shards can only be merged, under an equal
 /// manifest.
@@ -30,11 +29,9 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest at `path`.
-    pub fn read(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: name.clone(), source })?;
-        serde_json::from_str(&text).map_err(|error| Error::format(name, error.to_string()))
+    /// The manifest in a file of that name.
+    pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| Error::format(name, error.to_string()))
     }
 
     /// The manifest as JSON for people.

@@ -21,6 +21,8 @@ pub struct Row {
     pub seconds: Option<f64>,
     /// The run's seed.
     pub seed: u64,
+    /// How insertion and deletion are measured in this run: the preset's name, or `own`, and the whole definition.
+    pub protocol: String,
     /// The version of faithful.
     pub version: String,
     /// The curve under `insertion` and `deletion`.

@@ -1,7 +1,7 @@
 use crate::{Curve, Row, Shard, Store};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
-use faithful_metric::{Explanation, Metric, Protocol, measure};
+use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -158,6 +158,7 @@ pub fn run(
             layer: None,
             seconds: None,
             seed: plan.seed,
+            protocol: plan.protocol.to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
             curve: None,
         };
@@ -234,6 +235,11 @@ fn measured(
     let seconds = start.elapsed().as_secs_f64();
     let target = Target::Probability(class);
     let objective = Objective::new(plan.network, &target).with_batch(plan.batch);
+    let logit = Target::Output(class);
+    let curve_objective = match plan.protocol.score {
+        CurveScore::Probability => objective,
+        CurveScore::Logit => objective.with_score(&logit),
+    };
     let map = fitted(&explained.map, input)?;
     let mut explain = |input: &Tensor| {
         let subject = Subject { network: plan.network, input, class, stream, batch: plan.batch };
@@ -241,6 +247,7 @@ fn measured(
     };
     let mut explanation = Explanation {
         objective: &objective,
+        curve_objective: &curve_objective,
         input,
         map: &map,
         object: object.as_deref(),

@@ -1,18 +1,22 @@
 use crate::columns::{decode, encode};
+use crate::place::Place;
 use crate::{Manifest, Row, Shard, digest};
-use faithful_core::{Error, Result, write_atomic};
+use bytes::Bytes;
+use faithful_core::{Error, Result};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest.json";
 const PARTS: &str = "parts";
+const ROWS: &str = ".parquet";
 
-/// A run's folder: the manifest, the parts of a run under way, and each finished shard's rows in one file.
+/// A run's place: the manifest, the parts of a run under way, and each finished shard's rows in one file.
+///
+/// It is a folder or, with the feature `s3`, `s3://BUCKET/PREFIX` in any S3-compatible store, which the usual `AWS_*`
+/// variables describe; `http://` is allowed on loopback and with `AWS_ALLOW_HTTP=true`.
 #[derive(Clone, Debug)]
 pub struct Store {
-    folder: PathBuf,
+    place: Place,
 }
 
 /// What a run's folder holds.
@@ -30,11 +34,12 @@ impl Store {
     /// # Errors
     /// [`Error::Parameter`] where there is a run already: resume it, or name another folder.
     pub fn create(folder: &Path, manifest: &Manifest) -> Result<Self> {
-        if folder.join(MANIFEST).exists() {
+        let place = Place::of(folder)?;
+        if place.read(MANIFEST)?.is_some() {
             let reason = format!("{} holds a run already; resume it or name another folder", folder.display());
             return Err(Error::parameter("out", reason));
         }
-        Self::prepare(folder, manifest)
+        Self::prepare(place, manifest)
     }
 
     /// Goes on with the run in `folder`, or starts it where there is none yet; shards of one run do so side by side.
@@ -42,14 +47,15 @@ impl Store {
     /// # Errors
     /// [`Error::Parameter`] where the run was started with other methods, metrics, images, model, seed or version.
     pub fn resume(folder: &Path, manifest: &Manifest) -> Result<Self> {
-        if folder.join(MANIFEST).exists() {
-            let differences = manifest.differences(&Manifest::read(&folder.join(MANIFEST))?);
+        let place = Place::of(folder)?;
+        if let Some(earlier) = place.read(MANIFEST)? {
+            let differences = manifest.differences(&Manifest::parse(&place.label(MANIFEST), &earlier)?);
             if !differences.is_empty() {
                 let reason = format!("{} was started otherwise: {}", folder.display(), differences.join("; "));
                 return Err(Error::parameter("resume", reason));
             }
         }
-        Self::prepare(folder, manifest)
+        Self::prepare(place, manifest)
     }
 
     /// The run in `folder`, to read.
@@ -57,22 +63,37 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] where there is none.
     pub fn open(folder: &Path) -> Result<(Self, Manifest)> {
-        let manifest = Manifest::read(&folder.join(MANIFEST))?;
-        Ok((Self { folder: folder.to_owned() }, manifest))
+        let place = Place::of(folder)?;
+        let absent = || Error::Io { path: place.label(MANIFEST), source: std::io::ErrorKind::NotFound.into() };
+        let manifest = Manifest::parse(&place.label(MANIFEST), &place.read(MANIFEST)?.ok_or_else(absent)?)?;
+        Ok((Self { place }, manifest))
     }
 
-    fn prepare(folder: &Path, manifest: &Manifest) -> Result<Self> {
-        let parts = folder.join(PARTS);
-        fs::create_dir_all(&parts).map_err(|source| Error::Io { path: parts.display().to_string(), source })?;
-        write_atomic(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
-        Ok(Self { folder: folder.to_owned() })
+    fn prepare(place: Place, manifest: &Manifest) -> Result<Self> {
+        place.prepare(PARTS)?;
+        place.write(MANIFEST, manifest.to_json().into_bytes())?;
+        Ok(Self { place })
+    }
+
+    /// The bytes of a file that is kept beside the manifest; none where there is no such file.
+    pub fn note(&self, name: &str) -> Result<Option<Bytes>> {
+        self.place.read(name)
+    }
+
+    /// Keeps a file beside the manifest.
+    pub fn keep_note(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.place.write(name, bytes)
+    }
+
+    /// A file's name for people.
+    pub fn label(&self, name: &str) -> String {
+        self.place.label(name)
     }
 
     /// Keeps the rows of one image and method, which come together.
     pub fn add(&self, rows: &[Row]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
-        let name = format!("{:016x}.parquet", digest([first.image.as_str(), first.method.as_str()]));
-        write_atomic(&self.folder.join(PARTS).join(name), &encode(rows)?)
+        self.place.write(&part(first), encode(rows)?)
     }
 
     /// Every row that is finished, each key once.
@@ -89,13 +110,23 @@ impl Store {
         let mut damaged = Vec::new();
         let mut rows: BTreeMap<(String, String, String), Row> = BTreeMap::new();
         for file in self.files()? {
-            match decode(&file) {
+            let name = self.place.label(&file);
+            let bytes = match self.place.read(&file) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(None),
+                // One bad sector does not hide the other files. A store that does not answer would hide them all.
+                Err(error) if self.place.is_folder() => {
+                    damaged.push((name.into(), error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match decode(&name, bytes) {
                 Ok(found) => rows.extend(found.into_iter().map(|row| {
                     let (image, method, metric) = row.key();
                     ((image.to_owned(), method.to_owned(), metric.to_owned()), row)
                 })),
-                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => damaged.push((file, error.to_string())),
+                Err(error) => damaged.push((name.into(), error.to_string())),
             }
         }
         Ok(Some(Rows { rows: rows.into_values().collect(), damaged }))
@@ -106,43 +137,30 @@ impl Store {
     pub fn gather(&self, shard: Shard, images: &[String]) -> Result<()> {
         let mine = |row: &Row| images.iter().position(|name| *name == row.image).is_some_and(|i| shard.has(i));
         let rows: Vec<Row> = self.rows()?.rows.into_iter().filter(mine).collect();
-        let name = format!("rows-{}-of-{}.parquet", shard.index + 1, shard.count);
-        write_atomic(&self.folder.join(name), &encode(&rows)?)?;
-        for row in &rows {
-            let part = format!("{:016x}.parquet", digest([row.image.as_str(), row.method.as_str()]));
-            // It may be gone already: a part holds the rows of all metrics.
-            let _ = fs::remove_file(self.folder.join(PARTS).join(part));
-        }
-        Ok(())
+        let name = format!("rows-{}-of-{}{ROWS}", shard.index + 1, shard.count);
+        self.place.write(&name, encode(&rows)?)?;
+        let parts: std::collections::BTreeSet<String> = rows.iter().map(part).collect();
+        parts.iter().try_for_each(|part| self.place.remove(part))
     }
 
-    /// The Parquet files, the parts first: what is gathered meanwhile then shows up in the second listing. Temporary
-    /// files of a killed process are not among them.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = list(&self.folder.join(PARTS))?;
-        files.extend(list(&self.folder)?);
+    /// The Parquet files, the parts first: what is gathered meanwhile then shows up in the second listing.
+    fn files(&self) -> Result<Vec<String>> {
+        let mut files = self.place.list(PARTS, ROWS)?;
+        files.extend(self.place.list("", ROWS)?);
         Ok(files)
     }
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::Io { path: folder.display().to_string(), source }),
-    };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
-        .collect();
-    files.sort();
-    Ok(files)
+/// The file of a row's image and method.
+fn part(row: &Row) -> String {
+    format!("{PARTS}/{:016x}{ROWS}", digest([row.image.as_str(), row.method.as_str()]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Curve;
+    use std::fs;
 
     fn manifest(seed: u64) -> Manifest {
         Manifest {
@@ -171,6 +189,7 @@ mod tests {
             layer: None,
             seconds: Some(0.5),
             seed: u64::MAX,
+            protocol: "thesis".into(),
             version: "0.1.0".into(),
             curve: value.map(|value| Curve { fraction: vec![0.0, 1.0], score: vec![value, 1.0 / 3.0] }),
         }
@@ -200,10 +219,10 @@ mod tests {
         let before = store.rows().unwrap().rows;
         store.gather(Shard { index: 0, count: 2 }, &images).unwrap();
         assert_eq!(store.rows().unwrap().rows, before);
-        assert_eq!(list(&folder.path().join(PARTS)).unwrap().len(), 1, "b belongs to the other shard");
+        assert_eq!(store.place.list(PARTS, ROWS).unwrap().len(), 1, "b belongs to the other shard");
         store.gather(Shard { index: 1, count: 2 }, &images).unwrap();
         assert_eq!(store.rows().unwrap().rows, before);
-        assert_eq!(list(&folder.path().join(PARTS)).unwrap().len(), 0);
+        assert_eq!(store.place.list(PARTS, ROWS).unwrap().len(), 0);
     }
 
     #[test]
@@ -211,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path(), &manifest(1)).unwrap();
         store.add(&[row("a", "grad-cam", "insertion", Some(0.5))]).unwrap();
-        let part = list(&folder.path().join(PARTS)).unwrap().remove(0);
+        let part = folder.path().join(store.place.list(PARTS, ROWS).unwrap().remove(0));
         let whole = fs::read(&part).unwrap();
         fs::write(&part, &whole[..whole.len() / 2]).unwrap();
         fs::write(folder.path().join(PARTS).join(".x.parquet.1-0.part"), b"half").unwrap();

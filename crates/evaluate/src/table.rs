@@ -401,6 +401,7 @@ mod tests {
             layer: None,
             seconds: Some(0.25),
             seed: 0,
+            protocol: String::new(),
             version: "0".into(),
             curve: None,
         }

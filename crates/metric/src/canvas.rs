@@ -1,6 +1,7 @@
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Result};
 use faithful_tensor::{Conv, conv2d, gaussian_blur2d};
+use std::fmt;
 
 /// What stands where a cell is hidden.
 #[derive(Clone, Debug)]
@@ -27,6 +28,35 @@ pub enum Canvas {
 }
 
 impl Canvas {
+    /// The canvas of that name: `zero`, `mean`, `blur` (11 taps, sigma 5), `blur:TAPS:SIGMA`, `rise-blur`, or `grey`, which is
+    /// the colour `grey` in the network's input space.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions; [`Error::Parameter`] for an even number of taps or a sigma that is none.
+    pub fn parse(name: &str, grey: &[f32]) -> Result<Self> {
+        let (base, numbers) = name.split_once(':').map_or((name, None), |(base, numbers)| (base, Some(numbers)));
+        match (base, numbers) {
+            ("zero", None) => Ok(Self::Zero),
+            ("mean", None) => Ok(Self::Mean),
+            ("grey", None) => Ok(Self::Color(grey.to_vec())),
+            ("rise-blur", None) => Ok(Self::RiseBlur),
+            ("blur", None) => Ok(Self::Blur { taps: 11, sigma: 5.0 }),
+            ("blur", Some(numbers)) => {
+                let (taps, sigma) = numbers.split_once(':').unwrap_or((numbers, ""));
+                let (taps, sigma) = (taps.parse::<usize>().ok(), sigma.parse::<f64>().ok());
+                match (taps.filter(|taps| taps % 2 == 1), sigma.filter(|sigma| *sigma > 0.0 && sigma.is_finite())) {
+                    (Some(taps), Some(sigma)) => Ok(Self::Blur { taps, sigma }),
+                    _ => {
+                        let reason =
+                            format!("`{name}`: blur:TAPS:SIGMA has an odd number of taps and a positive sigma");
+                        Err(Error::parameter("canvas", reason))
+                    }
+                }
+            }
+            _ => Err(Error::unknown("canvas", name, ["zero", "mean", "grey", "blur", "blur:11:5", "rise-blur"])),
+        }
+    }
+
     /// The canvas for `input` `(1, C, …)`, of its shape. Blurs are for images.
     pub fn paint(&self, input: &Tensor) -> Result<Tensor> {
         Ok(match self {
@@ -45,6 +75,20 @@ impl Canvas {
             Self::RiseBlur => rise_blur(input)?,
             Self::Given(canvas) => canvas.broadcast_as(input.shape())?.contiguous()?,
         })
+    }
+}
+
+impl fmt::Display for Canvas {
+    /// As [`Canvas::parse`] reads it, where that knows it.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("zero"),
+            Self::Color(color) => write!(f, "color {color:?}"),
+            Self::Mean => f.write_str("mean"),
+            Self::Blur { taps, sigma } => write!(f, "blur:{taps}:{sigma}"),
+            Self::RiseBlur => f.write_str("rise-blur"),
+            Self::Given(_) => f.write_str("a given tensor"),
+        }
     }
 }
 
@@ -85,17 +129,24 @@ impl<'a> Reveal<'a> {
         Self { picture: canvas, shown, order, count: 0, cells: order.len() }
     }
 
-    /// The picture with the first `count` cells shown; counts must not fall.
-    pub(crate) fn until(&mut self, count: usize) -> &[f32] {
+    /// Shows the first `count` cells, which must not be fewer than before, and says whether that changed the picture.
+    pub(crate) fn until(&mut self, count: usize) -> bool {
         let channels = self.picture.len().checked_div(self.cells).unwrap_or(0);
+        let mut changed = false;
         for channel in 0..channels {
             let offset = channel * self.cells;
             for &cell in &self.order[self.count..count] {
                 let place = offset + cell as usize;
+                changed |= self.picture[place].to_bits() != self.shown[place].to_bits();
                 self.picture[place] = self.shown[place];
             }
         }
         self.count = count;
+        changed
+    }
+
+    /// The picture as it is now.
+    pub(crate) fn picture(&self) -> &[f32] {
         &self.picture
     }
 }
@@ -130,6 +181,18 @@ mod tests {
         for (place, expected) in scipy.into_iter().enumerate() {
             assert!((taps[place] - expected).abs() < 1e-8, "{taps:?}");
             assert!((taps[10 - place] - expected).abs() < 1e-8, "{taps:?}");
+        }
+    }
+
+    #[test]
+    fn names_round_trip_and_mistakes_are_errors() {
+        for name in ["zero", "mean", "blur:11:5", "blur:5:1.5", "rise-blur"] {
+            assert_eq!(Canvas::parse(name, &[]).unwrap().to_string(), name);
+        }
+        assert_eq!(Canvas::parse("blur", &[]).unwrap().to_string(), "blur:11:5");
+        assert_eq!(Canvas::parse("grey", &[0.5]).unwrap().to_string(), "color [0.5]");
+        for wrong in ["blurr", "blur:4:1", "blur:5", "blur:5:0", "blur:5:inf", "mean:3", ""] {
+            assert!(Canvas::parse(wrong, &[]).is_err(), "{wrong}");
         }
     }
 

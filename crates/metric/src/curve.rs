@@ -1,115 +1,9 @@
-use crate::canvas::{Canvas, Reveal, values};
+use crate::canvas::{Reveal, values};
+use crate::protocol::{Area, Protocol};
 use crate::rank::{Cover, Rank};
 use candle_core::Tensor;
-use faithful_core::{Error, Objective, Result};
+use faithful_core::{Objective, Result};
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
-
-/// How many cells change per point of a curve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steps {
-    /// This many steps from nothing to everything; step `k` has changed `round(k * cells / steps)` cells.
-    Count(NonZeroUsize),
-    /// At most this many steps of equally many cells, `cells / steps` rounded up; the last step may be smaller.
-    AtMost(NonZeroUsize),
-    /// This many cells per step; the last step may be smaller.
-    Cells(NonZeroUsize),
-    /// Square images of side `n`: `n` cells per step, so `n` steps, as RISE and Poly-CAM.
-    Side,
-}
-
-impl Steps {
-    /// The number of changed cells at every point, from 0 to `cells`.
-    fn counts(self, cells: usize, width: usize) -> Vec<usize> {
-        let per_step = match self {
-            Self::Count(steps) => {
-                let steps = steps.get();
-                return (0..=steps).map(|k| (k * cells + steps / 2) / steps).collect();
-            }
-            Self::AtMost(steps) => cells.div_ceil(steps.get()).max(1),
-            Self::Cells(per_step) => per_step.get(),
-            Self::Side => width.max(1),
-        };
-        (0..cells).step_by(per_step).chain([cells]).collect()
-    }
-}
-
-/// How points become an area.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Area {
-    /// The trapezoid rule over the fraction of changed cells.
-    Trapezoid,
-    /// The mean of all points but the first, which need not be evaluated (Poly-CAM's code).
-    RightSum,
-    /// The mean of all points.
-    Mean,
-}
-
-/// Everything that defines an insertion and deletion measurement.
-#[derive(Clone, Debug)]
-pub struct Protocol {
-    /// How many cells change per point.
-    pub steps: Steps,
-    /// What insertion starts from.
-    pub insertion: Canvas,
-    /// What deletion ends in.
-    pub deletion: Canvas,
-    /// How points become an area.
-    pub area: Area,
-    /// Whether scores are divided by the score of the whole input.
-    pub normalized: bool,
-}
-
-const BLUR: Canvas = Canvas::Blur { taps: 11, sigma: 5.0 };
-
-impl Protocol {
-    /// The names that [`Protocol::named`] knows.
-    pub const NAMES: [&'static str; 4] = ["thesis", "polycam", "rise", "torchcam"];
-
-    /// The thesis (5.1.3): 1003 steps, insertion from a blurred canvas (11 taps, sigma 5), deletion to zero, trapezoid.
-    pub fn thesis() -> Self {
-        let steps = Steps::Count(NonZeroUsize::new(1003).expect("not zero"));
-        Self { steps, insertion: BLUR, deletion: Canvas::Zero, area: Area::Trapezoid, normalized: false }
-    }
-
-    /// The Poly-CAM authors' evaluation: one image side of pixels per step, both canvases blurred, right sum.
-    pub fn polycam() -> Self {
-        Self { steps: Steps::Side, insertion: BLUR, deletion: BLUR, area: Area::RightSum, normalized: false }
-    }
-
-    /// RISE (Petsiuk et al. 2018) as its authors evaluate: one side of pixels per step, their blur, zero, trapezoid.
-    pub fn rise() -> Self {
-        let (insertion, deletion) = (Canvas::RiseBlur, Canvas::Zero);
-        Self { steps: Steps::Side, insertion, deletion, area: Area::Trapezoid, normalized: false }
-    }
-
-    /// `TorchCAM` 0.5: at most twenty steps, both canvases zero, trapezoid (on whatever score the user gives).
-    pub fn torchcam() -> Self {
-        let steps = Steps::AtMost(NonZeroUsize::new(20).expect("not zero"));
-        let (insertion, deletion) = (Canvas::Zero, Canvas::Zero);
-        Self { steps, insertion, deletion, area: Area::Trapezoid, normalized: false }
-    }
-
-    /// The protocol of that name.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`] with suggestions.
-    pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "thesis" => Ok(Self::thesis()),
-            "polycam" => Ok(Self::polycam()),
-            "rise" => Ok(Self::rise()),
-            "torchcam" => Ok(Self::torchcam()),
-            _ => Err(Error::unknown("protocol", name, Self::NAMES)),
-        }
-    }
-}
-
-impl Default for Protocol {
-    fn default() -> Self {
-        Self::thesis()
-    }
-}
 
 /// Insertion and deletion of one map.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,8 +58,8 @@ enum Picture {
 /// Insertion and deletion (Petsiuk, Das and Saenko 2018) of a map.
 ///
 /// `input` is one image or series `(1, C, …)`; `map` has its cells `(…)`, whose channels move together, or its entries
-/// `(C, …)`. The curves share what they can: the whole input is evaluated once for both, points with the same number
-/// of changed cells once, and all pictures go through the network in one stream of full batches.
+/// `(C, …)`. The curves share what they can: the whole input and a common canvas are evaluated once for both, pictures that are
+/// equal to the one before are not evaluated again, and all pictures go through the network in one stream of full batches.
 ///
 /// # Errors
 /// [`Error::Shape`] where map and input do not fit, [`Error::NotFinite`] where the map has NaN.
@@ -178,8 +72,13 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
     let deletion = values(&protocol.deletion.paint(input)?)?;
 
     let inserted = |count| Picture::Inserted(count);
-    // All cells shown and no cell hidden are the same picture: the input.
-    let deleted = |count| if count == 0 { Picture::Inserted(cover.cells) } else { Picture::Deleted(count) };
+    // All cells shown and no cell hidden are the same picture: the input. So are, on one canvas, none shown and all hidden.
+    let one_canvas = insertion == deletion;
+    let deleted = |count| match count {
+        0 => Picture::Inserted(cover.cells),
+        all if all == cover.cells && one_canvas => Picture::Inserted(0),
+        _ => Picture::Deleted(count),
+    };
     let mut scores: BTreeMap<Picture, f64> = BTreeMap::new();
     let skipped = usize::from(protocol.area == Area::RightSum);
     for &count in counts.iter().skip(skipped) {
@@ -188,24 +87,34 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
     }
     scores.insert(inserted(cover.cells), 0.0);
 
-    let pictures: Vec<Picture> = scores.keys().copied().collect();
-    // They come insertion first, each by ascending counts, so that each is made from the one before.
+    // They come insertion first, each by ascending counts, so that each is made from the one before. One that equals the one
+    // before has its score; deletion begins where insertion ends, with the input.
     let mut inserting = Reveal::new(&photo, insertion, rank.order());
     let mut deleting = Reveal::new(&deletion, photo.clone(), rank.order());
     let mut shape = input.dims().to_vec();
-    for chunk in pictures.chunks(objective.batch().get()) {
-        let mut rows = Vec::with_capacity(chunk.len() * photo.len());
-        for picture in chunk {
-            rows.extend_from_slice(match *picture {
-                Picture::Inserted(count) => inserting.until(count),
-                Picture::Deleted(count) => deleting.until(count),
-            });
+    let (mut rows, mut waiting) = (Vec::new(), 0);
+    let mut known: Vec<f64> = Vec::new();
+    let mut place_of: BTreeMap<Picture, usize> = BTreeMap::new();
+    for (place, &picture) in scores.keys().enumerate() {
+        let (reveal, count) = match picture {
+            Picture::Inserted(count) => (&mut inserting, count),
+            Picture::Deleted(count) => (&mut deleting, count),
+        };
+        if reveal.until(count) || place == 0 {
+            rows.extend_from_slice(reveal.picture());
+            waiting += 1;
         }
-        shape[0] = chunk.len();
-        let rows = Tensor::from_vec(rows, shape.as_slice(), input.device())?.to_dtype(input.dtype())?;
-        for (picture, score) in chunk.iter().zip(values(&objective.scores(&rows)?)?) {
-            scores.insert(*picture, f64::from(score));
+        place_of.insert(picture, known.len() + waiting - 1);
+        if waiting == objective.batch().get() || (waiting > 0 && place + 1 == scores.len()) {
+            shape[0] = waiting;
+            let batch = std::mem::replace(&mut rows, Vec::with_capacity(waiting * photo.len()));
+            let batch = Tensor::from_vec(batch, shape.as_slice(), input.device())?.to_dtype(input.dtype())?;
+            known.extend(values(&objective.scores(&batch)?)?.into_iter().map(f64::from));
+            waiting = 0;
         }
+    }
+    for (picture, score) in &mut scores {
+        *score = known[place_of[picture]];
     }
 
     let whole = scores[&inserted(cover.cells)];
@@ -224,9 +133,12 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canvas::Canvas;
+    use crate::protocol::Steps;
     use crate::testing::Sum;
     use candle_core::Device;
     use faithful_core::Target;
+    use std::num::NonZeroUsize;
 
     fn steps(count: usize) -> Steps {
         Steps::Count(NonZeroUsize::new(count).unwrap())
@@ -234,15 +146,6 @@ mod tests {
 
     fn zero_protocol(count: usize) -> Protocol {
         Protocol { steps: steps(count), insertion: Canvas::Zero, ..Protocol::thesis() }
-    }
-
-    #[test]
-    fn counts_run_from_nothing_to_everything() {
-        assert_eq!(steps(4).counts(10, 5), [0, 3, 5, 8, 10]);
-        assert_eq!(Steps::Cells(NonZeroUsize::new(4).unwrap()).counts(10, 5), [0, 4, 8, 10]);
-        assert_eq!(Steps::AtMost(NonZeroUsize::new(4).unwrap()).counts(10, 5), [0, 3, 6, 9, 10]);
-        assert_eq!(Steps::AtMost(NonZeroUsize::new(4).unwrap()).counts(0, 0), [0]);
-        assert_eq!(Steps::Side.counts(9, 3), [0, 3, 6, 9]);
     }
 
     /// The score is the sum of the input, so each curve is known in closed form.
@@ -281,8 +184,28 @@ mod tests {
         let objective = Objective::new(&network, &Target::Output(0));
         let map = input.squeeze(0).unwrap().squeeze(0).unwrap();
         insertion_deletion(&objective, &input, &map, &zero_protocol(1003)).unwrap();
-        // Insertion of 0..=4 cells and deletion of 1..=4.
-        assert_eq!(network.rows(), 9);
+        // Insertion of 0..=4 cells and deletion of 1..=3; what is left of it is the canvas.
+        assert_eq!(network.rows(), 8);
+    }
+
+    #[test]
+    fn steps_that_change_nothing_cost_nothing() {
+        // Two of four cells are what the canvas is.
+        let input = Tensor::new(&[[[[4f32, 0.0], [0.0, 1.0]]]], &Device::Cpu).unwrap();
+        let map = Tensor::new(&[[3f32, 2.0], [1.0, 0.0]], &Device::Cpu).unwrap();
+        for batch in [1, 2, 3, 8] {
+            let network = Sum::default();
+            let batch = NonZeroUsize::new(batch).unwrap();
+            let objective = Objective::new(&network, &Target::Output(0)).with_batch(batch);
+            let curves = insertion_deletion(&objective, &input, &map, &zero_protocol(4)).unwrap();
+            assert_eq!(curves.insertion, [0.0, 4.0, 4.0, 4.0, 5.0]);
+            assert_eq!(curves.deletion, [5.0, 1.0, 1.0, 1.0, 0.0]);
+            // The canvas, with the first cell, the input, and without the first cell.
+            assert_eq!(network.rows(), 4);
+            // An input that is its own canvas is evaluated once.
+            insertion_deletion(&objective, &input.zeros_like().unwrap(), &map, &zero_protocol(4)).unwrap();
+            assert_eq!(network.rows(), 5);
+        }
     }
 
     #[test]

@@ -290,6 +290,9 @@ pub type Explain<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
 pub struct Explanation<'a> {
     /// The network and the score that was explained; it should be a probability.
     pub objective: &'a Objective<'a>,
+    /// The same network and the number that insertion and deletion follow, by the protocol's
+    /// [`CurveScore`](crate::CurveScore).
+    pub curve_objective: &'a Objective<'a>,
     /// The input `(1, C, …)`.
     pub input: &'a Tensor,
     /// The raw map over the input's cells `(…)` or entries `(C, …)`.
@@ -312,10 +315,10 @@ pub struct Explanation<'a> {
 /// [`Error::Parameter`] where a metric needs the object's mask or the method and there is none; otherwise as the single
 /// metrics.
 pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Protocol) -> Result<Vec<Measured>> {
-    let Explanation { objective, input, map, object, stream, ref mut explain } = *explanation;
+    let Explanation { objective, curve_objective, input, map, object, stream, ref mut explain } = *explanation;
     let asked = |is: fn(Kind) -> bool| metrics.iter().find(|metric| is(metric.info.kind));
     let curves = match asked(|kind| matches!(kind, Kind::Curve(_))) {
-        Some(_) => Some(insertion_deletion(objective, input, map, protocol)?),
+        Some(_) => Some(insertion_deletion(curve_objective, input, map, protocol)?),
         None => None,
     };
     let imputed = match asked(|kind| matches!(kind, Kind::Road(_))) {
@@ -416,6 +419,7 @@ mod tests {
         };
         let mut explanation = Explanation {
             objective: &objective,
+            curve_objective: &objective,
             input: &input,
             map: &map,
             object: Some(&object),
@@ -425,7 +429,7 @@ mod tests {
         let all = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap();
         assert_eq!(all.len(), METRICS.len());
         assert!(all.iter().all(|measured| measured.value.is_finite()));
-        assert_eq!(network.rows(), 9 + 3 + 19 + 51, "insertion and deletion, a soft mask, ROAD, infidelity, once each");
+        assert_eq!(network.rows(), 8 + 3 + 19 + 51, "insertion and deletion, a soft mask, ROAD, infidelity, once each");
         assert_eq!(explained.get(), 10, "both sensitivities");
         explanation.object = None;
         let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();

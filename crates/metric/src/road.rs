@@ -1,10 +1,11 @@
 use crate::canvas::values;
-use crate::imputation::{Grid, fill};
+use crate::imputation::{Grid, Holes};
 use crate::rank::{Cover, Rank};
 use candle_core::Tensor;
 use faithful_core::{Error, Objective, Result, Stream};
 use rand::Rng;
 use rand_distr::StandardNormal;
+use rayon::prelude::*;
 
 /// Which cells a percentile takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +112,9 @@ pub fn road(
     let mut scores = Vec::with_capacity(pictures.len());
     let batch = objective.batch().get();
     for (chunk, start) in pictures.chunks(batch).zip((0..).step_by(batch)) {
-        let mut rows = Vec::with_capacity(chunk.len() * photo.len());
-        for (index, removed) in chunk.iter().enumerate() {
-            rows.extend(imputed(&photo, removed, grid, *noise, stream, start + index));
-        }
+        let rows = chunk.par_iter().enumerate();
+        let rows = rows.map(|(index, removed)| imputed(&photo, removed, grid, *noise, stream, start + index));
+        let rows = rows.collect::<Vec<_>>().concat();
         let mut shape = input.dims().to_vec();
         shape[0] = chunk.len();
         let rows = Tensor::from_vec(rows, shape, input.device())?.to_dtype(input.dtype())?;
@@ -165,10 +165,11 @@ fn imputed(photo: &[f32], removed: &[bool], grid: Grid, noise: f64, stream: &Str
     let cells = grid.height * grid.width;
     let mut generator = stream.draw(picture);
     let mut row = Vec::with_capacity(photo.len());
+    let holes: Vec<Holes> = removed.chunks_exact(cells).map(|removed| Holes::new(removed, grid)).collect();
     for (channel, plane) in photo.chunks_exact(cells).enumerate() {
         let removed = &removed[channel * cells % removed.len()..][..cells];
         let mut plane: Vec<f64> = plane.iter().map(|value| f64::from(*value)).collect();
-        fill(&mut plane, removed, grid);
+        holes[channel % holes.len()].fill(&mut plane);
         row.extend(plane.iter().zip(removed).map(|(value, removed)| {
             let added = if *removed && noise > 0.0 { noise * generator.sample::<f64, _>(StandardNormal) } else { 0.0 };
             (value + added) as f32

@@ -25,7 +25,8 @@ enum Shape {
     Rectangle { place: [f32; 4], color: Color },
     Line { points: Vec<[f32; 2]>, width: f32, color: Color },
     Dot { centre: [f32; 2], radius: f32, color: Color },
-    Text { at: [f32; 2], text: String, anchor: Anchor, color: Color },
+    Area { points: Vec<[f32; 2]>, color: Color, opacity: f32 },
+    Text { at: [f32; 2], text: String, anchor: Anchor, color: Color, upwards: bool },
 }
 
 /// A drawing, in pixels from its upper left corner.
@@ -82,7 +83,20 @@ impl Figure {
     /// Words whose line of writing is at `at`.
     pub fn text(&mut self, at: [f32; 2], text: &str, anchor: Anchor, color: Color) {
         let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.shapes.push(Shape::Text { at, text, anchor, color });
+        self.shapes.push(Shape::Text { at, text, anchor, color, upwards: false });
+    }
+
+    /// Words that are read upwards, whose line of writing is at `at`.
+    pub fn upward_text(&mut self, at: [f32; 2], text: &str, anchor: Anchor, color: Color) {
+        self.text(at, text, anchor, color);
+        if let Some(Shape::Text { upwards, .. }) = self.shapes.last_mut() {
+            *upwards = true;
+        }
+    }
+
+    /// A filled shape between corners, through which what lies below is seen.
+    pub fn area(&mut self, points: &[[f32; 2]], color: Color, opacity: f32) {
+        self.shapes.push(Shape::Area { points: points.to_vec(), color, opacity });
     }
 
     /// The drawing as an SVG file.
@@ -112,16 +126,23 @@ impl Figure {
                 Shape::Dot { centre: [x, y], radius, color } => {
                     writeln!(svg, "<circle cx=\"{x:.2}\" cy=\"{y:.2}\" r=\"{radius}\" fill=\"{}\"/>", hex(*color))
                 }
-                Shape::Text { at: [x, y], text, anchor, color } => {
+                Shape::Area { points, color, opacity } => {
+                    let points: Vec<String> = points.iter().map(|[x, y]| format!("{x:.2},{y:.2}")).collect();
+                    let (points, color) = (points.join(" "), hex(*color));
+                    writeln!(svg, "<polygon points=\"{points}\" fill=\"{color}\" fill-opacity=\"{opacity}\"/>")
+                }
+                Shape::Text { at: [x, y], text, anchor, color, upwards } => {
                     let anchor = match anchor {
                         Anchor::Start => "start",
                         Anchor::Middle => "middle",
                         Anchor::End => "end",
                     };
                     let (color, text) = (hex(*color), escape(text));
+                    let turn =
+                        if *upwards { format!(" transform=\"rotate(-90 {x:.2} {y:.2})\"") } else { String::new() };
                     writeln!(
                         svg,
-                        "<text x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" fill=\"{color}\">{text}</text>"
+                        "<text x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" fill=\"{color}\"{turn}>{text}</text>"
                     )
                 }
             };
@@ -164,7 +185,10 @@ impl Figure {
                     };
                     cover(&mut picture, [x - radius, y - radius, x + radius, y + radius], *color, &near);
                 }
-                Shape::Text { at, text, anchor, color } => write(&mut picture, *at, text, *anchor, *color),
+                Shape::Area { points, color, opacity } => fill(&mut picture, points, *color, *opacity),
+                Shape::Text { at, text, anchor, color, upwards } => {
+                    write(&mut picture, *at, text, *anchor, *color, *upwards);
+                }
             }
         }
         encode_png(&picture)
@@ -211,13 +235,38 @@ fn mix(picture: &mut RgbImage, x: u32, y: u32, color: Color, share: f32) {
     }
 }
 
+/// Mixes a colour into the pixels whose centres lie between corners.
+fn fill(picture: &mut RgbImage, corners: &[[f32; 2]], color: Color, opacity: f32) {
+    let (width, height) = picture.dimensions();
+    if corners.iter().flatten().any(|place| !place.is_finite()) {
+        return;
+    }
+    let [lowest, highest] =
+        [f32::min, f32::max].map(|pick| corners.iter().map(|[_, y]| *y).reduce(pick).unwrap_or(0.0));
+    let rows =
+        (lowest * ZOOM).clamp(0.0, height as f32) as u32..(highest * ZOOM + 1.0).clamp(0.0, height as f32) as u32;
+    for row in rows {
+        let y = (row as f32 + 0.5) / ZOOM;
+        let sides = corners.iter().zip(corners.iter().cycle().skip(1));
+        let crossing = |([x, top], [u, bottom]): (&[f32; 2], &[f32; 2])| {
+            ((*top <= y) != (*bottom <= y)).then(|| (x + (y - top) / (bottom - top) * (u - x)) * ZOOM)
+        };
+        let mut crossings: Vec<f32> = sides.filter_map(crossing).collect();
+        crossings.sort_by(f32::total_cmp);
+        for pair in crossings.chunks_exact(2) {
+            let [from, to] = [pair[0], pair[1]].map(|x| (x + 0.5).clamp(0.0, width as f32) as u32);
+            (from..to).for_each(|column| mix(picture, column, row, color, opacity));
+        }
+    }
+}
+
 /// Letters of eight by eight dots, one pixel of the drawing each.
-fn write(picture: &mut RgbImage, [x, y]: [f32; 2], text: &str, anchor: Anchor, color: Color) {
+fn write(picture: &mut RgbImage, [x, y]: [f32; 2], text: &str, anchor: Anchor, color: Color, upwards: bool) {
     let length = text.chars().count() as f32 * LETTER;
-    let left = match anchor {
-        Anchor::Start => x,
-        Anchor::Middle => x - length / 2.0,
-        Anchor::End => x - length,
+    let before = match anchor {
+        Anchor::Start => 0.0,
+        Anchor::Middle => length / 2.0,
+        Anchor::End => length,
     };
     let dot = ZOOM as u32;
     for (place, letter) in text.chars().enumerate() {
@@ -225,8 +274,11 @@ fn write(picture: &mut RgbImage, [x, y]: [f32; 2], text: &str, anchor: Anchor, c
         let rows = glyph.or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
         for (row, bits) in rows.into_iter().enumerate() {
             for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                let across = (left + place as f32 * LETTER + column as f32) * ZOOM;
-                let down = (y - LETTER + 1.0 + row as f32) * ZOOM;
+                let along = place as f32 * LETTER + column as f32 - before;
+                let below = row as f32 - LETTER + 1.0;
+                // A turned dot's upper left corner is where its upper right one was.
+                let (across, down) = if upwards { (x + below, y - along - 1.0) } else { (x + along, y + below) };
+                let (across, down) = (across * ZOOM, down * ZOOM);
                 if across >= 0.0 && down >= 0.0 {
                     let pixels = (0..dot).flat_map(|dx| (0..dot).map(move |dy| (dx, dy)));
                     pixels.for_each(|(dx, dy)| mix(picture, across as u32 + dx, down as u32 + dy, color, 1.0));
@@ -258,6 +310,33 @@ mod tests {
         assert_eq!(picture.get_pixel(60, 8).0, [0, 255, 0]);
         let svg = figure.svg();
         assert!(svg.contains("<rect x=\"0.00\"") && svg.contains("#0000ff") && svg.ends_with("</svg>\n"), "{svg}");
+    }
+
+    #[test]
+    fn areas_are_seen_through_and_words_can_be_turned() {
+        let mut figure = Figure::new(40.0, 40.0);
+        figure.area(&[[10.0, 10.0], [30.0, 10.0], [30.0, 30.0], [10.0, 30.0]], [255, 0, 0], 0.5);
+        let picture = drawn(&figure);
+        assert_eq!(picture.get_pixel(40, 40).0, [255, 128, 128]);
+        assert_eq!([picture.get_pixel(18, 40).0, picture.get_pixel(62, 40).0], [[255; 3]; 2]);
+        assert!(figure.svg().contains("fill-opacity=\"0.5\""));
+        figure.area(&[[f32::NAN, 0.0], [1.0, 1e30], [3.0, 3.0]], [0; 3], 1.0);
+        assert_eq!(drawn(&figure), picture);
+
+        let dark = |figure: &Figure| -> Vec<(u32, u32)> {
+            let picture = drawn(figure);
+            picture.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 == [0; 3]).map(|(x, y, _)| (x, y)).collect()
+        };
+        let (mut flat, mut turned) = (Figure::new(40.0, 40.0), Figure::new(40.0, 40.0));
+        flat.text([20.0, 20.0], "Lf", Anchor::Middle, [0; 3]);
+        turned.upward_text([20.0, 20.0], "Lf", Anchor::Middle, [0; 3]);
+        assert!(turned.svg().contains("rotate(-90 20.00 20.00)"));
+        // Turned about its point: right becomes up, down becomes right.
+        let mut expected: Vec<(u32, u32)> = dark(&flat).into_iter().map(|(x, y)| (y, 79 - x)).collect();
+        let mut found = dark(&turned);
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! From raw maps to pictures: colour maps, rescaling for display, overlays on the photo, PNG and `.npy` files; and line
-//! charts as SVG.
+//! charts as SVG or PNG.
 //!
 //! Methods give raw maps and never touch a colour; this crate is the only place where a map is rescaled. A map covers
 //! the [`Region`] of the photo that the network saw, and [`overlay`] draws it on the photo's own pixels.
@@ -28,7 +28,7 @@ mod resample;
 mod scale;
 mod series_chart;
 
-pub use chart::{Axis, Chart, Level, Line, chart_svg};
+pub use chart::{Axis, Chart, Level, Line, chart_png, chart_svg};
 pub use colormap::Colormap;
 pub use faithful_core::write_atomic;
 pub use figure::{Anchor, Color, Figure};

@@ -19,7 +19,7 @@ pub(crate) struct CurvesArguments {
     /// Only these methods, by commas, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
-    /// The SVG that is written
+    /// The figure that is written: an .svg, or a .png
     #[arg(long, short, value_name = "FILE", default_value = "curves.svg")]
     pub(crate) out: PathBuf,
 }
@@ -35,7 +35,7 @@ pub(crate) struct ScoresArguments {
     /// Only these methods, by commas, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) methods: Vec<String>,
-    /// The SVG that is written
+    /// The figure that is written: an .svg, or a .png
     #[arg(long, short, value_name = "FILE", default_value = "scores.svg")]
     pub(crate) out: PathBuf,
 }
@@ -51,7 +51,7 @@ pub(crate) struct ConvergenceArguments {
     /// Show the threshold of a stopping rule: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws")]
     pub(crate) stop: String,
-    /// The SVG that is written
+    /// The figure that is written: an .svg, or a .png
     #[arg(long, short, value_name = "FILE", default_value = "convergence.svg")]
     pub(crate) out: PathBuf,
 }

@@ -16,6 +16,9 @@ pub(crate) struct SanityArguments {
     /// Which layers lose their weights: all from the output down to one, or that one alone
     #[arg(long, value_enum, value_name = "NAME", default_value = "cascading")]
     pub(crate) check: Check,
+    /// Instead: a network of the same architecture that was trained on shuffled labels, whose maps should be others
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["check", "layers"])]
+    pub(crate) shuffled_labels: Option<String>,
     /// Stop after this many layers, counted from the output
     #[arg(long, value_name = "N")]
     pub(crate) layers: Option<NonZeroUsize>,

@@ -1,6 +1,6 @@
 //! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
 
-use crate::arguments::EvaluateArguments;
+use crate::arguments::{CurveScoreName, EvaluateArguments};
 use crate::baseline;
 use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
@@ -12,10 +12,10 @@ use crate::photo;
 use crate::question::{Rows, layer_names};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use faithful_core::{Error, LayerId, Network, Objective, Score, Target};
+use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score, Target};
 use faithful_data::Decoding;
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
-use faithful_metric::{Metric, Protocol, Steps};
+use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
 use faithful_model::Model;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -40,13 +40,13 @@ pub(crate) struct Making {
 impl Making {
     pub(crate) fn new(arguments: &EvaluateArguments, output: &Output) -> Result<Self> {
         let metrics = metrics(arguments)?;
-        let protocol = protocol(arguments)?;
         let stop = parse_stop(&arguments.stop)?;
         let decoding = photo::decoding(arguments.max_megapixels)?;
         let methods = arguments.methods.iter().map(|name| Named::parse(name));
         let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
         let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
         let preprocessing = model.photo_preprocessing()?;
+        let protocol = protocol(arguments, preprocessing)?;
         let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
         let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
@@ -88,7 +88,7 @@ impl Making {
             image_count: images.names().len(),
             methods: self.methods.iter().map(method).collect(),
             metrics: self.metrics.iter().map(Metric::name).collect(),
-            protocol: format!("{} {:?}", arguments.protocol, self.protocol),
+            protocol: self.protocol.to_string(),
             layer: self.layer.map_or_else(|| "none".into(), |layer| self.model.graph.layers()[layer.0].name.clone()),
             class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
                 + if arguments.only_correct { ", correct only" } else { "" },
@@ -122,7 +122,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     } else {
         Store::create(&arguments.out, &manifest)
     }?;
-    Recorded::now().write(&arguments.out)?;
+    Recorded::now().write(&store)?;
 
     let boxed = |one: Prepared| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
     let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
@@ -213,11 +213,26 @@ fn metrics(arguments: &EvaluateArguments) -> Result<Vec<Metric>> {
     Ok(names.iter().map(|name| Metric::parse(name)).collect::<faithful_core::Result<_>>()?)
 }
 
-fn protocol(arguments: &EvaluateArguments) -> Result<Protocol> {
+fn protocol(arguments: &EvaluateArguments, preprocessing: &Preprocessing) -> Result<Protocol> {
     let mut protocol = Protocol::named(&arguments.protocol)?;
     if let Some(steps) = arguments.steps {
         protocol.steps = Steps::Count(steps);
     }
+    let grey = preprocessing.mean.iter().zip(&preprocessing.std).map(|(mean, std)| (0.5 - mean) / std);
+    let grey: Vec<f32> = grey.collect();
+    if let Some(name) = &arguments.insertion_canvas {
+        protocol.insertion = Canvas::parse(name, &grey)?;
+    }
+    if let Some(name) = &arguments.deletion_canvas {
+        protocol.deletion = Canvas::parse(name, &grey)?;
+    }
+    if let Some(score) = arguments.curve_score {
+        protocol.score = match score {
+            CurveScoreName::Probability => CurveScore::Probability,
+            CurveScoreName::Logit => CurveScore::Logit,
+        };
+    }
+    protocol.normalized |= arguments.relative_curves;
     Ok(protocol)
 }
 

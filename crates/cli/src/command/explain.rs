@@ -18,7 +18,7 @@ use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
 use faithful_core::{Convergence, Error, LayerId, Resolution, Stop, Watched};
-use faithful_report::{Colormap, Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
+use faithful_report::{Colormap, Map, Scale, Style, chart_svg, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
 
 /// Everything that is the same for all photos of a run, checked before the first is read.
@@ -259,7 +259,8 @@ impl Plan<'_> {
         };
         let trace_figure = match converged {
             Some(convergence) if self.arguments.trace_figure => {
-                let figure = convergence::figure(&[(name.clone(), convergence.trace.clone())], convergence.rule)?;
+                let panels = convergence::panels(&[(name.clone(), convergence.trace.clone())], convergence.rule);
+                let figure = chart_svg(&panels)?;
                 Some(self.folder.write(&format!("{name}.svg"), figure.as_bytes())?)
             }
             _ => None,

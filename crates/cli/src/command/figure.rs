@@ -11,7 +11,7 @@ use faithful_core::Error;
 use faithful_evaluate::{Rows, mean_curves};
 use faithful_metric::Metric;
 use faithful_report::write_atomic;
-use faithful_report::{Axis, Chart, Line, chart_svg};
+use faithful_report::{Axis, Chart, Line, chart_png, chart_svg};
 use serde_json::json;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ fn convergence(arguments: &ConvergenceArguments, output: &Output) -> Result<Outc
         });
         runs.push((name, steps));
     }
-    written(out, &convergence::figure(&runs, stop)?, output)
+    written(out, &convergence::panels(&runs, stop), output)
 }
 
 /// Points per curve: a run's own may be a thousand.
@@ -76,7 +76,7 @@ fn curves(arguments: &CurvesArguments, output: &Output) -> Result<Outcome> {
         let reason = "it has no curves: `insertion` and `deletion` are the metrics that have";
         return Err(Error::parameter("run", reason).into());
     }
-    written(&arguments.out, &chart_svg(&charts)?, output)
+    written(&arguments.out, &charts, output)
 }
 
 fn scores(arguments: &ScoresArguments, output: &Output) -> Result<Outcome> {
@@ -110,7 +110,7 @@ fn scores(arguments: &ScoresArguments, output: &Output) -> Result<Outcome> {
             ..Chart::default()
         });
     }
-    written(&arguments.out, &chart_svg(&charts)?, output)
+    written(&arguments.out, &charts, output)
 }
 
 /// The methods that were asked for, or all of the run's.
@@ -129,9 +129,15 @@ fn methods(rows: &Rows, asked: &[String]) -> Result<Vec<String>> {
     Ok(if asked.is_empty() { known } else { asked.to_vec() })
 }
 
-/// Writes a figure and says so.
-fn written(path: &Path, svg: &str, output: &Output) -> Result<Outcome> {
-    write_atomic(path, svg.as_bytes())?;
+/// Writes a figure, as a PNG where its name says so and else as an SVG, and says so.
+fn written(path: &Path, charts: &[Chart], output: &Output) -> Result<Outcome> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let bytes = match ending.as_deref() {
+        Some("png") => chart_png(charts)?,
+        Some("svg") | None => chart_svg(charts)?.into_bytes(),
+        Some(other) => return Err(Usage::from(format!("a figure is an .svg or a .png, not a .{other}")).into()),
+    };
+    write_atomic(path, &bytes)?;
     output.object(&json!({ "figure": path.display().to_string() }))?;
     output.line(&path.display().to_string())?;
     Ok(Outcome::Complete)

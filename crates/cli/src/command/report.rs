@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 pub(crate) fn run(arguments: &ReportArguments, output: &Output) -> Result<Outcome> {
     exhibit::prepare(&arguments.out)?;
     let (store, manifest) = Store::open(&arguments.run)?;
-    let recorded = Recorded::read(&arguments.run)?;
+    let recorded = Recorded::read(&store)?;
     let rows = store.rows()?;
     for (file, reason) in &rows.damaged {
         output.error(&format!("{}: its rows are missing: {reason}", file.display()));

@@ -10,9 +10,9 @@ use crate::output::Output;
 use crate::table::{Column, Table};
 use crate::{baseline, model, photo};
 use anyhow::Result;
-use faithful_core::{LayerId, Network, Objective, Score, Stop, Stream, Target, Watched};
-use faithful_metric::{LayerSimilarity, parameter_randomisation};
-use faithful_model::Randomisation;
+use faithful_core::{Error, LayerId, Network, Objective, Score, Stop, Stream, Target, Watched};
+use faithful_metric::{LayerSimilarity, data_label, parameter_randomisation};
+use faithful_model::{Model, Randomisation};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let model = model::classifier(&arguments.model, output)?;
     let preprocessing = model.photo_preprocessing()?;
     let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
+    let shuffled = arguments.shuffled_labels.as_deref().map(|name| like(&model, name, arguments)).transpose()?;
     let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
     let settings = Settings::new(arguments.draws, Stop::Draws, sampler);
@@ -32,8 +33,9 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let most = arguments.layers.map_or(usize::MAX, std::num::NonZeroUsize::get);
     let shuffles = Stream::new(arguments.seed, "randomised weights");
     let networks = || model.graph.randomised(order, &shuffles).take(most);
-    // The trained network, and those that have lost something.
-    let steps = methods.len() * (1 + networks().size_hint().0);
+    // The trained network, and those that have lost something or learnt something else.
+    let others = if shuffled.is_some() { 1 } else { networks().size_hint().0 };
+    let steps = methods.len() * (1 + others);
     let mut found: Vec<Vec<Vec<LayerSimilarity>>> = vec![Vec::new(); methods.len()];
     let inputs = run::photos(&arguments.photos.images);
     let outcome = run::for_each_photo_in_steps(&inputs, output, "checking", steps, |input: &Input| {
@@ -56,7 +58,12 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
                 output.advance();
                 Ok(all.remove(0).map)
             };
-            let similarities = parameter_randomisation(&model.graph, networks(), &mut explain)?;
+            let similarities = if let Some(other) = &shuffled {
+                let similarity = data_label(&model.graph, &other.graph, &mut explain)?;
+                vec![LayerSimilarity { layer: "shuffled labels".into(), similarity }]
+            } else {
+                parameter_randomisation(&model.graph, networks(), &mut explain)?
+            };
             for one in &similarities {
                 output.object(&json!({
                     "image": input.path.display().to_string(), "method": label, "class": prediction.ranked[0],
@@ -95,4 +102,16 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     output
         .note("a map that explains the network changes with it: lower is better, 1 is a map that ignores the network");
     Ok(outcome)
+}
+
+/// The network of that name, which must be of the model's architecture: layers are told by their place.
+fn like(model: &Model, name: &str, arguments: &SanityArguments) -> Result<Model> {
+    let other = model::load(Some(name), &arguments.model)?;
+    let layers = |model: &Model| model.graph.layers().iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
+    let shapes = |model: &Model| (model.graph.nominal_input().to_vec(), model.labels.count());
+    if layers(model) != layers(&other) || shapes(model) != shapes(&other) {
+        let reason = format!("`{}` and `{}` are not of one architecture", model.name, other.name);
+        return Err(Error::parameter("shuffled-labels", reason).into());
+    }
+    Ok(other)
 }

@@ -151,3 +151,84 @@ fn a_damaged_part_is_named_and_made_again() {
     assert_eq!(place.run(&arguments("run", &["--resume"])).code(), 0);
     assert_eq!(values(&place, "run"), before);
 }
+
+#[test]
+fn canvases_and_scores_can_be_chosen_and_every_row_says_them() {
+    let place = Place::new();
+    let run = |out: &str, more: &[&str]| {
+        let ran = place.run(&arguments(out, more));
+        assert_eq!(ran.code(), 0, "{}", ran.stderr());
+        let table = place.run(&["table", out, "--json"]).objects().remove(0);
+        let mean = |metric: &str| {
+            let values = table["values"].as_array().unwrap();
+            let value = values.iter().find(|value| value["metric"] == metric && value["method"] == "grad-cam");
+            value.unwrap()["mean"].as_f64().unwrap()
+        };
+        [mean("insertion"), mean("deletion"), mean("drop@30")]
+    };
+    let plain = run("plain", &[]);
+    let canvases = run("canvases", &["--insertion-canvas", "mean", "--deletion-canvas", "grey"]);
+    assert!(canvases[0] != plain[0] && canvases[1] != plain[1] && canvases[2] == plain[2], "{canvases:?} {plain:?}");
+    let relative = run("relative", &["--relative-curves"]);
+    assert!(relative[0] > plain[0] && relative[2] == plain[2], "{relative:?} {plain:?}");
+    let logits = run("logits", &["--curve-score", "logit"]);
+    assert!(logits[0] > 1.0 && logits[2] == plain[2], "{logits:?}");
+    let manifest = std::fs::read_to_string(place.path("canvases/manifest.json")).unwrap();
+    assert!(manifest.contains("own: 6 steps, insertion from mean, deletion to color"), "{manifest}");
+    // Different protocols make no common table.
+    place.run(&["table", "plain", "logits"]).refused(2, &["protocols"]);
+    place.run(&arguments("never", &["--deletion-canvas", "gray"])).refused(2, &["grey"]);
+    place.run(&arguments("never", &["--insertion-canvas", "blur:4:1"])).refused(2, &["blur:4:1"]);
+    if !cfg!(feature = "s3") {
+        place.run(&arguments("s3://bucket/run", &[])).refused(2, &["--features s3"]);
+    }
+}
+
+/// On a disk that fills up, what is finished stays; with room again the run goes on to the same values.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_reported_and_finished_rows_survive() {
+    let place = Place::new();
+    let disk = place.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |options: &str| {
+        let mut command = std::process::Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&disk).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    // Room for the manifest and a few parts; each part takes whole pages.
+    if !mount("size=96k") {
+        eprintln!("not checked: a small disk can only be mounted by root");
+        return;
+    }
+    let _unmounted = Unmounted(disk.clone());
+    let more = ["--metrics", "insertion,deletion", "--samples", "12", "--steps", "150"];
+    let arguments = |out: &'static str| {
+        let mut all = vec!["evaluate", "--images", "scenes", "--methods", METHODS, "--draws", "4", "--out", out];
+        all.extend(more);
+        all
+    };
+    let ran = place.run(&arguments("disk/run"));
+    assert_eq!(ran.code(), 1, "{}{}", ran.stdout(), ran.stderr());
+    for word in ["the run stopped", "disk/run", "--resume", "space"] {
+        assert!(ran.stderr().contains(word), "`{word}` is not in {}", ran.stderr());
+    }
+    let finished = place.names("disk/run/parts").len();
+    assert!(finished > 1, "{finished} parts");
+    let table = place.run(&["table", "disk/run", "--json"]);
+    assert!(table.objects()[0]["images"].as_u64().unwrap() > 0, "{}", table.stderr());
+    assert!(mount("remount,size=8m"));
+    assert_eq!(place.run(&[arguments("disk/run"), vec!["--resume"]].concat()).code(), 0);
+    assert_eq!(place.run(&arguments("whole")).code(), 0);
+    assert_eq!(values(&place, "disk/run"), values(&place, "whole"));
+}
+
+#[cfg(target_os = "linux")]
+struct Unmounted(std::path::PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

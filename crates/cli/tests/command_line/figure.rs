@@ -59,6 +59,14 @@ fn a_runs_curves_and_scores_are_drawn() {
     let scores = ["figure", "scores", "run", "--metrics", "drop@30", "--methods", "layer-cam", "--out", "s.svg"];
     assert_eq!(place.run(&scores).code(), 0);
     assert!(read("s.svg").contains("drop@30") && !read("s.svg").contains(">grad-cam</text>"));
+    // The same as a PNG, twice as large as the SVG says it is.
+    assert_eq!(place.run(&["figure", "curves", "run", "--out", "c.png"]).code(), 0);
+    let png = image::open(place.path("c.png")).unwrap().to_rgb8();
+    let height: f64 = figure.split_once("height=\"").unwrap().1.split('"').next().unwrap().parse().unwrap();
+    assert_eq!(png.dimensions(), (1520, (2.0 * height).ceil() as u32));
+    let blue = png.pixels().filter(|pixel| pixel.0 == [0x00, 0x72, 0xb2]).count();
+    assert!(blue > 1000, "{blue} pixels of the first method's line");
+    place.run(&["figure", "curves", "run", "--out", "c.jpeg"]).refused(2, &[".jpeg"]);
     place.run(&["figure", "curves", "run", "--methods", "grad-cm"]).refused(2, &["grad-cam"]);
     place.run(&["figure", "scores", "run", "--metrics", "energy"]).refused(2, &["energy"]);
     place.run(&["figure", "curves", "absent"]).refused(1, &["absent"]);

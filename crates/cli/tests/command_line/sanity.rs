@@ -31,3 +31,22 @@ fn methods_say_how_and_what_they_have_not_is_refused() {
     check("grad-cam.soon").refused(2, &["gradient", "soon"]);
     check("grad-cm").refused(2, &["grad-cam"]);
 }
+
+#[test]
+fn maps_are_held_against_a_network_of_shuffled_labels() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 1);
+    let check = |other: &str| {
+        let words = ["--methods", "layer-cam,grad-cam", "--shuffled-labels", other, "--json"];
+        place.run(&[&["sanity", name(&photo)], &words[..]].concat())
+    };
+    // The same network has the same map; one of another architecture cannot be compared.
+    let lines = check("scenes-vgg").objects();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!((line["layer"].as_str(), line["spearman"].as_f64()), (Some("shuffled labels"), Some(1.0)));
+    }
+    check("absent.onnx").refused(1, &["absent.onnx"]);
+    let both = ["--shuffled-labels", "scenes-vgg", "--check", "independent"];
+    place.run(&[&["sanity", name(&photo)], &both[..]].concat()).refused(2, &["--check"]);
+}

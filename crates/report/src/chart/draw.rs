@@ -1,7 +1,8 @@
 use super::axis::{Ruler, number};
+use super::sheet::{INK, Sheet, Words};
 use super::{Chart, Line};
+use crate::figure::{Anchor, Color, Figure};
 use faithful_core::{Error, Result};
-use std::fmt::Write as _;
 
 /// Sides in pixels.
 const WIDTH: f64 = 760.0;
@@ -12,8 +13,18 @@ const BELOW: f64 = 46.0;
 const LINE: f64 = 17.0;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito 2008); after them, dashes.
-const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333"];
-const DASHES: [&str; 3] = ["", "6 3", "2 3"];
+const COLORS: [Color; 7] = [
+    [0x00, 0x72, 0xb2],
+    [0xd5, 0x5e, 0x00],
+    [0x00, 0x9e, 0x73],
+    [0xcc, 0x79, 0xa7],
+    [0xe6, 0x9f, 0x00],
+    [0x56, 0xb4, 0xe9],
+    INK,
+];
+const DASHES: [&[f64]; 3] = [&[], &[6.0, 3.0], &[2.0, 3.0]];
+const AXIS: Color = [0x88; 3];
+const GRID: Color = [0xe4; 3];
 
 /// The panels below each other as one SVG: text that can be searched, no script, nothing from elsewhere.
 ///
@@ -33,6 +44,24 @@ const DASHES: [&str; 3] = ["", "6 3", "2 3"];
 /// # }
 /// ```
 pub fn chart_svg(panels: &[Chart]) -> Result<String> {
+    let (body, _, height) = draw(panels)?;
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#333\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
+    ))
+}
+
+/// The same panels as a PNG, twice as large, with letters of this crate: no font of the machine is asked for.
+///
+/// # Errors
+/// As [`chart_svg`].
+pub fn chart_png(panels: &[Chart]) -> Result<Vec<u8>> {
+    draw(panels)?.1.png()
+}
+
+/// The panels as SVG and as a drawing, and how high they are together.
+fn draw(panels: &[Chart]) -> Result<(String, Figure, f64)> {
     if panels.is_empty() {
         return Err(Error::shape("the charts", "at least one panel", &[0]));
     }
@@ -43,28 +72,27 @@ pub fn chart_svg(panels: &[Chart]) -> Result<String> {
             names.push(&line.name);
         }
     }
-    let mut body = String::new();
-    let mut top = 10.0;
-    for panel in panels {
-        top = draw_panel(&mut body, panel, &names, top);
-    }
-    Ok(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#333\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
-    ))
+    let on = |height: f64| {
+        let mut sheet = Sheet::new(WIDTH, height);
+        let end = panels.iter().fold(10.0, |top, panel| draw_panel(&mut sheet, panel, &names, top));
+        (sheet, end)
+    };
+    // How high they are is known when they are drawn.
+    let height = on(1.0).1;
+    let (svg, figure) = on(height).0.finish();
+    Ok((svg, figure, height))
 }
 
 /// Adds a panel that begins at `top`; where the next may begin.
-fn draw_panel(body: &mut String, panel: &Chart, names: &[&str], top: f64) -> f64 {
+fn draw_panel(sheet: &mut Sheet, panel: &Chart, names: &[&str], top: f64) -> f64 {
     let mut top = top;
     if !panel.title.is_empty() {
-        text(body, [LEFT, top + 12.0], "font-weight=\"600\"", &panel.title);
+        sheet.text([LEFT, top + 12.0], &panel.title, Words { bold: true, ..Words::PLAIN });
         top += LINE + 2.0;
     }
     let named: Vec<&Line> = panel.lines.iter().filter(|line| !line.name.is_empty()).collect();
     if names.len() > 1 && !named.is_empty() {
-        top = legend(body, &named, names, top);
+        top = legend(sheet, &named, names, top);
     }
     let (bottom, right) = (top + HEIGHT, WIDTH - RIGHT);
     let edges = panel
@@ -76,41 +104,41 @@ fn draw_panel(body: &mut String, panel: &Chart, names: &[&str], top: f64) -> f64
     let across = |value: f64| x.place(value).map(|place| LEFT + place * (right - LEFT));
     let up = |value: f64| y.place(value).map(|place| bottom - place * (bottom - top));
 
+    let (end, middle) =
+        (Words { anchor: Anchor::End, ..Words::PLAIN }, Words { anchor: Anchor::Middle, ..Words::PLAIN });
     for mark in &y.marks {
         let Some(at) = up(*mark) else { continue };
-        let _ = writeln!(body, "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#e4e4e4\"/>");
-        text(body, [LEFT - 7.0, at + 4.0], "text-anchor=\"end\"", &number(*mark));
+        sheet.line(&[[LEFT, at], [right, at]], GRID, 1.0, &[]);
+        sheet.text([LEFT - 7.0, at + 4.0], &number(*mark), end);
     }
     for mark in &x.marks {
         let Some(at) = across(*mark) else { continue };
-        let _ = writeln!(body, "<path d=\"M{at:.1} {bottom:.1}v5\" stroke=\"#888\"/>");
-        text(body, [at, bottom + 18.0], "text-anchor=\"middle\"", &number(*mark));
+        sheet.line(&[[at, bottom], [at, bottom + 5.0]], AXIS, 1.0, &[]);
+        sheet.text([at, bottom + 18.0], &number(*mark), middle);
     }
-    let _ = writeln!(body, "<path d=\"M{LEFT} {top:.1}V{bottom:.1}H{right}\" fill=\"none\" stroke=\"#888\"/>");
-    text(body, [f64::midpoint(LEFT, right), bottom + 36.0], "text-anchor=\"middle\"", &panel.x.label);
-    let middle = f64::midpoint(top, bottom);
-    let turned = format!("text-anchor=\"middle\" transform=\"rotate(-90 16 {middle:.1})\"");
-    text(body, [16.0, middle], &turned, &panel.y.label);
+    sheet.line(&[[LEFT, top], [LEFT, bottom], [right, bottom]], AXIS, 1.0, &[]);
+    sheet.text([f64::midpoint(LEFT, right), bottom + 36.0], &panel.x.label, middle);
+    sheet.text([16.0, f64::midpoint(top, bottom)], &panel.y.label, Words { upwards: true, ..middle });
 
     for level in &panel.levels {
         let Some(at) = up(level.value) else { continue };
-        let _ = writeln!(body, "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#777\" stroke-dasharray=\"4 3\"/>");
-        text(body, [right - 4.0, at - 4.0], "text-anchor=\"end\" fill=\"#666\"", &level.name);
+        sheet.line(&[[LEFT, at], [right, at]], [0x77; 3], 1.0, &[4.0, 3.0]);
+        sheet.text([right - 4.0, at - 4.0], &level.name, Words { color: [0x66; 3], ..end });
     }
     for line in &panel.lines {
         let (color, _) = look(&line.name, names);
         let band: Vec<[f64; 3]> =
             line.points.iter().zip(&line.band).map(|([x, _], [low, high])| [*x, *low, *high]).collect();
-        let corner = |x: f64, y: f64| Some(format!("{:.1} {:.1}", across(x)?, up(y)?));
+        let corner = |x: f64, y: f64| Some([across(x)?, up(y)?]);
         let lower = band.iter().filter_map(|[x, low, _]| corner(*x, *low));
         let upper = band.iter().rev().filter_map(|[x, _, high]| corner(*x, *high));
-        let outline: Vec<String> = lower.chain(upper).collect();
+        let outline: Vec<[f64; 2]> = lower.chain(upper).collect();
         if !outline.is_empty() {
-            let _ = writeln!(body, "<path d=\"M{}Z\" fill=\"{color}\" fill-opacity=\"0.18\"/>", outline.join("L"));
+            sheet.area(&outline, color, 0.18);
         }
     }
     for line in &panel.lines {
-        let (color, dash) = look(&line.name, names);
+        let (color, dashes) = look(&line.name, names);
         let mut places = Vec::new();
         for [x, y] in &line.points {
             places.push(across(*x).zip(up(*y)));
@@ -119,17 +147,10 @@ fn draw_panel(body: &mut String, panel: &Chart, names: &[&str], top: f64) -> f64
             let run: Vec<(f64, f64)> = run.iter().flatten().copied().collect();
             match *thinned(&run) {
                 [] => {}
-                [(x, y)] => {
-                    let _ = writeln!(body, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{color}\"/>");
-                }
+                [(x, y)] => sheet.dot([x, y], 2.0, color),
                 ref many => {
-                    let corners: Vec<String> = many.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-                    let _ = writeln!(
-                        body,
-                        "<path d=\"M{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.6\" \
-                         stroke-linejoin=\"round\"{dash}/>",
-                        corners.join("L")
-                    );
+                    let corners: Vec<[f64; 2]> = many.iter().map(|&(x, y)| [x, y]).collect();
+                    sheet.line(&corners, color, 1.6, dashes);
                 }
             }
         }
@@ -157,7 +178,7 @@ fn thinned(run: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Names with samples of their lines, as many rows as they need; where the panel may begin.
-fn legend(body: &mut String, lines: &[&Line], names: &[&str], top: f64) -> f64 {
+fn legend(sheet: &mut Sheet, lines: &[&Line], names: &[&str], top: f64) -> f64 {
     let (mut x, mut y) = (LEFT, top + 10.0);
     let mut shown: Vec<&str> = Vec::new();
     for line in lines {
@@ -165,49 +186,22 @@ fn legend(body: &mut String, lines: &[&Line], names: &[&str], top: f64) -> f64 {
             continue;
         }
         shown.push(&line.name);
-        let width = 34.0 + 7.0 * line.name.chars().count() as f64;
+        let width = 34.0 + f64::from(Figure::LETTER) * line.name.chars().count() as f64;
         if x + width > WIDTH - RIGHT && x > LEFT {
             (x, y) = (LEFT, y + LINE);
         }
-        let (color, dash) = look(&line.name, names);
-        let _ = writeln!(body, "<path d=\"M{x:.1} {:.1}h20\" stroke=\"{color}\" stroke-width=\"2\"{dash}/>", y - 4.0);
-        text(body, [x + 25.0, y], "", &line.name);
+        let (color, dashes) = look(&line.name, names);
+        sheet.line(&[[x, y - 4.0], [x + 20.0, y - 4.0]], color, 2.0, dashes);
+        sheet.text([x + 25.0, y], &line.name, Words::PLAIN);
         x += width;
     }
     y + 8.0
 }
 
-/// A line's colour, and its dashes as an attribute.
-fn look(name: &str, names: &[&str]) -> (&'static str, String) {
+/// A line's colour and dashes.
+fn look(name: &str, names: &[&str]) -> (Color, &'static [f64]) {
     let place = names.iter().position(|other| *other == name).unwrap_or(0);
-    let dash = DASHES[place / COLORS.len() % DASHES.len()];
-    let dash = if dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dash}\"") };
-    (COLORS[place % COLORS.len()], dash)
-}
-
-fn text(body: &mut String, [x, y]: [f64; 2], attributes: &str, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    let space = if attributes.is_empty() { "" } else { " " };
-    let _ = writeln!(body, "<text x=\"{x:.1}\" y=\"{y:.1}\"{space}{attributes}>{}</text>", escaped(text));
-}
-
-/// Text as XML has it. Characters that XML does not allow become spaces.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\u{fffe}' | '\u{ffff}' => out.push(' '),
-            control if control.is_control() => out.push(' '),
-            other => out.push(other),
-        }
-    }
-    out
+    (COLORS[place % COLORS.len()], DASHES[place / COLORS.len() % DASHES.len()])
 }
 
 #[cfg(test)]
@@ -261,10 +255,27 @@ mod tests {
         assert_eq!(svg.matches("fill-opacity").count(), 2);
         assert_eq!(svg.matches("stroke-dasharray=\"4 3\"").count(), 2);
         let colored = |color: &str| svg.matches(&format!("stroke=\"{color}\" stroke-width=\"1.6\"")).count();
-        assert_eq!((colored(COLORS[0]), colored(COLORS[1])), (2, 2));
+        assert_eq!((colored("#0072b2"), colored("#d55e00")), (2, 2));
         // A single name needs no legend.
         let alone = chart_svg(&[chart(vec![one])]).unwrap();
         assert!(!alone.contains(">one</text>"));
+    }
+
+    #[test]
+    fn a_png_shows_what_the_svg_does() {
+        let band = vec![[0.5, 0.7], [0.5, 0.7]];
+        let flat = Line { band, ..line("flat", vec![[0.0, 0.6], [1.0, 0.6]]) };
+        let other = line("other", vec![[0.0, 0.1], [1.0, 0.1]]);
+        let y = Axis::linear("share").including([0.0, 1.0]);
+        let chart = Chart { x: Axis::linear("draws"), y, lines: vec![flat, other], ..Chart::default() };
+        let png = image::load_from_memory(&chart_png(std::slice::from_ref(&chart)).unwrap()).unwrap().to_rgb8();
+        let (_, _, height) = draw(&[chart]).unwrap();
+        assert_eq!(png.dimensions(), (2 * WIDTH as u32, (2.0 * height).ceil() as u32));
+        let middle = |color: [u8; 3]| (0..png.height()).filter(|&y| png.get_pixel(WIDTH as u32, y).0 == color).count();
+        // Each line is about three pixels high, and the band between white and its colour.
+        assert!((2..=4).contains(&middle(COLORS[0])) && (2..=4).contains(&middle(COLORS[1])));
+        let pale = COLORS[0].map(|channel| (255.0 * 0.82 + f32::from(channel) * 0.18).round() as u8);
+        assert!(middle(pale) > 60, "{}", middle(pale));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Line charts as SVG: panels below each other, each with its lines, bands and levels.
+//! Line charts as SVG or PNG: panels below each other, each with its lines, bands and levels.
 
 mod axis;
 mod draw;
+mod sheet;
 
 pub use axis::Axis;
-pub use draw::chart_svg;
+pub use draw::{chart_png, chart_svg};
 
 use faithful_core::{Error, Result};
 
