@@ -119,6 +119,10 @@ fn a_run_is_not_mixed_with_another() {
     let before = values(&place, "run");
     assert_eq!(place.run(&arguments("run", &["--resume"])).code(), 0);
     assert_eq!(values(&place, "run"), before);
+    // A manifest of another hand is not overwritten: it says what the rows are.
+    std::fs::write(place.path("run/manifest.json"), b"{\"version\": \"0.1").unwrap();
+    place.run(&["table", "run"]).refused(1, &["manifest.json"]);
+    place.run(&arguments("run", &["--resume"])).refused(1, &["manifest.json"]);
 }
 
 #[test]
@@ -167,14 +171,16 @@ fn canvases_and_scores_can_be_chosen_and_every_row_says_them() {
         [mean("insertion"), mean("deletion"), mean("drop@30")]
     };
     let plain = run("plain", &[]);
-    let canvases = run("canvases", &["--insertion-canvas", "mean", "--deletion-canvas", "grey"]);
+    let canvases = run("canvases", &["--insertion-canvas", "mean", "--deletion-canvas", "blur:21:4"]);
     assert!(canvases[0] != plain[0] && canvases[1] != plain[1] && canvases[2] == plain[2], "{canvases:?} {plain:?}");
+    // The built-in network's mean colour is grey.
+    assert_eq!(run("grey", &["--deletion-canvas", "grey"]), plain);
     let relative = run("relative", &["--relative-curves"]);
     assert!(relative[0] > plain[0] && relative[2] == plain[2], "{relative:?} {plain:?}");
     let logits = run("logits", &["--curve-score", "logit"]);
-    assert!(logits[0] > 1.0 && logits[2] == plain[2], "{logits:?}");
+    assert!(!(0.0..=1.0).contains(&logits[0]) && logits[2] == plain[2], "{logits:?}");
     let manifest = std::fs::read_to_string(place.path("canvases/manifest.json")).unwrap();
-    assert!(manifest.contains("own: 6 steps, insertion from mean, deletion to color"), "{manifest}");
+    assert!(manifest.contains("own: 6 steps, insertion from mean, deletion to blur:21:4"), "{manifest}");
     // Different protocols make no common table.
     place.run(&["table", "plain", "logits"]).refused(2, &["protocols"]);
     place.run(&arguments("never", &["--deletion-canvas", "gray"])).refused(2, &["grey"]);
@@ -220,6 +226,10 @@ fn a_full_disk_is_reported_and_finished_rows_survive() {
     assert!(mount("remount,size=8m"));
     assert_eq!(place.run(&[arguments("disk/run"), vec!["--resume"]].concat()).code(), 0);
     assert_eq!(place.run(&arguments("whole")).code(), 0);
+    assert_eq!(values(&place, "disk/run"), values(&place, "whole"));
+    // Read-only: nothing is begun, what is there is read.
+    assert!(mount("remount,ro"));
+    place.run(&arguments("disk/other")).refused(1, &["disk/other"]);
     assert_eq!(values(&place, "disk/run"), values(&place, "whole"));
 }
 
