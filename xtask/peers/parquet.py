@@ -33,7 +33,7 @@ def duckdb(module):
     rows = module.read_parquet(path)
     types = dict(zip(rows.columns, map(str, rows.types)))
     means = module.sql(f"select method, metric, avg(value) from '{path}' where value is not null group by all").fetchall()
-    curve = module.sql(f"select curve_score from '{path}' where metric = 'insertion' limit 1").fetchone()[0]
+    curve = module.sql(f"select curve_score from '{path}' where metric = 'insertion' limit 1").fetchall()[0][0]
     return types, {f"{method}/{metric}": value for method, metric, value in means}, list(curve)
 
 

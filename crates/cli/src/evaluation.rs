@@ -159,7 +159,7 @@ impl Recorded {
         if run.note(Self::FILE)?.is_some() {
             return Ok(());
         }
-        Ok(run.keep_note(Self::FILE, serde_json::to_vec_pretty(self)?)?)
+        Ok(run.keep_note(Self::FILE, &serde_json::to_vec_pretty(self)?)?)
     }
 
     /// The command of a run; nothing where none was kept.

@@ -119,6 +119,12 @@ pub trait Network: Send + Sync {
         Ok((output, probe.finish(self)?))
     }
 
+    /// The output for rows of which each differs from the one before in few places, as the pictures of insertion and
+    /// deletion do. Bit for bit that of [`evaluate`](Self::evaluate); a network may save what stays the same.
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(self.evaluate(input, &[])?.0)
+    }
+
     /// The activations of `layers` without tracking; what lies behind the last of them need not run.
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
         Ok(self.evaluate(input, layers)?.1)

@@ -95,6 +95,15 @@ impl<'a> Objective<'a> {
         self.score.score(&self.outputs(input)?)
     }
 
+    /// The scores `(N,)` of inputs `(N, …)` of which each differs from the one before in few places; see
+    /// [`Network::evaluate_similar`].
+    pub fn similar_scores(&self, input: &Tensor) -> Result<Tensor> {
+        let parts = chunks(input, self.batch)?;
+        let outputs: Vec<Tensor> =
+            parts.iter().map(|part| self.network.evaluate_similar(part)).collect::<Result<_>>()?;
+        self.score.score(&stack(&outputs)?)
+    }
+
     /// The activations of `layers`, each `(N, …)`, without gradients.
     pub fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
         let mut kept: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];

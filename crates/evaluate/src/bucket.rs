@@ -58,8 +58,8 @@ impl Bucket {
         }
     }
 
-    pub(crate) fn write(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        let put = self.runtime.block_on(self.store.put(&self.place(name), bytes.into()));
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let put = self.runtime.block_on(self.store.put(&self.place(name), bytes.to_vec().into()));
         put.map(drop).map_err(|error| self.failed(name, error))
     }
 

@@ -106,8 +106,8 @@ pub(crate) fn decode(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
             let array = batch.column_by_name(column)?.as_list::<i32>();
             array.is_valid(row).then(|| array.value(row).as_primitive::<Float64Type>().values().to_vec())
         };
-        let class = batch.column_by_name("class").map(|array| array.as_primitive::<UInt32Type>());
-        let seed = batch.column_by_name("seed").map(|array| array.as_primitive::<UInt64Type>());
+        let class = batch.column_by_name("class").map(AsArray::as_primitive::<UInt32Type>);
+        let seed = batch.column_by_name("seed").map(AsArray::as_primitive::<UInt64Type>);
         for row in 0..batch.num_rows() {
             let curve = points("curve_fraction", row).zip(points("curve_score", row));
             rows.push(Row {
@@ -182,7 +182,7 @@ mod tests {
             curve: None,
         };
         let bytes = encode(std::slice::from_ref(&row)).unwrap();
-        assert_eq!(decode("new", bytes.clone().into()).unwrap(), [row.clone()]);
+        assert_eq!(decode("new", bytes.clone().into()).unwrap(), std::slice::from_ref(&row));
         let mut reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
         let mut batch = reader.next().unwrap().unwrap();
         batch.remove_column(batch.schema().index_of(PROTOCOL).unwrap());

@@ -70,9 +70,9 @@ impl Place {
     }
 
     /// Writes a file as a whole or not at all.
-    pub(crate) fn write(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         match self {
-            Self::Folder(root) => write_atomic(&root.join(name), &bytes),
+            Self::Folder(root) => write_atomic(&root.join(name), bytes),
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.write(name, bytes),
         }

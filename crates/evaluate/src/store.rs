@@ -71,7 +71,7 @@ impl Store {
 
     fn prepare(place: Place, manifest: &Manifest) -> Result<Self> {
         place.prepare(PARTS)?;
-        place.write(MANIFEST, manifest.to_json().into_bytes())?;
+        place.write(MANIFEST, manifest.to_json().as_bytes())?;
         Ok(Self { place })
     }
 
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Keeps a file beside the manifest.
-    pub fn keep_note(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+    pub fn keep_note(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.place.write(name, bytes)
     }
 
@@ -93,7 +93,7 @@ impl Store {
     /// Keeps the rows of one image and method, which come together.
     pub fn add(&self, rows: &[Row]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
-        self.place.write(&part(first), encode(rows)?)
+        self.place.write(&part(first), &encode(rows)?)
     }
 
     /// Every row that is finished, each key once.
@@ -138,7 +138,7 @@ impl Store {
         let mine = |row: &Row| images.iter().position(|name| *name == row.image).is_some_and(|i| shard.has(i));
         let rows: Vec<Row> = self.rows()?.rows.into_iter().filter(mine).collect();
         let name = format!("rows-{}-of-{}{ROWS}", shard.index + 1, shard.count);
-        self.place.write(&name, encode(&rows)?)?;
+        self.place.write(&name, &encode(&rows)?)?;
         let parts: std::collections::BTreeSet<String> = rows.iter().map(part).collect();
         parts.iter().try_for_each(|part| self.place.remove(part))
     }

@@ -44,14 +44,13 @@ impl Canvas {
             ("blur", Some(numbers)) => {
                 let (taps, sigma) = numbers.split_once(':').unwrap_or((numbers, ""));
                 let (taps, sigma) = (taps.parse::<usize>().ok(), sigma.parse::<f64>().ok());
-                match (taps.filter(|taps| taps % 2 == 1), sigma.filter(|sigma| *sigma > 0.0 && sigma.is_finite())) {
-                    (Some(taps), Some(sigma)) => Ok(Self::Blur { taps, sigma }),
-                    _ => {
-                        let reason =
-                            format!("`{name}`: blur:TAPS:SIGMA has an odd number of taps and a positive sigma");
-                        Err(Error::parameter("canvas", reason))
-                    }
-                }
+                let odd = taps.filter(|taps| taps % 2 == 1);
+                let positive = sigma.filter(|sigma| *sigma > 0.0 && sigma.is_finite());
+                let blur = odd.zip(positive).map(|(taps, sigma)| Self::Blur { taps, sigma });
+                blur.ok_or_else(|| {
+                    let reason = format!("`{name}`: blur:TAPS:SIGMA has an odd number of taps and a positive sigma");
+                    Error::parameter("canvas", reason)
+                })
             }
             _ => Err(Error::unknown("canvas", name, ["zero", "mean", "grey", "blur", "blur:11:5", "rise-blur"])),
         }

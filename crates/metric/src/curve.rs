@@ -109,7 +109,7 @@ pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, p
             shape[0] = waiting;
             let batch = std::mem::replace(&mut rows, Vec::with_capacity(waiting * photo.len()));
             let batch = Tensor::from_vec(batch, shape.as_slice(), input.device())?.to_dtype(input.dtype())?;
-            known.extend(values(&objective.scores(&batch)?)?.into_iter().map(f64::from));
+            known.extend(values(&objective.similar_scores(&batch)?)?.into_iter().map(f64::from));
             waiting = 0;
         }
     }

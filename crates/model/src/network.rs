@@ -36,6 +36,16 @@ impl Network for Graph {
         Ok((output, values))
     }
 
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        if let Some(fast) = plan::of(self) {
+            execute::check_input(self, input)?;
+            if let Some(output) = fast.run_similar(input)? {
+                return Ok(output);
+            }
+        }
+        Ok(self.evaluate(input, &[])?.0)
+    }
+
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
         let Some(fast) = plan::of(self) else { return execute::activations(self, input, layers) };
         execute::check_input(self, input)?;

@@ -80,6 +80,35 @@ impl Kernel {
         }
     }
 
+    /// How the window of a kernel that computes an output moves: its size, and the geometry.
+    pub(super) fn window(&self) -> Option<([usize; 2], Conv)> {
+        match self {
+            Self::Winograd { padding: [top, left], .. } => {
+                Some(([3, 3], Conv { padding: [*top, *left, *top, *left], ..Conv::default() }))
+            }
+            Self::Direct(weights) => Some(weights.window()).map(|(size, conv)| (size, *conv)),
+            Self::Depthwise(weights) => Some(weights.window()).map(|(size, conv)| (size, *conv)),
+            _ => None,
+        }
+    }
+
+    /// The same for inputs that bring their margin along; none where this kernel is as good.
+    pub(super) fn without_padding(&self) -> Option<Self> {
+        match self {
+            Self::Direct(weights) => Some(Self::Direct(weights.without_padding())),
+            Self::Depthwise(weights) => Some(Self::Depthwise(weights.without_padding())),
+            _ => None,
+        }
+    }
+
+    /// [`run`](Self::run) on inputs that bring their margin along.
+    pub(super) fn run_without_padding(&self, input: Map, out: MapMut, finish: &Finish) -> Result<()> {
+        match self {
+            Self::Winograd { weights, .. } => weights.run(input, [0, 0], out, finish),
+            other => other.run(input, out, finish),
+        }
+    }
+
     pub(super) fn run(&self, input: Map, out: MapMut, finish: &Finish) -> Result<()> {
         match self {
             Self::Winograd { weights, padding } | Self::WinogradBack { weights, padding } => {

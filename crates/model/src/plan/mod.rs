@@ -11,9 +11,11 @@ mod compile;
 mod kernel;
 mod memory;
 mod reverse;
+mod similar;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 use crate::{Graph, NodeId};
 use apart::Apart;
@@ -39,6 +41,7 @@ const CACHE: usize = 6 * 1024 * 1024;
 pub(crate) struct Prepared {
     kernels: Kernels,
     plans: Mutex<HashMap<Request, Arc<Plan>>>,
+    prefixes: similar::Prefixes,
     /// Memory that finished runs left behind.
     memory: Mutex<Vec<Buffer>>,
 }
@@ -220,10 +223,20 @@ impl Fast<'_> {
 }
 
 fn forth(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Result<Vec<Tensor>> {
+    forth_from(graph, plan, &|to, slot| step::write(start, to, slot), buffer)
+}
+
+/// The wanted values, when `start` writes the given one.
+fn forth_from(
+    graph: &Graph,
+    plan: &Plan,
+    start: &dyn Fn(&mut [f32], &Slot) -> Result<()>,
+    buffer: &mut Buffer,
+) -> Result<Vec<Tensor>> {
     buffer.reserve(plan.back.as_ref().map_or(plan.length, |back| back.length.max(plan.length)));
     let memory = Memory::new(buffer, &plan.starts);
     // SAFETY: nothing else of the memory is in use yet.
-    step::write(start, unsafe { memory.write(&plan.given) }, &plan.given)?;
+    start(unsafe { memory.write(&plan.given) }, &plan.given)?;
     run_steps(graph, &memory, &[Steps::Lanes(&plan.lanes), Steps::Whole(&plan.steps)])?;
     plan.wanted.iter().map(|(slot, dims)| step::read(&memory, slot, dims)).collect()
 }

@@ -328,6 +328,45 @@ fn rows_that_run_apart_are_those_that_run_alone() {
     }
 }
 
+/// Rows that each differ from the one before in a few cells, and now and then in none or in all.
+fn similar_rows(graph: &Graph, rows: usize) -> Tensor {
+    let [channels, height, width] = graph.nominal_input() else { panic!("an image") };
+    let cells = height * width;
+    let mut row = portable_uniform("first", 0, channels * cells);
+    let mut all = Vec::new();
+    for step in 0..rows {
+        let numbers = portable_uniform("next", step as u64, channels * cells);
+        let changes = [1, 3, 0, 5, cells, 2, 4][step % 7];
+        for change in 0..changes {
+            let cell = (step * 131 + change * 7) % cells;
+            for channel in 0..*channels {
+                row[channel * cells + cell] = numbers[channel * cells + cell];
+            }
+        }
+        all.extend_from_slice(&row);
+    }
+    Tensor::from_vec(all, (rows, *channels, *height, *width), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn similar_rows_are_computed_as_any_rows() {
+    let bits = |x: &Tensor| -> Vec<u32> {
+        x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    let mut followed = 0;
+    for graph in graphs() {
+        for rows in [1, 8, 23] {
+            let x = similar_rows(&graph, rows);
+            let (expected, got) = (graph.evaluate(&x, &[]).unwrap().0, graph.evaluate_similar(&x).unwrap());
+            assert_eq!(got.dims(), expected.dims());
+            assert_eq!(bits(&got), bits(&expected), "{rows} rows");
+            followed += usize::from(crate::plan::of(&graph).unwrap().run_similar(&x).unwrap().is_some());
+        }
+    }
+    // All networks begin with convolutions; a single row is like no other.
+    assert_eq!(followed, 2 * graphs().len());
+}
+
 #[test]
 fn other_weights_are_other_kernels() {
     let graph = vgg_like(5);

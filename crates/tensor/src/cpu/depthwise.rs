@@ -31,6 +31,16 @@ impl Depthwise {
         Ok(Self { isa: isa.checked(), conv: *conv, kernel: [kh, kw], channels: c, taps })
     }
 
+    /// The window's height and width, and how it moves.
+    pub fn window(&self) -> ([usize; 2], &Conv) {
+        (self.kernel, &self.conv)
+    }
+
+    /// The same weights for inputs that bring their margin along.
+    pub fn without_padding(&self) -> Self {
+        Self { conv: Conv { padding: [0; 4], ..self.conv }, ..self.clone() }
+    }
+
     /// The output's shape for an input.
     pub fn output_shape(&self, [n, h, w, c]: [usize; 4]) -> Result<[usize; 4]> {
         if c != self.channels {

@@ -47,6 +47,16 @@ impl Direct {
         })
     }
 
+    /// The window's height and width, and how it moves.
+    pub fn window(&self) -> ([usize; 2], &Conv) {
+        (self.kernel, &self.conv)
+    }
+
+    /// The same weights for inputs that bring their margin along.
+    pub fn without_padding(&self) -> Self {
+        Self { conv: Conv { padding: [0; 4], ..self.conv }, ..self.clone() }
+    }
+
     /// How many numbers the packed weights are.
     pub fn elements(&self) -> usize {
         self.groups.iter().map(Matrix::elements).sum()

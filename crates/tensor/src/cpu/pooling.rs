@@ -42,6 +42,12 @@ impl Windows {
         Ok(Self { ranges: (0..count).map(range).collect(), step: dilation.max(1) })
     }
 
+    /// The positions of window `i`: the first, one past the last, and from one to the next.
+    pub fn positions(&self, i: usize) -> (usize, usize, usize) {
+        let (first, end, _) = self.ranges[i];
+        (first, end, self.step)
+    }
+
     /// `PyTorch`'s adaptive windows: `count` of them over `size` positions.
     pub fn adaptive(size: usize, count: usize) -> Self {
         let range = |i: usize| {
