@@ -87,14 +87,9 @@ impl Output {
 
     /// Shows a progress bar of so many bytes, or of nobody knows how many, if stderr is a terminal.
     pub(crate) fn start_bytes(&self, total: Option<u64>) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            *self.progress() = Progress::start_bytes(total);
         }
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-        let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} (about {eta} left)";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.tick();
-        *self.bar() = bar;
     }
 
     /// What is known so far, below the progress bar.

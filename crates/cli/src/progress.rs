@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     /// When to show a bar that may not be worth it.
     pending: Option<Instant>,
+    /// What a step is of the bar: bytes are not divided.
+    parts: u64,
     steps: u64,
     expected: u64,
     done: u64,
@@ -23,7 +25,7 @@ pub(crate) struct Progress {
 impl Default for Progress {
     /// Nothing to be seen.
     fn default() -> Self {
-        Self { bar: ProgressBar::hidden(), pending: None, steps: 0, expected: 0, done: 0 }
+        Self { bar: ProgressBar::hidden(), pending: None, parts: PARTS, steps: 0, expected: 0, done: 0 }
     }
 }
 
@@ -42,6 +44,16 @@ impl Progress {
         progress
     }
 
+    /// A bar of so many bytes, or of nobody knows how many.
+    pub(crate) fn start_bytes(total: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} (about {eta} left)";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let mut progress = Self { bar, parts: 1, ..Self::default() };
+        progress.show();
+        progress
+    }
+
     /// What is known so far, below the bar.
     pub(crate) fn say(&self, text: &str) {
         self.bar.set_message(text.to_owned());
@@ -55,7 +67,7 @@ impl Progress {
     /// So many steps are done.
     pub(crate) fn advance_to(&mut self, steps: usize) {
         (self.steps, self.expected, self.done) = (steps as u64, 0, 0);
-        self.bar.set_position(self.steps * PARTS);
+        self.bar.set_position(self.steps * self.parts);
     }
 
     /// So much more will be done within this step.

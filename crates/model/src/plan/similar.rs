@@ -52,7 +52,7 @@ struct Local {
 
 #[derive(Debug)]
 enum Kind {
-    Convolution { size: [usize; 2], conv: Conv, kernel: Arc<Kernel>, bare: Option<Kernel> },
+    Convolution { size: [usize; 2], conv: Box<Conv>, kernel: Arc<Kernel>, bare: Option<Box<Kernel>> },
     MaxPool { windows: Arc<[Windows; 2]> },
 }
 
@@ -165,8 +165,8 @@ impl Local {
         }
         let (input, kind) = match &step.work {
             Work::Convolution { kernel, input } => {
-                let (size, conv) = kernel.window()?;
-                let (kernel, bare) = (kernel.clone(), kernel.without_padding());
+                let (size, conv) = kernel.window().map(|(size, conv)| (size, Box::new(conv)))?;
+                let (kernel, bare) = (kernel.clone(), kernel.without_padding().map(Box::new));
                 (*input, Kind::Convolution { size, conv, kernel, bare })
             }
             Work::MaxPool { windows, input } => (*input, Kind::MaxPool { windows: windows.clone() }),
@@ -295,7 +295,7 @@ impl Local {
                 };
                 let input = Map::new(input, [tiles.len(), patch[0], patch[1], channels])?;
                 if !tiles.is_empty() {
-                    let kernel = bare.as_ref().unwrap_or(kernel);
+                    let kernel: &Kernel = bare.as_deref().unwrap_or(kernel);
                     kernel.run_without_padding(input, MapMut::new(out, shape)?, &finish)?;
                 }
             }
