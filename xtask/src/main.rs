@@ -6,6 +6,8 @@ mod bench;
 mod bench_methods;
 mod bench_metrics;
 mod ci;
+mod cuda;
+mod cuda_toolkit;
 mod evaluation;
 mod examples;
 mod fetch;
@@ -73,6 +75,10 @@ enum Command {
     S3Check(s3::S3),
     /// Evaluate on a real Slurm on this machine (Debian: `apt install slurm-wlm munge`) and compare with a single run
     SlurmCheck(slurm::Slurm),
+    /// Build for NVIDIA's GPUs, with the libraries that are needed there, into one folder
+    BuildCuda(cuda::BuildCuda),
+    /// Hold this machine's GPU against its CPU: every operation, every method, seconds per explanation
+    GpuCheck(cuda::GpuCheck),
     /// Time the networks, and PyTorch on the same work
     Bench(bench::Arguments),
 }
@@ -106,6 +112,8 @@ fn main() -> anyhow::Result<()> {
         Command::ParquetCheck(arguments) => parquet::check(&arguments),
         Command::S3Check(arguments) => s3::check(&arguments),
         Command::SlurmCheck(arguments) => slurm::check(&arguments),
+        Command::BuildCuda(arguments) => cuda::build(&arguments),
+        Command::GpuCheck(arguments) => cuda::check(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
     }
 }

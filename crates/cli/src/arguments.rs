@@ -1,5 +1,6 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
+mod compute;
 mod dream;
 mod evaluate;
 mod fetch;
@@ -8,6 +9,7 @@ mod pages;
 mod rul;
 mod sanity;
 
+pub(crate) use compute::ComputeArguments;
 pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use evaluate::{CurveScoreName, EvaluateArguments};
 pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
@@ -312,12 +314,14 @@ pub(crate) struct ModelArguments<Name: Args> {
     pub(crate) labels: Option<PathBuf>,
 }
 
-/// The model's name as an option, by default the built-in model.
+/// The model's name as an option, by default the built-in model, and what computes it.
 #[derive(Debug, Args)]
 pub(crate) struct Flag {
     /// A built-in or fetched model (`faithful model list`), an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
     #[arg(long, short, env = "FAITHFUL_MODEL", hide_env_values = true, value_name = "MODEL", help_heading = "Model")]
     pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArguments,
 }
 
 /// The model's name as the command's subject.

@@ -1,7 +1,7 @@
 //! A photo from its file to the network's input, with the way back.
 
 use candle_core::{Device, Tensor};
-use faithful_core::{Error, Preprocessing, Result};
+use faithful_core::{Error, Network, Preprocessing, Result};
 use faithful_data::{Decoding, Picture, preprocess, read_photo};
 use faithful_report::{Region, image::RgbImage};
 use std::path::Path;
@@ -13,6 +13,13 @@ pub(crate) struct Photo {
     pub(crate) tensor: Tensor,
     /// The part of the photo that the tensor shows.
     pub(crate) region: Region,
+}
+
+impl Photo {
+    /// The photo where `network` takes its input.
+    pub(crate) fn on(self, network: &dyn Network) -> Result<Self> {
+        Ok(Self { tensor: self.tensor.to_device(&network.device())?, ..self })
+    }
 }
 
 /// Reads and prepares a photo.

@@ -92,6 +92,7 @@ impl Question<'_> {
     /// Runs the network on a photo; `name` keys its random draws.
     pub(crate) fn ask(&self, photo: Photo, name: &str) -> Result<Asked> {
         let began = Instant::now();
+        let photo = photo.on(self.network)?;
         let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
         let Fit { rows: batch, beyond } = self.rows.of(self.network, &photo.tensor.dims()[1..], pixels);
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(batch);

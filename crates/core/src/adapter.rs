@@ -1,6 +1,7 @@
 use crate::{Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap};
 use candle_core::{DType, Device, Tensor};
-use faithful_tensor::BackwardRule;
+use faithful_tensor::{BackwardRule, Reduction, reduce};
+use std::sync::Arc;
 
 /// A network is also what points to one.
 macro_rules! forward_to_the_network {
@@ -57,7 +58,7 @@ macro_rules! forward_to_the_network {
     )*};
 }
 
-forward_to_the_network!(&N, Box<N>);
+forward_to_the_network!(&N, Box<N>, Arc<N>);
 
 /// A network seen from one of its layers on: its input is that layer's activation.
 ///
@@ -235,9 +236,8 @@ impl<N: Network> Network for UpToLayer<N> {
             return Err(Error::shape(format!("layer `{}`", name()), "(N, C, …)", kept.dims()));
         }
         let places = kept.flatten_from(1)?.reshape((kept.dim(0)?, kept.dim(1)?, ()))?;
-        // Not `max`, whose gradient goes to every tie: the first strongest place alone, as in max pooling.
-        let strongest = places.detach().argmax_keepdim(2)?;
-        Ok(places.contiguous()?.gather(&strongest.contiguous()?, 2)?.squeeze(2)?)
+        // Not candle's `max`, whose gradient goes to every tie: the first strongest place alone, as in max pooling.
+        Ok(reduce(&places, &[2], false, Reduction::Max)?)
     }
 
     fn dtype(&self) -> DType {

@@ -16,6 +16,7 @@ mod not_finite;
 mod objective;
 mod preprocessing;
 mod random;
+mod replicas;
 mod score;
 mod series;
 mod watched;
@@ -29,6 +30,7 @@ pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved,
 pub use objective::{Differentiated, LayerTrace, Objective};
 pub use preprocessing::{Preprocessing, Resampling};
 pub use random::Stream;
+pub use replicas::Replicas;
 pub use score::{Score, Target};
 pub use series::{SeriesLayout, SeriesView};
 pub use watched::{Watch, Watched};

@@ -209,7 +209,8 @@ struct Prepared {
 }
 
 fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
-    let sample = source.load(index)?;
+    let mut sample = source.load(index)?;
+    sample.input = sample.input.to_device(&plan.network.device())?;
     let output = Objective::new(plan.network, &Target::Output(0)).outputs(&sample.input)?;
     let logits: Vec<f32> = output.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()?;
     let best = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };

@@ -3,6 +3,7 @@
 mod architecture;
 mod bias;
 mod builder;
+mod compute;
 mod convert;
 mod execute;
 mod fold;
@@ -28,6 +29,7 @@ mod weights;
 
 pub use architecture::{ARCHITECTURES, Architecture, architecture, portable_uniform};
 pub use builder::GraphBuilder;
+pub use compute::{Compute, Precision};
 pub use graph::{Dim, Graph, Node, NodeId, Op, ResizeTo};
 pub use home::faithful_home;
 pub use labels::Labels;

@@ -1,4 +1,4 @@
-use crate::composed_pointwise;
+use crate::composed::{has_kernels, pointwise as composed};
 use crate::function::{Real, Value, attach, by_type, is_half_on_cpu, widen};
 use crate::pointwise::{Pointwise, map, zip};
 use candle_core::{Result, Tensor, bail};
@@ -105,15 +105,10 @@ pub fn activate(x: &Tensor, kind: Activation, rule: BackwardRule) -> Result<Tens
     if is_half_on_cpu(x) {
         return activate(&widen(x)?, kind, rule)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        let value = composed_pointwise::activation_value(&x.detach(), kind)?;
+    if !has_kernels(x) {
+        let value = composed::activation_value(&x.detach(), kind)?;
         return attach("activation", &[x], Value::Device(value), move |backward| {
-            Ok(vec![Some(composed_pointwise::activation_gradient(
-                &backward.arguments[0],
-                backward.gradient,
-                kind,
-                rule,
-            )?)])
+            Ok(vec![Some(composed::activation_gradient(&backward.arguments[0], backward.gradient, kind, rule)?)])
         });
     }
     let x = x.contiguous()?;

@@ -1,4 +1,4 @@
-use crate::composed;
+use crate::composed::{self, has_kernels};
 use crate::fast;
 use crate::function::{Backward, Elements, Real, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use crate::im2col;
@@ -51,8 +51,8 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -
         let bias = widen_optional(bias)?;
         return conv2d(&widen(x)?, &widen(weight)?, bias.as_ref(), conv)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        return composed::conv2d(x, weight, bias, &geometry);
+    if !has_kernels(x) {
+        return composed::convolution::conv2d(x, weight, bias, geometry);
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let bias = bias.map(Tensor::contiguous).transpose()?;
@@ -135,7 +135,7 @@ pub fn conv_transpose2d(
         let wide = conv_transpose2d(&widen(x)?, &widen(weight)?, bias.as_ref(), conv, output_padding)?;
         return wide.to_dtype(x.dtype());
     }
-    let y = if x.device().is_cpu() {
+    let y = if has_kernels(x) {
         let (x, weight) = (x.contiguous()?, weight.contiguous()?);
         let value = by_type!(x, cpu_input_gradient_value(&x, &weight, &geometry))?;
         attach("conv_transpose2d", &[&x, &weight], value, move |backward| {
@@ -148,7 +148,7 @@ pub fn conv_transpose2d(
             ])
         })?
     } else {
-        composed::conv_transpose2d(x, weight, &geometry)?
+        composed::convolution::conv_transpose2d(x, weight, geometry)?
     };
     match bias {
         Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),

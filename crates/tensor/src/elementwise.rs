@@ -1,4 +1,4 @@
-use crate::composed_pointwise;
+use crate::composed::{has_kernels, pointwise as composed};
 use crate::function::{Real, Value, attach, by_type, is_half_on_cpu, widen};
 use crate::pointwise::{Pointwise, map, zip};
 use candle_core::{Result, Tensor};
@@ -67,8 +67,16 @@ pub fn binary(a: &Tensor, b: &Tensor, operation: Binary) -> Result<Tensor> {
     }
     let shape = a.shape().broadcast_shape_binary_op(b.shape(), "binary")?;
     let (a, b) = (a.broadcast_as(&shape)?.contiguous()?, b.broadcast_as(&shape)?.contiguous()?);
-    if !a.device().is_cpu() {
-        return composed_pointwise::binary(&a, &b, operation);
+    if !has_kernels(&a) {
+        let value = composed::binary_value(&a.detach(), &b.detach(), operation)?;
+        return attach("binary", &[&a, &b], Value::Device(value), move |backward| {
+            let [a, b] = backward.arguments else { unreachable!("two arguments were attached") };
+            let side = |second: bool| composed::binary_gradient(a, b, backward.gradient, operation, second).map(Some);
+            Ok(vec![
+                if backward.wanted[0] { side(false)? } else { None },
+                if backward.wanted[1] { side(true)? } else { None },
+            ])
+        });
     }
     let value = by_type!(a, binary_on_cpu(&a, &b, operation))?;
     attach("binary", &[&a, &b], value, move |backward| {
@@ -121,10 +129,10 @@ pub fn unary(x: &Tensor, operation: Unary) -> Result<Tensor> {
     if is_half_on_cpu(x) {
         return unary(&widen(x)?, operation)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        let value = composed_pointwise::unary_value(&x.detach(), operation)?;
+    if !has_kernels(x) {
+        let value = composed::unary_value(&x.detach(), operation)?;
         return attach("unary", &[x], Value::Device(value), move |backward| {
-            let derivative = composed_pointwise::unary_derivative(&backward.arguments[0], operation)?;
+            let derivative = composed::unary_derivative(&backward.arguments[0], operation)?;
             Ok(vec![Some((derivative * backward.gradient)?)])
         });
     }

@@ -129,6 +129,12 @@ pub(crate) fn attach(
     }
 }
 
+/// `x` as all that its storage holds, from the start: a copy of the storage does not repack it.
+fn packed(x: &Tensor) -> Result<Tensor> {
+    let whole = x.is_contiguous() && x.layout().start_offset() == 0;
+    if whole { Ok(x.clone()) } else { x.force_contiguous() }
+}
+
 struct Attached {
     name: &'static str,
     /// Taken when candle asks for it, once, while it makes the node.
@@ -146,6 +152,7 @@ impl Attached {
         match self.take()? {
             Value::Cpu(storage, shape) => Ok((storage, shape)),
             Value::Device(tensor) => {
+                let tensor = packed(&tensor)?;
                 let (storage, layout) = tensor.storage_and_layout();
                 match &*storage {
                     Storage::Cpu(storage) => Ok((storage.try_clone(layout)?, tensor.shape().clone())),
@@ -157,8 +164,7 @@ impl Attached {
 
     fn cuda(&self) -> Result<(CudaStorage, Shape)> {
         let Value::Device(tensor) = self.take()? else { bail!("{}: the value is not on the GPU", self.name) };
-        // A copy of the storage does not repack it.
-        let tensor = tensor.contiguous()?;
+        let tensor = packed(&tensor)?;
         let (storage, layout) = tensor.storage_and_layout();
         match &*storage {
             Storage::Cuda(storage) => Ok((storage.try_clone(layout)?, tensor.shape().clone())),

@@ -47,7 +47,6 @@
 
 mod activation;
 mod composed;
-mod composed_pointwise;
 mod convolution;
 pub mod cpu;
 mod elementwise;
@@ -69,6 +68,7 @@ mod shaping;
 mod tests;
 
 pub use activation::{Activation, BackwardRule, activate, log_softmax, softmax};
+pub use composed::by_composition;
 pub use convolution::{Conv, conv_transpose2d, conv1d, conv2d};
 pub use elementwise::{Binary, Unary, binary, unary};
 pub use linear::{linear, matmul};

@@ -1,3 +1,4 @@
+use crate::composed::{self, has_kernels};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use crate::product::{Matrix, multiply, multiply_rows};
 use candle_core::{Result, Shape, Tensor, bail};
@@ -40,7 +41,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     shape[x.rank() - 1] = outputs;
     let rows: usize = shape[..x.rank() - 1].iter().product();
     let x = x.contiguous()?.reshape((rows, inputs))?;
-    let y = if x.device().is_cpu() {
+    let y = if has_kernels(&x) {
         let (weight, training) = (weight.contiguous()?, weight.track_op());
         let value = by_type!(x, rows_times(&x, &weight, true, training))?;
         attach("linear", &[&x, &weight], value, move |backward| {
@@ -56,7 +57,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
             ])
         })?
     } else {
-        x.matmul(&weight.t()?)?
+        composed::product::linear(&x, weight)?
     };
     let y = match bias {
         Some(bias) => y.broadcast_add(bias)?,
@@ -143,7 +144,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let count = leading.elem_count();
     let a = a.contiguous()?.reshape((count, m, k))?;
     let b = b.contiguous()?.reshape((count, k, n))?;
-    let y = if a.device().is_cpu() {
+    let y = if has_kernels(&a) {
         let value = by_type!(a, products(&a, false, &b, false))?;
         attach("matmul", &[&a, &b], value, |backward| {
             let [a, b] = backward.arguments else { unreachable!("two arguments were attached") };
@@ -162,7 +163,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             ])
         })?
     } else {
-        a.matmul(&b)?
+        composed::product::matmul(&a, &b)?
     };
     y.reshape(full(m, n))
 }

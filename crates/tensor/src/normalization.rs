@@ -1,3 +1,4 @@
+use crate::composed::{has_kernels, product as composed};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
@@ -16,26 +17,26 @@ pub fn batch_norm(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> 
     if is_half_on_cpu(x) {
         return batch_norm(&widen(x)?, &widen(scale)?, &widen(shift)?)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        let shape = per_channel_shape(x, channels);
-        return x.broadcast_mul(&scale.reshape(shape.clone())?)?.broadcast_add(&shift.reshape(shape)?);
-    }
     let (x, scale, shift) = (x.contiguous()?, scale.contiguous()?, shift.contiguous()?);
-    let value = by_type!(x, affine_on_cpu(&x, &scale, Some(&shift)))?;
+    let value = affine(&x.detach(), &scale.detach(), Some(&shift.detach()))?;
     attach("batch_norm", &[&x, &scale, &shift], value, |backward| {
         let [x, scale, _] = backward.arguments else { unreachable!("three arguments were attached") };
         let gradient = backward.gradient;
         let over_channels = |x: &Tensor| x.transpose(0, 1)?.flatten_from(1)?.sum(1);
         Ok(vec![
-            if backward.wanted[0] {
-                Some(by_type!(x, affine_on_cpu(gradient, scale, None))?.into_tensor())
-            } else {
-                None
-            },
+            if backward.wanted[0] { Some(affine(gradient, scale, None)?.into_tensor()) } else { None },
             if backward.wanted[1] { Some(over_channels(&(gradient * x)?)?) } else { None },
             if backward.wanted[2] { Some(over_channels(gradient)?) } else { None },
         ])
     })
+}
+
+fn affine(x: &Tensor, scale: &Tensor, shift: Option<&Tensor>) -> Result<Value> {
+    if has_kernels(x) {
+        by_type!(x, affine_on_cpu(x, scale, shift))
+    } else {
+        composed::affine(x, scale, shift).map(Value::Device)
+    }
 }
 
 fn affine_on_cpu<T: Real>(x: &Tensor, scale: &Tensor, shift: Option<&Tensor>) -> Result<Value> {
@@ -143,11 +144,8 @@ fn standardize(x: &Tensor, length: usize, epsilon: f64) -> Result<Tensor> {
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
-    if !x.device().is_cpu() {
-        let runs = x.reshape(((), length))?;
-        let centred = runs.broadcast_sub(&runs.mean_keepdim(1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(1)? + epsilon)?.sqrt()?;
-        return centred.broadcast_div(&deviation)?.reshape(x.shape());
+    if !has_kernels(x) {
+        return composed::standardize(x, length, epsilon);
     }
     let x = x.contiguous()?;
     let value = by_type!(x, standardize_on_cpu(&x, length, epsilon))?;

@@ -1,4 +1,4 @@
-use crate::composed;
+use crate::composed::{self, has_kernels};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
 use crate::separable::{self, LinearMap};
 use candle_core::{Result, Tensor, bail};
@@ -200,10 +200,14 @@ fn max_over(name: &'static str, x: &Tensor, rows: Vec<Window>, columns: Vec<Wind
     if is_half_on_cpu(x) {
         return max_over(name, &widen(x)?, rows, columns)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        return composed::max_over(x, &rows, &columns);
-    }
     let x = x.contiguous()?;
+    if !has_kernels(&x) {
+        let value = composed::pooling::max_over(&x.detach(), &rows, &columns)?;
+        return attach(name, &[&x], Value::Device(value), move |backward| {
+            let (x, y, gradient) = (&backward.arguments[0], backward.result, backward.gradient);
+            Ok(vec![Some(composed::pooling::max_gradient(x, y, gradient, &rows, &columns)?)])
+        });
+    }
     let value = by_type!(x, max_on_cpu(&x, &rows, &columns))?;
     let windows = Arc::new((rows, columns));
     attach(name, &[&x], value, move |backward| {

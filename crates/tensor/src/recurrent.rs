@@ -1,6 +1,7 @@
+use crate::composed::{has_kernels, recurrent as composed};
 use crate::function::{Elements, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
+use crate::linear;
 use crate::recurrent_cells::{self as cells, Cell};
-use crate::{Activation, BackwardRule, activate, concat, linear};
 use candle_core::{Result, Tensor, bail};
 use std::any::Any;
 
@@ -116,8 +117,8 @@ fn run(name: &'static str, x: &Tensor, weights: &Recurrent, direction: Direction
         Direction::Forward => (0..steps).collect(),
         Direction::Reverse => (0..steps).rev().collect(),
     };
-    if !x.device().is_cpu() {
-        return composed(&gates, hidden_weight, &bias, &order, cell);
+    if !has_kernels(x) {
+        return composed::states(&gates, hidden_weight, &bias, &order, cell);
     }
     let (gates, weight, bias) = (gates.contiguous()?, hidden_weight.contiguous()?, bias.contiguous()?);
     let training = weight.track_op() || bias.track_op();
@@ -173,40 +174,4 @@ fn state_gradients<T: crate::function::Real>(
     });
     let (weight, bias) = weights.unzip();
     Ok(vec![Some(Value::new(found.gates, (batch, steps, rows)).into_tensor()), weight, bias])
-}
-
-/// The same by compositions, one node per step and gate: what runs on a GPU.
-pub(crate) fn composed(gates: &Tensor, weight: &Tensor, bias: &Tensor, order: &[usize], cell: Cell) -> Result<Tensor> {
-    let (batch, _, _) = gates.dims3()?;
-    let size = weight.dim(1)?;
-    let sigmoid = |x: &Tensor| activate(x, Activation::Sigmoid, BackwardRule::Plain);
-    let tanh = |x: &Tensor| activate(x, Activation::Tanh, BackwardRule::Plain);
-    let mut h = Tensor::zeros((batch, size), gates.dtype(), gates.device())?;
-    let mut c = h.clone();
-    let mut found: Vec<Option<Tensor>> = vec![None; order.len()];
-    for &step in order {
-        let x = gates.narrow(1, step, 1)?.squeeze(1)?;
-        let gate = |from: &Tensor, index: usize| from.narrow(1, index * size, size);
-        let from_state = linear(&h, weight, Some(bias))?;
-        if cell == Cell::Lstm {
-            let all = (x + from_state)?;
-            let (input, forget) = (sigmoid(&gate(&all, 0)?)?, sigmoid(&gate(&all, 1)?)?);
-            c = ((forget * &c)? + (input * tanh(&gate(&all, 2)?)?)?)?;
-            h = (sigmoid(&gate(&all, 3)?)? * tanh(&c)?)?;
-        } else {
-            let reset = sigmoid(&(gate(&x, 0)? + gate(&from_state, 0)?)?)?;
-            let update = sigmoid(&(gate(&x, 1)? + gate(&from_state, 1)?)?)?;
-            let of_state = if cell == Cell::GruResetAfter {
-                (reset * gate(&from_state, 2)?)?
-            } else {
-                let (weight, bias) = (weight.narrow(0, 2 * size, size)?, bias.narrow(0, 2 * size, size)?);
-                linear(&(reset * &h)?, &weight, Some(&bias))?
-            };
-            let new = tanh(&(gate(&x, 2)? + of_state)?)?;
-            h = (&new + (update * (&h - &new)?)?)?;
-        }
-        found[step] = Some(h.unsqueeze(1)?);
-    }
-    let found: Vec<Tensor> = found.into_iter().flatten().collect();
-    concat(&found.iter().collect::<Vec<_>>(), 1)
 }

@@ -1,3 +1,4 @@
+use crate::composed::{has_kernels, reduction as composed};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
 use candle_core::{Result, Tensor, WithDType, bail};
 use rayon::prelude::*;
@@ -59,7 +60,7 @@ pub fn reduce(x: &Tensor, axes: &[usize], keep: bool, reduction: Reduction) -> R
     order.extend((0..rank).filter(|axis| reduced.contains(axis)));
     let rows = x.elem_count().checked_div(length).unwrap_or_else(|| shape.iter().product());
     let x = x.permute(order)?.contiguous()?.reshape((rows, length))?;
-    let y = if x.device().is_cpu() { reduce_rows(&x, reduction)? } else { composed_rows(&x, reduction)? };
+    let y = if has_kernels(&x) { reduce_rows(&x, reduction)? } else { composed::reduce_rows(&x, reduction)? };
     y.reshape(shape)
 }
 
@@ -135,28 +136,4 @@ fn rows_gradient_on_cpu<T: Real>(x: &Tensor, y: &Tensor, gradient: &Tensor, redu
         });
     }
     Ok(Value::new(dx, (rows, length)).into_tensor())
-}
-
-/// The same by candle's own operations: what runs on a GPU.
-pub(crate) fn composed_rows(x: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    match reduction {
-        Reduction::Mean => x.mean(1),
-        Reduction::Sum => x.sum(1),
-        // candle gives every tied maximum the whole gradient; picking one place gives it to one.
-        Reduction::Max => x.gather(&x.detach().argmax_keepdim(1)?, 1)?.squeeze(1),
-        Reduction::Min => x.gather(&x.detach().argmin_keepdim(1)?, 1)?.squeeze(1),
-        Reduction::L1 => crate::unary(x, crate::Unary::Abs)?.sum(1),
-        Reduction::L2 => {
-            let squares = x.sqr()?.sum(1)?;
-            // The root of zero has no finite gradient; where the sum is zero it is taken of 1 and cut off.
-            let zero = squares.detach().eq(0.)?;
-            let safe = zero.where_cond(&squares.ones_like()?.detach(), &squares)?;
-            zero.where_cond(&squares.zeros_like()?.detach(), &safe.sqrt()?)
-        }
-        Reduction::SumSquare => x.sqr()?.sum(1),
-        Reduction::LogSumExp => {
-            let highest = x.detach().max_keepdim(1)?;
-            x.broadcast_sub(&highest)?.exp()?.sum(1)?.log()? + highest.squeeze(1)?
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Linear maps that act on rows and columns independently: means over windows, resizing, blurring.
 
-use crate::composed;
+use crate::composed::{self, has_kernels};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
@@ -28,7 +28,7 @@ impl LinearMap {
         Self { inputs: self.outputs(), taps }
     }
 
-    fn is_identity(&self) -> bool {
+    pub(crate) fn is_identity(&self) -> bool {
         self.inputs == self.outputs() && self.taps.iter().enumerate().all(|(i, taps)| taps[..] == [(i, 1.)])
     }
 }
@@ -42,12 +42,15 @@ pub(crate) fn apply(name: &'static str, x: &Tensor, rows: LinearMap, columns: Li
     if is_half_on_cpu(x) {
         return apply(name, &widen(x)?, rows, columns)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() {
-        return composed::separable(x, &rows, &columns);
-    }
     let x = x.contiguous()?;
-    let value = by_type!(x, on_cpu(&x, &rows, &columns))?;
     let maps = Arc::new((rows, columns));
+    if !has_kernels(&x) {
+        let value = composed::separable(&x.detach(), &maps.0, &maps.1)?;
+        return attach(name, &[&x], Value::Device(value), move |backward| {
+            Ok(vec![Some(composed::separable(backward.gradient, &maps.0.transposed(), &maps.1.transposed())?)])
+        });
+    }
+    let value = by_type!(x, on_cpu(&x, &maps.0, &maps.1))?;
     attach(name, &[&x], value, move |backward| {
         let (rows, columns) = (maps.0.transposed(), maps.1.transposed());
         let gradient = backward.gradient;

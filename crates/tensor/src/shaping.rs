@@ -1,4 +1,4 @@
-use crate::composed;
+use crate::composed::{self, has_kernels};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
 use crate::resampling::reflect;
 use candle_core::{DType, Result, Tensor, bail};
@@ -155,7 +155,7 @@ pub fn gather(x: &Tensor, axis: usize, index: &[usize]) -> Result<Tensor> {
     if is_half_on_cpu(x) {
         return gather(&widen(x)?, axis, index)?.to_dtype(x.dtype());
     }
-    if !x.device().is_cpu() || !matches!(x.dtype(), DType::F32 | DType::F64) {
+    if !has_kernels(x) || !matches!(x.dtype(), DType::F32 | DType::F64) {
         return composed::select(x, axis, index);
     }
     let x = x.contiguous()?;

@@ -1,6 +1,6 @@
 //! Commands that write pages.
 
-use super::{Flag, ModelArguments, PhotoArguments};
+use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
 use crate::size::ByteSize;
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -152,4 +152,6 @@ pub(crate) struct ServeArguments {
     /// The seed of everything random: the same photo gets the same map
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArguments,
 }

@@ -1,4 +1,4 @@
-use super::FetchArguments;
+use super::{ComputeArguments, FetchArguments};
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
 use faithful_rul::Scaling;
@@ -71,6 +71,8 @@ pub(crate) struct RulModelArguments {
     /// The remaining life above which an .onnx network tells machines apart no more: predictions are cut off there
     #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Model")]
     pub(crate) cap: f32,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArguments,
 }
 
 /// `--scaling`; [`Scaling`] says more.

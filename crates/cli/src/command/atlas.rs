@@ -31,7 +31,9 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let stop = parse_stop(&making.stop)?;
     let decoding = photo::decoding(arguments.max_megapixels)?;
     exhibit::prepare(&arguments.out)?;
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
+    let network = compute.place(&model.graph)?;
     let wanted = class::parse_classes(std::slice::from_ref(&arguments.class), &model.labels)
         .map_err(|error| model::class_error(&model, error))?;
     let &[Wanted::Index(class)] = wanted.as_slice() else {
@@ -46,7 +48,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let room = Room::new(shown, shown * layers.len(), making.percentile)?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
-    let network = Watched::new(&model.graph, output);
+    let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
     let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings);
     let demands = layers.iter().map(demand).collect::<faithful_core::Result<_>>()?;

@@ -29,7 +29,9 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let classes = arguments.class.len();
     let room = Room::new(inputs.photos.len(), inputs.photos.len() * methods.len() * classes, making.percentile)?;
     exhibit::prepare(&arguments.out)?;
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
+    let network = compute.place(&model.graph)?;
     let layers: Vec<Vec<LayerId>> = methods
         .iter()
         .map(|named| {
@@ -43,7 +45,7 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let number = class::parse_score(&making.score, labels).map_err(|e| model::class_error(&model, e))?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
-    let network = Watched::new(&model.graph, output);
+    let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
     let pairs = methods.iter().zip(&layers);
     let demands =

@@ -30,7 +30,9 @@ struct Line {
 }
 
 pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome> {
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let network = compute.place_for_cpu(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
     let wanted = class::parse_classes(std::slice::from_ref(&arguments.class), &model.labels)
         .map_err(|error| model::class_error(&model, error))?;
@@ -41,7 +43,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let number =
         class::parse_score(&arguments.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
     let target = number.of(class);
-    let objective = Objective::new(&model.graph, &target);
+    let objective = Objective::new(&*network, &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
     let usual = match start.dims() {

@@ -16,7 +16,7 @@ use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score, Ta
 use faithful_data::Decoding;
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
 use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
-use faithful_model::Model;
+use faithful_model::{Model, Precision};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,6 +27,9 @@ const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,incr
 /// Everything that makes a run's values, from what the user said.
 pub(crate) struct Making {
     pub(crate) model: Model,
+    /// The model's network where it is computed.
+    pub(crate) network: Box<dyn Network>,
+    precision: Precision,
     metrics: Vec<Metric>,
     protocol: Protocol,
     methods: Vec<Named>,
@@ -44,7 +47,9 @@ impl Making {
         let decoding = photo::decoding(arguments.max_megapixels)?;
         let methods = arguments.methods.iter().map(|name| Named::parse(name));
         let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
+        let compute = arguments.model.name.compute.compute()?;
         let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+        let network = compute.place(&model.graph)?;
         let preprocessing = model.photo_preprocessing()?;
         let protocol = protocol(arguments, preprocessing)?;
         let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
@@ -61,7 +66,8 @@ impl Making {
         if let Some(needed) = beyond {
             output.note(&format!("one row takes about {needed}, more than --memory allows: rows go one by one"));
         }
-        Ok(Self { model, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
+        let precision = compute.precision();
+        Ok(Self { model, network, precision, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
     }
 
     pub(crate) fn images(&self, arguments: &EvaluateArguments) -> Result<Images<'_>> {
@@ -81,9 +87,13 @@ impl Making {
             let baselines = if method.compares() { format!(" baselines={}", self.baselines) } else { String::new() };
             format!("{label}{draws}{baselines}")
         };
+        let precision = match self.precision {
+            Precision::F32 => String::new(),
+            other => format!(" in {other}"),
+        };
         Ok(Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
-            model: format!("{} {}", self.model.name, digest_of_weights(&self.model)?),
+            model: format!("{} {}{precision}", self.model.name, digest_of_weights(&self.model)?),
             images: images.digest(),
             image_count: images.names().len(),
             methods: self.methods.iter().map(method).collect(),
@@ -127,7 +137,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let boxed = |one: Prepared| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
     let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
     let plan = Plan {
-        network: &making.model.graph,
+        network: &*making.network,
         explainers: &explainers,
         metrics: &making.metrics,
         protocol: &making.protocol,

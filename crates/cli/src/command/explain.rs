@@ -151,7 +151,9 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let style = style(arguments, percentile)?;
     let folder = Folder::prepare(&arguments.out)?;
     let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
+    let network = compute.place(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
     let layers = target_layers(&model, &explainer, &arguments.layer)?;
     let labels = &model.labels;
@@ -159,7 +161,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
-    let network = Watched::new(&model.graph, output);
+    let network = Watched::new(&*network, output);
     let settings = Settings {
         alphas: arguments.alphas.into(),
         quadrature: arguments.quadrature.into(),

@@ -26,9 +26,11 @@ struct Entry {
 
 pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outcome> {
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
+    let network = compute.place_for_cpu(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
-    let objective = Objective::new(&model.graph, &Target::Output(0));
+    let objective = Objective::new(&*network, &Target::Output(0));
     let inputs = run::photos(&arguments.photos.images);
     let table = Table::new(&[
         Column::left("image").width(run::name_width(&inputs)),

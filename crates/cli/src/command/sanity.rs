@@ -19,7 +19,9 @@ use std::sync::Arc;
 pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result<Outcome> {
     let methods: Vec<Named> = arguments.methods.iter().map(|name| Ok(Named::parse(name)?)).collect::<Result<_>>()?;
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
+    let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
+    let network = compute.place(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
     let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
     let shuffled = arguments.shuffled_labels.as_deref().map(|name| like(&model, name, arguments)).transpose()?;
@@ -39,9 +41,9 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let mut found: Vec<Vec<Vec<LayerSimilarity>>> = vec![Vec::new(); methods.len()];
     let inputs = run::photos(&arguments.photos.images);
     let outcome = run::for_each_photo_in_steps(&inputs, output, "checking", steps, |input: &Input| {
-        let photo = photo::read(&input.path, preprocessing, &decoding)?;
+        let photo = photo::read(&input.path, preprocessing, &decoding)?.on(&*network)?;
         let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned();
-        let prediction = model::predict(&Objective::new(&model.graph, &Target::Output(0)), &photo.tensor)?;
+        let prediction = model::predict(&Objective::new(&*network, &Target::Output(0)), &photo.tensor)?;
         // The trained network's class, whatever the others see.
         let target = Target::Output(prediction.ranked[0]);
         for (Named { method, label, cam, draws }, found) in methods.iter().zip(&mut found) {
@@ -59,10 +61,11 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
                 Ok(all.remove(0).map)
             };
             let similarities = if let Some(other) = &shuffled {
-                let similarity = data_label(&model.graph, &other.graph, &mut explain)?;
+                let similarity = data_label(&*network, &*compute.place(&other.graph)?, &mut explain)?;
                 vec![LayerSimilarity { layer: "shuffled labels".into(), similarity }]
             } else {
-                parameter_randomisation(&model.graph, networks(), &mut explain)?
+                let networks = networks().map(|one| one.and_then(|(layer, graph)| Ok((layer, compute.place(&graph)?))));
+                parameter_randomisation(&*network, networks, &mut explain)?
             };
             for one in &similarities {
                 output.object(&json!({

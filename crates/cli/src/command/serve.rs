@@ -1,6 +1,6 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
-use crate::arguments::{Flag, ModelArguments, ServeArguments};
+use crate::arguments::{ComputeArguments, Flag, ModelArguments, ServeArguments};
 use crate::class::{self, Number};
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
@@ -11,7 +11,7 @@ use crate::{baseline, model, photo};
 use anyhow::{Context, Result};
 use candle_core::DType;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, LayerId, Resolution, Stop, Watch, Watched};
+use faithful_core::{Error, LayerId, Network, Resolution, Stop, Watch, Watched};
 use faithful_data::{Decoding, decode_photo};
 use faithful_metric::{Protocol, Steps};
 use faithful_model::Model;
@@ -33,18 +33,20 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
     let decoding = photo::decoding(arguments.max_megapixels)?;
     let names: Vec<Option<String>> =
         if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().cloned().map(Some).collect() };
+    let compute = arguments.compute.compute()?;
     let mut models = Vec::new();
     for name in names {
-        let model = model::classifier(&only(name.clone()), output)?;
+        let model = model::classifier(&only(name.clone(), &arguments.compute), output)?;
         // Two of one architecture are told apart by how they were asked for.
         let taken = models.iter().any(|other: &Loaded| other.name == model.name);
         let name = name.filter(|_| taken).unwrap_or_else(|| model.name.clone());
         if models.iter().any(|other: &Loaded| other.name == name) {
             return Err(Error::parameter("model", format!("`{name}` is there already")).into());
         }
+        let network = compute.place(&model.graph)?;
         let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
         let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
-        models.push(Loaded { name, model, sampler });
+        models.push(Loaded { name, model, network, sampler });
     }
     let photos = Photos { models, decoding, seed: arguments.seed };
     let limits =
@@ -73,9 +75,9 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
 }
 
 /// A model by its name, with what it says of its photos itself.
-fn only(model: Option<String>) -> ModelArguments<Flag> {
+fn only(model: Option<String>, compute: &ComputeArguments) -> ModelArguments<Flag> {
     ModelArguments {
-        name: Flag { model },
+        name: Flag { model, compute: compute.clone() },
         resize: None,
         crop: None,
         mean: Vec::new(),
@@ -101,6 +103,7 @@ struct Loaded {
     /// The name by which users choose it.
     name: String,
     model: Model,
+    network: Box<dyn Network>,
     sampler: Arc<dyn BaselineSampler>,
 }
 
@@ -179,10 +182,10 @@ impl Photos {
 
     fn explain(&self, bytes: &[u8], request: &Request, progress: &Progress) -> Result<Answer> {
         let asking = self.understand(request)?;
-        let Loaded { model, sampler, .. } = asking.loaded;
+        let Loaded { model, network, sampler, .. } = asking.loaded;
         let name = shown_name(request.get("name").unwrap_or("photo"));
         let waiting = Waiting(progress);
-        let network = Watched::new(&model.graph, &waiting);
+        let network = Watched::new(&**network, &waiting);
         let question = Question {
             model,
             network: &network,

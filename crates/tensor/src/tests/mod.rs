@@ -49,9 +49,22 @@ fn cotangent(y: &Tensor) -> Tensor {
     numbers(y.dims(), 99).to_dtype(y.dtype()).unwrap()
 }
 
-/// Asserts that gradients in f64 equal central differences for every element of every input.
+/// Asserts that `f` by the CPU kernels is `f` by the compositions that run on a GPU: values and gradients.
+#[track_caller]
+pub(crate) fn assert_composed(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let (value, composed) = (f(inputs).unwrap(), crate::by_composition(|| f(inputs)).unwrap());
+    assert_close(&value, &composed, 1e-6);
+    let composed = crate::by_composition(|| gradients(inputs, &f));
+    for (gradient, composed) in gradients(inputs, &f).iter().zip(&composed) {
+        assert_close(gradient, composed, 1e-6);
+    }
+}
+
+/// Asserts that gradients in f64 equal central differences for every element of every input, and that the
+/// compositions agree.
 #[track_caller]
 pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    assert_composed(inputs, &f);
     let objective = |inputs: &[Tensor]| -> f64 {
         let y = f(inputs).unwrap();
         values(&(&y * cotangent(&y)).unwrap()).iter().sum()

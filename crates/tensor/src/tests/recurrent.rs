@@ -57,7 +57,7 @@ fn recurrent_layers_equal_their_step_by_step_composition() {
         let (x, w) = (numbers(&[3, 6, 4], 1), weights(cell.gates(), 4, 5));
         let gates = linear(&x, &w[0], Some(&w[2])).unwrap();
         for (direction, order) in [(Direction::Forward, [0, 1, 2, 3, 4, 5]), (Direction::Reverse, [5, 4, 3, 2, 1, 0])] {
-            let expected = crate::recurrent::composed(&gates, &w[1], &w[3], &order, cell).unwrap();
+            let expected = crate::composed::recurrent::states(&gates, &w[1], &w[3], &order, cell).unwrap();
             assert_close(&run(&x, &layer(&w), direction).unwrap(), &expected, 1e-13);
         }
     }

@@ -91,15 +91,15 @@ pub(super) fn gallery(
         let index = index.with_context(|| format!("`{name}` is not among the images"))?;
         let row = rows.rows.iter().find(|row| row.image == name && row.class.is_some());
         let class = row.and_then(|row| row.class).with_context(|| format!("`{name}` has no class"))? as usize;
-        let photo = images.photo(index)?;
+        let photo = images.photo(index)?.on(&*making.network)?;
         let target = Target::Output(class);
-        let objective = Objective::new(&making.model.graph, &target).with_batch(making.batch);
+        let objective = Objective::new(&*making.network, &target).with_batch(making.batch);
         let prediction = model::predict(&objective, &photo.tensor)?;
         let mut shown = room.classes_of(name.to_owned(), &photo, &prediction, &[class], &making.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
             let subject = Subject {
-                network: &making.model.graph,
+                network: &*making.network,
                 input: &photo.tensor,
                 class,
                 stream: &stream,

@@ -10,7 +10,7 @@ use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
 use faithful_core::{
     Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Target,
 };
-use faithful_model::{Graph, OnnxOptions, load_onnx};
+use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
 use faithful_rul::{Columns, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub(crate) struct Loaded {
     pub(crate) kind: String,
     pub(crate) trained_on: String,
     pub(crate) preparation: Preparation,
-    pub(crate) network: SeriesView<Graph>,
-    picture: SeriesView<Graph>,
+    pub(crate) network: SeriesView<Arc<dyn Network>>,
+    picture: SeriesView<Arc<dyn Network>>,
     target: Option<LayerId>,
     healthy: Tensor,
     typical: Tensor,
@@ -31,26 +31,33 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     pub(crate) fn of(arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
+        let compute = arguments.compute.compute()?;
         match &arguments.model {
-            None => Self::own("pumps".into(), RulModel::shipped()?),
+            None => Self::own("pumps".into(), RulModel::shipped()?, &compute),
             Some(path) if path.extension().is_some_and(|extension| extension == "onnx") => {
-                Self::onnx(path, arguments, fleet, source)
+                Self::onnx(path, &compute, arguments, fleet, source)
             }
-            Some(path) => Self::own(stem(path), RulModel::load(path)?),
+            Some(path) => Self::own(stem(path), RulModel::load(path)?, &compute),
         }
     }
 
-    fn own(name: String, model: RulModel) -> Result<Self> {
+    fn own(name: String, model: RulModel, compute: &Compute) -> Result<Self> {
         let RulModel { about, graph, healthy, typical, .. } = model;
         let target = Some(graph.layer(faithful_model::SeriesNetwork::TARGET)?);
-        let network = SeriesView::new(graph, SeriesLayout::SensorsTime)?;
+        let network = SeriesView::new(placed(compute, &graph)?, SeriesLayout::SensorsTime)?;
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
         Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
     }
 
     /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
-    fn onnx(path: &Path, arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
+    fn onnx(
+        path: &Path,
+        compute: &Compute,
+        arguments: &RulModelArguments,
+        fleet: &FleetArguments,
+        source: &Source,
+    ) -> Result<Self> {
         let layout = SeriesLayout::from(arguments.layout);
         let view = |input_shape: Option<Vec<usize>>| -> Result<SeriesView<Graph>> {
             let graph = load_onnx(path, &OnnxOptions { input_shape, ..OnnxOptions::default() })
@@ -85,14 +92,15 @@ impl Loaded {
                 ..PreparationOptions::default()
             },
         )?;
-        let network = match fixed {
-            Some(network) => network,
+        let read = match fixed {
+            Some(read) => read,
             None => view(Some(match layout {
                 SeriesLayout::SensorsTime => vec![preparation.sensors.len(), window],
                 SeriesLayout::TimeSensors => vec![window, preparation.sensors.len()],
             }))?,
         };
-        let target = network.inner().target_layer();
+        let target = read.inner().target_layer();
+        let network = SeriesView::new(placed(compute, read.inner())?, layout)?;
         let sensors = network.input_shape().and_then(|shape| shape.first().copied()).unwrap_or_default();
         if preparation.sensors.len() != sensors {
             let reason = format!(
@@ -135,6 +143,11 @@ impl Loaded {
         }
         Ok(predicted)
     }
+}
+
+/// Windows are small: they come from and go back to the CPU.
+fn placed(compute: &Compute, graph: &Graph) -> faithful_core::Result<Arc<dyn Network>> {
+    Ok(Arc::from(compute.place_for_cpu(graph)?))
 }
 
 fn stem(path: &Path) -> String {

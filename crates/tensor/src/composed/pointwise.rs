@@ -1,5 +1,6 @@
 //! Elementwise functions as compositions of candle's own; see [`crate::composed`].
 
+use super::is_nan;
 use crate::activation::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 use crate::elementwise::{Binary, Unary};
 use candle_core::{Result, Tensor};
@@ -19,6 +20,18 @@ fn split(x: &Tensor, below: &Tensor, above: &Tensor) -> Result<Tensor> {
     x.le(0.)?.where_cond(below, above)
 }
 
+/// candle's own passes over NaN on a GPU; this one, one kernel too, hands it on.
+fn relu(x: &Tensor) -> Result<Tensor> {
+    x.elu(0.)
+}
+
+/// candle's `clamp` passes over NaN on a GPU.
+fn clip(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
+    let bound = |value: f64| x.zeros_like()? + value;
+    let y = x.lt(low)?.where_cond(&bound(low)?, x)?;
+    y.gt(high)?.where_cond(&bound(high)?, &y)
+}
+
 /// 1 where `condition` holds, in the type of `like`.
 fn one_where(condition: &Tensor, like: &Tensor) -> Result<Tensor> {
     condition.to_dtype(like.dtype())
@@ -26,8 +39,8 @@ fn one_where(condition: &Tensor, like: &Tensor) -> Result<Tensor> {
 
 pub(crate) fn activation_value(x: &Tensor, kind: Activation) -> Result<Tensor> {
     match kind {
-        Activation::Relu => x.relu(),
-        Activation::Clip { low, high } => x.clamp(low, high),
+        Activation::Relu => relu(x),
+        Activation::Clip { low, high } => clip(x, low, high),
         Activation::LeakyRelu { slope } => split(x, &(x * slope)?, x),
         Activation::Elu { alpha } => split(x, &((x.exp()? - 1.)? * alpha)?, x),
         Activation::Selu { alpha, beta, gamma } => {
@@ -42,7 +55,7 @@ pub(crate) fn activation_value(x: &Tensor, kind: Activation) -> Result<Tensor> {
         Activation::Softsign => x / (x.abs()? + 1.)?,
         Activation::Mish => x * softplus(x)?.tanh()?,
         Activation::HardSwish => x * ((x / 6.)? + 0.5)?.clamp(0., 1.)?,
-        Activation::HardSigmoid { alpha, beta } => x.affine(alpha, beta)?.clamp(0., 1.),
+        Activation::HardSigmoid { alpha, beta } => clip(&x.affine(alpha, beta)?, 0., 1.),
     }
 }
 
@@ -103,32 +116,60 @@ pub(crate) fn activation_gradient(
 ) -> Result<Tensor> {
     match rule {
         BackwardRule::Plain => activation_derivative(x, kind)? * gradient,
-        BackwardRule::Deconvnet => gradient.relu(),
-        BackwardRule::Guided => activation_derivative(x, kind)? * gradient.relu()?,
+        BackwardRule::Deconvnet => relu(gradient),
+        BackwardRule::Guided => activation_derivative(x, kind)? * relu(gradient)?,
     }
 }
 
-/// The operations of two tensors that candle has with a wrong gradient, or not for negative bases.
-pub(crate) fn binary(a: &Tensor, b: &Tensor, operation: Binary) -> Result<Tensor> {
+/// `a^b`: `|a|^b` with the sign of a negative base where the exponent is odd; other exponents have no real power then.
+fn power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let size = (a.abs()?.log()? * b)?.exp()?;
+    // 0^0 and 1^infinity are 1, and no product of an infinite logarithm.
+    let size = b.eq(0.)?.maximum(&a.eq(1.)?)?.where_cond(&size.ones_like()?, &size)?;
+    let remainder = (b - ((b * 0.5)?.floor()? * 2.)?)?;
+    let odd = remainder.eq(1.)?;
+    let whole = odd.maximum(&remainder.eq(0.)?)?;
+    let signed = odd.where_cond(&size.neg()?, &size)?;
+    let negative = whole.where_cond(&signed, &(size.zeros_like()? + f64::NAN)?)?;
+    a.lt(0.)?.where_cond(&negative, &size)
+}
+
+/// The operations of two tensors of one shape that candle has with a wrong gradient, or not for all numbers.
+pub(crate) fn binary_value(a: &Tensor, b: &Tensor, operation: Binary) -> Result<Tensor> {
     match operation {
-        Binary::Min => a.minimum(b),
-        Binary::Max => a.maximum(b),
-        // |a|^b, with the sign of a negative base where the exponent is odd; other exponents have no real power.
-        Binary::Pow => {
-            let size = (a.abs()?.log()? * b)?.exp()?;
-            let remainder = (b.detach() - ((b.detach() * 0.5)?.floor()? * 2.)?)?;
-            let odd = remainder.eq(1.)?;
-            let whole = (odd.clone() + remainder.eq(0.)?)?;
-            let signed = odd.where_cond(&size.neg()?, &size)?;
-            let undefined = (size.zeros_like()? + f64::NAN)?;
-            let negative = whole.where_cond(&signed, &undefined)?;
-            a.lt(0.)?.where_cond(&negative, &size)
-        }
+        // A comparison with NaN is false: either NaN is passed on.
+        Binary::Min => b.lt(a)?.maximum(&is_nan(b)?)?.where_cond(b, a),
+        Binary::Max => b.gt(a)?.maximum(&is_nan(b)?)?.where_cond(b, a),
+        Binary::Pow => power(a, b),
         Binary::Add => a + b,
         Binary::Sub => a - b,
         Binary::Mul => a * b,
         Binary::Div => a / b,
     }
+}
+
+/// The gradient of [`binary_value`] for its powers and extremes, with respect to `b` where `second`.
+pub(crate) fn binary_gradient(
+    a: &Tensor,
+    b: &Tensor,
+    gradient: &Tensor,
+    operation: Binary,
+    second: bool,
+) -> Result<Tensor> {
+    let zeros = a.zeros_like()?;
+    let partial = match (operation, second) {
+        (Binary::Pow, false) => b.eq(0.)?.where_cond(&zeros, &(b * power(a, &(b - 1.)?)?)?)?,
+        (Binary::Pow, true) => {
+            let is_flat = (a.eq(0.)? * b.ge(0.)?)?;
+            is_flat.where_cond(&zeros, &(power(a, b)? * a.log()?)?)?
+        }
+        (operation, second) => {
+            let wins = if (operation == Binary::Max) == second { b.gt(a)? } else { a.gt(b)? };
+            // Two that are equal share.
+            (one_where(&wins, a)? + (one_where(&a.eq(b)?, a)? * 0.5)?)?
+        }
+    };
+    partial * gradient
 }
 
 pub(crate) fn unary_value(x: &Tensor, operation: Unary) -> Result<Tensor> {

@@ -1,0 +1,28 @@
+//! What computes the network.
+
+use clap::Args;
+use faithful_model::{Compute, Precision};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ComputeArguments {
+    /// What computes the network: `cpu`, `cuda`, `cuda:1`, several GPUs as `cuda:0,cuda:1`, or `auto` for a GPU where
+    /// there is one; GPUs need a build for them
+    #[arg(
+        long,
+        env = "FAITHFUL_DEVICE",
+        hide_env_values = true,
+        value_name = "DEVICE",
+        default_value = "cpu",
+        help_heading = "Limits"
+    )]
+    pub(crate) device: String,
+    /// In which numbers: `f32`, or on a GPU `tf32` or `bf16`
+    #[arg(long, value_name = "NAME", default_value = "f32", help_heading = "Limits")]
+    pub(crate) precision: String,
+}
+
+impl ComputeArguments {
+    pub(crate) fn compute(&self) -> faithful_core::Result<Compute> {
+        Compute::new(&self.device, self.precision.parse::<Precision>()?)
+    }
+}

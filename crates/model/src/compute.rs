@@ -1,0 +1,191 @@
+use crate::Graph;
+use candle_core::{DType, Device};
+use faithful_core::{Error, Network, Replicas, Result, suggest};
+use std::fmt;
+use std::str::FromStr;
+
+/// In which numbers a network is computed. What goes in and comes out is `f32` in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 24 bits of precision.
+    #[default]
+    F32,
+    /// `f32` whose matrix products, and so convolutions, round their factors to 11 bits: NVIDIA's GPUs only.
+    Tf32,
+    /// 8 bits of precision, weights and activations both.
+    Bf16,
+}
+
+impl Precision {
+    const NAMES: [(&str, Self); 3] = [("f32", Self::F32), ("tf32", Self::Tf32), ("bf16", Self::Bf16)];
+
+    fn dtype(self) -> DType {
+        if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMES.iter().find(|(_, precision)| precision == self);
+        f.write_str(named.map_or("f32", |(name, _)| name))
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let named = Self::NAMES.iter().find(|(name, _)| *name == text);
+        let names = || Self::NAMES.map(|(name, _)| name);
+        named.map(|(_, precision)| *precision).ok_or_else(|| Error::unknown("precision", text, names()))
+    }
+}
+
+/// Where, and in which numbers, networks are computed: what stands behind `--device` and `--precision`.
+///
+/// ```
+/// use faithful_model::{Compute, Precision};
+/// let compute = Compute::new("cpu", Precision::F32)?;
+/// assert!(compute.device().is_cpu());
+/// let error = Compute::new("cpu", Precision::Tf32).unwrap_err().to_string();
+/// assert!(error.starts_with("precision: tf32"), "{error}");
+/// # Ok::<(), faithful_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Compute {
+    devices: Vec<Device>,
+    precision: Precision,
+}
+
+impl Compute {
+    /// `device` is `cpu`, `cuda` (the first GPU), `cuda:N`, several by commas, or `auto`: the first GPU, where the
+    /// program was built for GPUs and there is one, and the CPU otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a device that is not there, or that this program was not built for, and for a precision
+    /// that the device does not have; [`Error::UnknownName`] for what is no device.
+    pub fn new(device: &str, precision: Precision) -> Result<Self> {
+        let devices = match device {
+            "auto" => vec![Device::cuda_if_available(0).unwrap_or(Device::Cpu)],
+            list => list.split(',').map(|name| one_device(name.trim())).collect::<Result<_>>()?,
+        };
+        let has_cpu = devices.iter().any(Device::is_cpu);
+        if has_cpu && precision != Precision::F32 {
+            let reason = match precision {
+                Precision::Tf32 => "tf32 is a way of GPUs to multiply; the CPU computes in f32",
+                _ => "bf16 is computed on a GPU only; the CPU computes in f32",
+            };
+            return Err(Error::parameter("precision", reason));
+        }
+        Ok(Self { devices, precision })
+    }
+
+    /// Where inputs come and results are: the first of the devices.
+    pub fn device(&self) -> &Device {
+        &self.devices[0]
+    }
+
+    /// The numbers that networks are computed in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// `graph` as a network that is computed there: its inputs and results are `f32` at [`device`](Self::device). On
+    /// several devices each computes a share of a batch's rows.
+    ///
+    /// Whether products of `f32` are rounded to `tf32` is one setting of the process, and set here.
+    pub fn place(&self, graph: &Graph) -> Result<Box<dyn Network>> {
+        self.place_for(graph, self.device())
+    }
+
+    /// As [`place`](Self::place), with inputs and results on the CPU: for who sends little and often.
+    pub fn place_for_cpu(&self, graph: &Graph) -> Result<Box<dyn Network>> {
+        self.place_for(graph, &Device::Cpu)
+    }
+
+    fn place_for(&self, graph: &Graph, home: &Device) -> Result<Box<dyn Network>> {
+        #[cfg(feature = "cuda")]
+        candle_core::cuda_backend::set_gemm_reduced_precision_f32(self.precision == Precision::Tf32);
+        let dtype = self.precision.dtype();
+        let copy = |device: &Device| {
+            let stays = device.same_device(&graph.device) && dtype == graph.dtype;
+            if stays { Ok(graph.clone()) } else { graph.to_dtype(dtype)?.to_device(device) }
+        };
+        let mut copies = self.devices.iter().map(copy).collect::<Result<Vec<Graph>>>()?;
+        let is_direct = copies.len() == 1 && dtype == DType::F32 && self.device().same_device(home);
+        match copies.pop() {
+            Some(only) if is_direct => Ok(Box::new(only)),
+            last => Ok(Box::new(Replicas::new(copies.into_iter().chain(last).collect(), home.clone(), DType::F32)?)),
+        }
+    }
+}
+
+impl Default for Compute {
+    /// `f32` on the CPU.
+    fn default() -> Self {
+        Self { devices: vec![Device::Cpu], precision: Precision::F32 }
+    }
+}
+
+fn one_device(name: &str) -> Result<Device> {
+    let ordinal = match name.split_once(':') {
+        None if name == "cpu" => return Ok(Device::Cpu),
+        None if name == "cuda" => Some(0),
+        Some(("cuda", ordinal)) => ordinal.parse::<usize>().ok(),
+        _ => None,
+    };
+    let Some(ordinal) = ordinal else {
+        if suggest(name, ["cpu", "cuda", "auto"]).is_empty() {
+            let reason = format!("`{name}` is none of `cpu`, `cuda`, `cuda:N`, several of them by commas, and `auto`");
+            return Err(Error::parameter("device", reason));
+        }
+        return Err(Error::unknown("device", name, ["cpu", "cuda", "auto"]));
+    };
+    if !candle_core::utils::cuda_is_available() {
+        let reason = format!("`{name}`: this build has no CUDA; build with `--features cuda` (docs/gpu.md)");
+        return Err(Error::parameter("device", reason));
+    }
+    Device::new_cuda(ordinal).map_err(|error| Error::parameter("device", format!("`{name}`: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture;
+    use candle_core::Tensor;
+    use faithful_core::{Objective, Target};
+
+    #[test]
+    fn devices_are_parsed_and_absent_ones_explained() {
+        assert_eq!(Compute::new("cpu, cpu", Precision::F32).unwrap().devices.len(), 2);
+        assert!(Compute::new("auto", Precision::F32).is_ok());
+        for (device, word) in [("cuda:x", "none of `cpu`"), ("gpu", "none of"), ("cudaa", "did you mean `cuda`?")] {
+            let error = Compute::new(device, Precision::F32).unwrap_err().to_string();
+            assert!(error.contains(word), "{device}: {error}");
+        }
+        if !candle_core::utils::cuda_is_available() {
+            let error = Compute::new("cuda:1", Precision::F32).unwrap_err().to_string();
+            assert!(error.starts_with("device: `cuda:1`: this build has no CUDA"), "{error}");
+        }
+        assert!(Compute::new("cpu", Precision::Bf16).unwrap_err().to_string().contains("on a GPU only"));
+        assert!("fp32".parse::<Precision>().unwrap_err().to_string().contains("did you mean"));
+        assert_eq!("tf32".parse::<Precision>().unwrap().to_string(), "tf32");
+    }
+
+    #[test]
+    fn two_copies_compute_what_one_does() {
+        let graph = architecture("squeezenet1_1").unwrap().random(3, 1, &Device::Cpu).unwrap();
+        let input = Tensor::rand(-1f32, 1., (5, 3, 64, 64), &Device::Cpu).unwrap();
+        let layer = graph.layer("features.12").unwrap();
+        let run = |device: &str| {
+            let network = Compute::new(device, Precision::F32).unwrap().place(&graph).unwrap();
+            let target = Target::Output(1);
+            let objective = Objective::new(&*network, &target);
+            let found = objective.differentiate(&input, &[layer], true).unwrap();
+            let trace = &found.traces[0];
+            let all = [&found.outputs, &trace.activation, &trace.gradient, found.input_gradient.as_ref().unwrap()];
+            all.map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        assert_eq!(run("cpu"), run("cpu,cpu"));
+    }
+}
