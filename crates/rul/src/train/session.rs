@@ -48,12 +48,7 @@ impl Default for Training {
         Self {
             kind: "cnn-bilstm".into(),
             seed: 0,
-            preparation: PreparationOptions {
-                window: 60,
-                shortest: Some(30),
-                smoothing: 0.1,
-                ..PreparationOptions::default()
-            },
+            preparation: PreparationOptions { smoothing: 0.2, ..PreparationOptions::default() },
             stride: 2,
             validation: 0.1,
             epochs: 8,
@@ -213,9 +208,9 @@ impl Session {
         };
         let preparation = Preparation::fit(&learnt, &training.preparation)?;
         let cap = preparation.cap;
-        let windows = near(&learnt, &preparation, training.stride)?;
+        let windows = Windows::all(&learnt, &preparation, training.stride)?;
         let targets = windows.targets(cap)?.iter().map(|target| target / cap).collect();
-        let held = held.map(|held| near(&held, &preparation, 1)).transpose()?;
+        let held = held.map(|held| judged(&held, &preparation)).transpose()?;
         let network = SeriesNetwork::named(&training.kind, preparation.sensors.len(), preparation.window, cap)?;
         let variables = network
             .random(training.seed)?
@@ -380,12 +375,11 @@ impl Session {
     }
 }
 
-/// The windows that a training learns from and is judged by: those whose life is at most a fifth above the cap, as that of
-/// machines whose end is asked for. Beyond, every answer but the cap is wrong, and little is to be learnt from how wrong.
-fn near(fleet: &Fleet, preparation: &Preparation, stride: usize) -> Result<Windows> {
-    let all = Windows::all(fleet, preparation, stride)?;
-    // A life that is not known stays, and is refused where targets are asked for.
-    let near = |place: &usize| all.remaining[*place].is_nan() || all.remaining[*place] <= 1.2 * preparation.cap;
+/// The windows of held-out engines that a training is judged by: those whose life is at most a fifth above the cap. Beyond,
+/// every answer but the cap is wrong, and nothing is to be learnt from how wrong.
+fn judged(held: &Fleet, preparation: &Preparation) -> Result<Windows> {
+    let all = Windows::all(held, preparation, 1)?;
+    let near = |place: &usize| all.remaining[*place] <= 1.2 * preparation.cap;
     let places: Vec<usize> = (0..all.len()).filter(near).collect();
     if places.is_empty() { Ok(all) } else { all.select(&places) }
 }
