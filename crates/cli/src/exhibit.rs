@@ -62,9 +62,8 @@ impl Room {
     /// A raw map `(h, w)` as the page shows it.
     pub(crate) fn overlay(&self, map: &Tensor, explainer: &Explainer) -> Overlay {
         let map = map.to_dtype(DType::F32).map_err(Error::from).and_then(|map| Map::from_tensor(&map));
-        // At the input's resolution a few pixels outshine all others.
         let at_layer = explainer.info().resolution == Resolution::Layer;
-        let percentile = self.percentile.unwrap_or(if at_layer { 100.0 } else { 99.0 });
+        let percentile = self.percentile.unwrap_or(explainer.percentile(at_layer));
         let scale = Scale { signed: explainer.info().signed, percentile };
         let grid = map.and_then(|map| Grid::new(&map, &scale, self.detail));
         Overlay::new(grid.map_err(|error| error.to_string()))

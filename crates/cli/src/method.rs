@@ -178,6 +178,13 @@ impl Explainer {
         }
     }
 
+    /// Up to which percentile of its values a map is shown unless the user says otherwise; `at_layer` where the map has
+    /// a layer's places. Of many cells a few outshine all others, by far where maps of several layers are multiplied.
+    pub(crate) fn percentile(&self, at_layer: bool) -> f64 {
+        let multiplies = matches!(self, Self::Cam { method, .. } if method.multiplies());
+        if at_layer && !multiplies { 100.0 } else { 99.0 }
+    }
+
     /// Whether it is made of parts that can be looked at, with a quality to choose.
     pub(crate) fn has_parts(&self) -> bool {
         self.info().name == HYPER

@@ -38,6 +38,10 @@ impl Detail {
     }
 }
 
+/// How far beyond the shown values others are kept, in ranges of the shown values.
+const FAR: f32 = 16.0;
+const FAR_COARSE: f32 = 4.0;
+
 /// A map as a page keeps it: values between the lowest and the highest in equal steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
@@ -57,7 +61,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Keeps a raw map; `scale` says how it is shown.
+    /// Keeps a raw map; `scale` says how it is shown. Values further from the shown ones than sixteen times their range (four,
+    /// without `fine`) are kept as the last that are not, and [`note`](Self::note) says so.
     ///
     /// # Errors
     /// [`faithful_core::Error::NotFinite`] for a map with NaN or infinity; [`faithful_core::Error::Parameter`] for a
@@ -68,12 +73,20 @@ impl Grid {
         let map = reduced.as_ref().unwrap_or(map);
         let (width, height) = (map.width(), map.height());
         let fold = |pick: fn(f32, f32) -> f32, start| map.values().iter().copied().fold(start, pick);
-        let (min, max) = (fold(f32::min, f32::INFINITY), fold(f32::max, f32::NEG_INFINITY));
+        let (lowest, highest) = (fold(f32::min, f32::INFINITY), fold(f32::max, f32::NEG_INFINITY));
+        // The few values far beyond the colours must not take the steps from all others.
+        let room = (scaled.high - scaled.low) * if detail.fine { FAR } else { FAR_COARSE };
+        let (min, max) = if room > 0.0 {
+            (lowest.max(scaled.low - room), highest.min(scaled.high + room))
+        } else {
+            (lowest, highest)
+        };
+        let beyond = (max < highest).then_some(("above", max)).or((min > lowest).then_some(("below", min)));
         let steps = if detail.fine { f64::from(u16::MAX) } else { f64::from(u8::MAX) };
         let extent = f64::from(max) - f64::from(min);
         let step = |value: f32| {
             let share = if extent > 0.0 { (f64::from(value) - f64::from(min)) / extent } else { 0.0 };
-            (share * steps).round() as u16
+            (share.clamp(0.0, 1.0) * steps).round() as u16
         };
         let mut differences = Vec::with_capacity(width * height);
         for row in map.values().chunks_exact(width) {
@@ -101,14 +114,16 @@ impl Grid {
             signed: scale.signed,
             range: [min, max],
             shown: [scaled.low, scaled.high],
-            peak: place.filter(|_| max > min).map(|i| [share(i % width, width), share(i / width, height)]),
-            note: scaled.note,
+            peak: place.filter(|_| highest > lowest).map(|i| [share(i % width, width), share(i / width, height)]),
+            note: scaled
+                .note
+                .or_else(|| beyond.map(|(side, end)| format!("values {side} {end:.3} are kept as {end:.3}"))),
             bytes: if deflated { packed } else { bytes }.into(),
             deflated,
         })
     }
 
-    /// What a reader of the map must know: that it is constant.
+    /// What a reader of the map must know: that it is constant, or that single values are not kept.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -208,6 +223,21 @@ mod tests {
         assert!(grid.bytes.len() < 150 * 100);
         let middle = unpack(&grid)[50 * 150 + 75];
         assert!((middle - 251.0).abs() < 2.0, "{middle}");
+    }
+
+    #[test]
+    fn a_few_values_far_beyond_all_others_do_not_take_their_steps() {
+        let values: Vec<f32> = (0..1000).map(|i| if i == 500 { 1e6 } else { (i % 100) as f32 / 100.0 }).collect();
+        let map = Map::new(10, 100, values.clone()).unwrap();
+        for fine in [true, false] {
+            let scale = Scale { percentile: 99.0, ..Scale::default() };
+            let grid = Grid::new(&map, &scale, Detail { longest: 512, fine }).unwrap();
+            let back = unpack(&grid);
+            let far = (0..1000).filter(|i| *i != 500).map(|i| (back[i] - values[i]).abs()).fold(0.0, f32::max);
+            assert!(far < if fine { 2e-4 } else { 0.011 }, "{far}");
+            assert!(back[500] > 2.0 && grid.note().unwrap().contains("values above"), "{:?}", grid.note());
+            assert!(grid.peak.is_some());
+        }
     }
 
     #[test]

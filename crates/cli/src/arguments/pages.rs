@@ -24,7 +24,7 @@ pub(crate) struct MakingArguments {
     /// The seed of everything random: the same seed gives the same page
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
-    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution, 100 for others
+    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution or of several layers, 100 for others
     #[arg(long, value_name = "PERCENT", help_heading = "Page")]
     pub(crate) percentile: Option<f64>,
     /// Memory that the process may take, as `2GiB`: decides how many rows go through the network at a time
@@ -118,7 +118,7 @@ pub(crate) struct ReportArguments {
     /// Where the run's images are now; by default where they were
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
-    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution, 100 for others
+    /// Clamp the colours to this percentile of the values; by default 99 for maps of the input's resolution or of several layers, 100 for others
     #[arg(long, value_name = "PERCENT", help_heading = "Page")]
     pub(crate) percentile: Option<f64>,
     /// The page

@@ -145,8 +145,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
     let at_layer =
         explainer.info().resolution == Resolution::Layer || !arguments.layer.is_empty() && !explainer.needs_layers();
-    // At the input's resolution a few pixels outshine all others.
-    let percentile = arguments.percentile.unwrap_or(if at_layer { 100.0 } else { 99.0 });
+    let percentile = arguments.percentile.unwrap_or(explainer.percentile(at_layer));
     let scale = Scale { signed: explainer.info().signed, percentile };
     let style = style(arguments, percentile)?;
     let folder = Folder::prepare(&arguments.out)?;

@@ -208,7 +208,7 @@ impl Photos {
         for (view, found) in shown.views.iter_mut().zip(&found) {
             let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
             let info = asking.named.method.info();
-            let percentile = if info.resolution == Resolution::Layer { 100.0 } else { 99.0 };
+            let percentile = asking.named.method.percentile(info.resolution == Resolution::Layer);
             let scale = Scale { signed: info.signed, percentile };
             let picture =
                 overlay(&asked.photo.picture, &rescale(&map, &scale)?, asked.photo.region, &Style::default())?;
