@@ -77,13 +77,12 @@ fn main() -> Result<()> {
 fn draw(model: &Model, class: Option<&str>, photo: &[u8]) -> Result<(String, Vec<u8>)> {
     let photo = decode_photo("the photo", photo, &Decoding { pixels: 50_000_000, ..Decoding::default() })?;
     let seen = preprocess(&photo, model.photo_preprocessing()?, &Device::Cpu)?;
-    let class = match class {
-        Some(name) => model.labels.find(name)?,
-        None => {
-            let any = Target::Output(0);
-            let logits: Vec<f32> = Objective::new(&model.graph, &any).outputs(&seen.tensor)?.squeeze(0)?.to_vec1()?;
-            (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).context("no classes")?
-        }
+    let class = if let Some(name) = class {
+        model.labels.find(name)?
+    } else {
+        let any = Target::Output(0);
+        let logits: Vec<f32> = Objective::new(&model.graph, &any).outputs(&seen.tensor)?.squeeze(0)?.to_vec1()?;
+        (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).context("no classes")?
     };
     let target = Target::Output(class);
     let objective = Objective::new(&model.graph, &target);

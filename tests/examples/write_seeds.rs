@@ -204,6 +204,7 @@ fn rows() -> Done {
         seconds: Some(0.1),
         seed: 7,
         version: "0".into(),
+        protocol: "p".into(),
         curve,
     };
     let curve = Curve { fraction: vec![0.0, 0.5, 1.0], score: vec![0.1, 0.6, 0.9] };

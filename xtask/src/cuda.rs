@@ -12,7 +12,7 @@ const BINARIES: [&str; 2] = ["faithful", "faithful-gpu-check"];
 /// Builds `faithful` and `faithful-gpu-check` for NVIDIA's GPUs, with the libraries they need, in one folder.
 #[derive(clap::Args)]
 pub(crate) struct BuildCuda {
-    /// A CUDA 13 toolkit (the folder with bin/nvcc); by default one from PyPI's NVIDIA packages, kept in target
+    /// A CUDA 13 toolkit (the folder with bin/nvcc); by default one from `PyPI`'s NVIDIA packages, kept in target
     #[arg(long)]
     toolkit: Option<PathBuf>,
     /// The Python that installs those packages

@@ -1,9 +1,10 @@
-//! A CUDA toolkit to build with: an installed one, or NVIDIA's packages on PyPI put together as one.
+//! A CUDA toolkit to build with: an installed one, or NVIDIA's packages on `PyPI` put together as one.
 
 use crate::shell::run;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,7 +112,10 @@ impl Toolkit {
         let declarations = String::from_utf8_lossy(&expanded.stdout);
         let functions = functions_of(&declarations);
         // 100 is CUDA_ERROR_NO_DEVICE.
-        let text: String = functions.iter().map(|name| format!("int {name}(void) {{ return 100; }}\n")).collect();
+        let mut text = String::new();
+        for name in functions {
+            let _ = writeln!(text, "int {name}(void) {{ return 100; }}");
+        }
         fs::write(&source, text)?;
         let mut compile = Command::new("cc");
         compile.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"]).arg(&stub).arg(&source);
@@ -148,7 +152,7 @@ fn functions_of(header: &str) -> BTreeSet<&str> {
     words.filter(is_driver).collect()
 }
 
-/// `libx.so` for each `libx.so.13`: PyPI's packages have what runs, and a linker looks for the other.
+/// `libx.so` for each `libx.so.13`: `PyPI`'s packages have what runs, and a linker looks for the other.
 fn link_plain_names(folder: &Path) -> Result<()> {
     for name in LIBRARIES {
         let Some(plain) = name.find(".so.").map(|place| &name[..place + 3]) else { continue };

@@ -33,12 +33,11 @@ pub(crate) struct MemoryCheck {
 
 /// Explains under `--memory` and prints the most that the process ever had in memory, beside the limit.
 pub(crate) fn check(arguments: &MemoryCheck) -> Result<()> {
-    let program = match &arguments.program {
-        Some(program) => program.clone(),
-        None => {
-            run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
-            root().join("target/release/faithful")
-        }
+    let program = if let Some(program) = &arguments.program {
+        program.clone()
+    } else {
+        run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
+        root().join("target/release/faithful")
     };
     let out = std::env::temp_dir().join(format!("faithful-memory-{}", std::process::id()));
     let models: Vec<Option<&String>> =

@@ -192,7 +192,7 @@ mod tests {
 
     fn message(rows: &[[f32; 2]]) -> String {
         let roots = Roots::new();
-        let input = Tensor::new(rows, &Device::Cpu).unwrap();
+        let input = Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap();
         let target = Target::Output(0);
         let objective = Objective::new(&roots, &target);
         objective.differentiate(&input, &[LayerId(0)], true).map_or_else(|error| error.to_string(), |_| "fine".into())

@@ -9,7 +9,7 @@ fn main() -> Result<()> {
     let (height, width) = (56usize, 48usize);
     let value = |row: usize, column: usize| {
         let [y, x] = [row as f32 - 28.0, column as f32 - 24.0];
-        (-(x * x + y * y) / 200.0).exp() + if column % 2 == 0 { 0.2 } else { 0.0 }
+        (-(x * x + y * y) / 200.0).exp() + if column.is_multiple_of(2) { 0.2 } else { 0.0 }
     };
     let values: Vec<f32> = (0..height * width).map(|place| value(place / width, place % width)).collect();
     let map = Tensor::from_vec(values, (height, width), &Device::Cpu)?;

@@ -182,7 +182,8 @@ fn answer(mut stream: TcpStream, shared: &Shared, first: &str) -> std::io::Resul
     if let Step::Endless = step {
         write!(stream, "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len())?;
         stream.write_all(&body)?;
-        return wait(&shared.closing);
+        wait(&shared.closing);
+        return Ok(());
     }
     write!(stream, "Content-Length: {}\r\n\r\n", body.len())?;
     match step {
@@ -190,7 +191,8 @@ fn answer(mut stream: TcpStream, shared: &Shared, first: &str) -> std::io::Resul
         Step::Stall(count) => {
             stream.write_all(&body[..count.min(body.len())])?;
             stream.flush()?;
-            wait(&shared.closing)
+            wait(&shared.closing);
+            Ok(())
         }
         Step::Trickle => {
             for chunk in body.chunks(16) {
@@ -208,9 +210,8 @@ fn answer(mut stream: TcpStream, shared: &Shared, first: &str) -> std::io::Resul
 }
 
 /// Until the server ends.
-fn wait(closing: &AtomicBool) -> std::io::Result<()> {
+fn wait(closing: &AtomicBool) {
     while !closing.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }

@@ -106,7 +106,9 @@ fn page_of(
         })
         .collect();
     let mut page = page::begin(format!("How far predictions for {} are off", fleet.name), loaded);
-    page::lives(&lives).into_iter().for_each(|section| page.push(section));
+    for section in page::lives(&lives) {
+        page.push(section);
+    }
     if !faithfulness.is_empty() {
         let columns: Vec<&str> = ["method"].into_iter().chain(METRICS).collect();
         let mut table = Table::new(&columns);

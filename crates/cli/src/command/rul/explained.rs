@@ -120,7 +120,9 @@ pub(super) fn page_of(
         })
         .collect();
     let mut page = page::begin(format!("What drives {}", fleet.name), loaded);
-    page::lives(&lives).into_iter().for_each(|section| page.push(section));
+    for section in page::lives(&lives) {
+        page.push(section);
+    }
     for (method, summary) in summaries {
         page.push(page::fleet(method, summary));
     }

@@ -242,7 +242,9 @@ mod tests {
     fn machines_whose_life_is_not_known_are_only_listed() {
         let page = |machines: &[Life]| {
             let mut page = Page::new("t");
-            lives(machines).into_iter().for_each(|section| page.push(section));
+            for section in lives(machines) {
+                page.push(section);
+            }
             page.html()
         };
         let unknown = page(&[life("1", None, 30.0)]);
