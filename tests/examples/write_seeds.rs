@@ -37,7 +37,7 @@ fn double_npy() -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x02\x00".to_vec();
     bytes.extend((header.len() as u32).to_le_bytes());
     bytes.extend(header);
-    [1.0f64, 0.0, 0.0, 1.0].iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+    bytes.extend([1.0f64, 0.0, 0.0, 1.0].iter().flat_map(|value| value.to_le_bytes()));
     bytes
 }
 
