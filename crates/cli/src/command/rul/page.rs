@@ -154,8 +154,10 @@ pub(super) fn fleet(method: &str, summary: &FleetSummary) -> Section {
         });
         table.row([Cell::from(sensor.as_str())].into_iter().chain(cells).collect());
     }
-    Section::table(&format!("The fleet, by {method}"), table)
-        .note("What each sensor adds to the explained score over the window, on average; of complete methods in cycles. The greatest of each column is bold.")
+    Section::table(&format!("The fleet, by {method}"), table).note(
+        "What each sensor adds to the explained score over the window, on average; of complete methods in cycles. The \
+             greatest of each column is bold.",
+    )
 }
 
 /// What one method says of one machine.
