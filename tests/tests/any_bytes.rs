@@ -42,9 +42,12 @@ fn changed(seed: &[u8], generator: &mut impl Rng) -> Vec<u8> {
         if bytes.is_empty() {
             break;
         }
-        // Headers lie in front.
-        let reach = if generator.random() { bytes.len() } else { bytes.len().min(128) };
-        let at = generator.random_range(0..reach);
+        // Headers lie in front, and directories at the end.
+        let at = match generator.random_range(0..3) {
+            0 => generator.random_range(0..bytes.len()),
+            1 => generator.random_range(0..bytes.len().min(128)),
+            _ => bytes.len() - 1 - generator.random_range(0..bytes.len().min(512)),
+        };
         let until = (at + generator.random_range(1..17)).min(bytes.len());
         match generator.random_range(0..6) {
             0 => bytes[at] ^= 1 << generator.random_range(0..8),

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     let layer = model.target.ok_or_else(|| Error::parameter("layer", "there is none with places"))?;
     println!("where is the {}?", SCENE_CLASSES[class].label);
     for rule in RULES {
-        for gradient in ["single", "expected"] {
+        for gradient in ["plain", "expected"] {
             let parameters = CamParameters {
                 estimator: Some(estimator(gradient)?),
                 gradient: EstimatorParameters {
@@ -28,7 +28,14 @@ fn main() -> Result<()> {
                 },
                 ..CamParameters::default()
             };
-            let found = explain(method(rule.name)?, &objective, &seen.tensor, &[layer], &parameters)?;
+            // CAM needs a network that pools before its only linear layer.
+            let found = match explain(method(rule.name)?, &objective, &seen.tensor, &[layer], &parameters) {
+                Ok(found) => found,
+                Err(error) => {
+                    println!("{:<18} {gradient:<9} {error}", rule.name);
+                    continue;
+                }
+            };
             let (_, _, width) = found.map.dims3()?;
             let place = found.map.flatten_all()?.argmax(0)?.to_scalar::<u32>()? as usize;
             println!("{:<18} {gradient:<9} strongest at row {}, column {}", rule.name, place / width, place % width);

@@ -40,6 +40,12 @@ fn parse_class(text: &str, labels: &Labels) -> Result<Wanted> {
     }
 }
 
+/// How many outputs are meant for a photo, at most.
+pub(crate) fn most(wanted: &[Wanted]) -> usize {
+    let counts = wanted.iter().map(|class| if let Wanted::Top(count) = class { *count } else { 1 });
+    counts.sum::<usize>().max(1)
+}
+
 /// The outputs that are meant for a photo whose outputs have been ranked; each once.
 pub(crate) fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
     let mut chosen = Vec::new();

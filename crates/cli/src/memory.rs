@@ -8,6 +8,7 @@ use crate::method::{Explainer, Settings};
 use crate::size::ByteSize;
 use faithful_core::{LayerId, Network, Result, Tap};
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 /// Rows beyond which more bring no speed.
 const MOST: usize = 1024;
@@ -23,6 +24,8 @@ const PER_THREAD: u64 = 6 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Demand {
     taps: Vec<Tap>,
+    /// How many gradients a pass gives: one per class that is explained, where a method shares its passes.
+    gradients: u64,
     input_copies: u64,
     layer_copies: u64,
     /// Copies, of one row, that do not grow with the batch: sums, references, the input's own activations.
@@ -31,9 +34,9 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// A pass without gradients, of inputs that are made for it.
-    pub(crate) const FORWARD: Self = Self { taps: Vec::new(), input_copies: 5, layer_copies: 0, kept: 4 };
+    pub(crate) const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
 
-    /// What `explainer` does at `layers`.
+    /// What `explainer` does at `layers` for so many `classes` of a photo.
     ///
     /// # Errors
     /// A layer that is not there.
@@ -42,6 +45,7 @@ impl Demand {
         network: &dyn Network,
         layers: &[LayerId],
         settings: &Settings,
+        classes: usize,
     ) -> Result<Self> {
         let taps = match explainer {
             Explainer::Cam { method, .. } => method.taps(network, layers)?,
@@ -54,9 +58,14 @@ impl Demand {
         // References that are drawn anew are not kept; those of a data set or a constant are.
         let references = settings.references(explainer);
         Ok(match explainer {
-            Explainer::Cam { .. } => Self { taps, input_copies: 5, layer_copies: 4, kept: 4 + references },
-            // Sums and terms are in f64.
-            Explainer::Gradient(_) => Self { taps, input_copies: 14, layer_copies: 0, kept: 6 + references },
+            Explainer::Cam { .. } => {
+                let gradients = classes as u64;
+                Self { taps, gradients, input_copies: 2, layer_copies: 5, kept: 2 + 2 * gradients + references }
+            }
+            // Sums and terms are in f64; one class comes after the other.
+            Explainer::Gradient(_) => {
+                Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references }
+            }
         })
     }
 
@@ -75,8 +84,9 @@ impl Demand {
             .sum();
         let layers = (layers as f64 * scale) as u64;
         let dims: Vec<usize> = std::iter::once(rows).chain(input.iter().copied()).collect();
-        let pass =
-            network.bytes_of_pass(&dims, &self.taps).unwrap_or_else(|| rows as u64 * estimated(network, scale, own));
+        let pass = network
+            .bytes_of_pass(&dims, &self.taps, self.gradients as usize)
+            .unwrap_or_else(|| rows as u64 * estimated(network, scale, own));
         let copies = self.input_copies * own + self.layer_copies * layers;
         pass + NUMBER * (rows as u64 * copies + self.kept * (own + layers))
     }
@@ -92,11 +102,12 @@ fn estimated(network: &dyn Network, scale: f64, input: u64) -> u64 {
     (values * network.dtype().size_in_bytes() as f64) as u64
 }
 
-/// A limit on the process's memory, and what was taken of it before the first row.
-#[derive(Clone, Copy, Debug)]
+/// A limit on the process's memory, and what is taken of it before the first row.
+#[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limit: u64,
-    taken: u64,
+    /// Asked of the system once, when the network has prepared its kernels: what runs leave behind is used again.
+    taken: OnceLock<u64>,
 }
 
 /// How many rows fit.
@@ -108,16 +119,22 @@ pub(crate) struct Fit {
 }
 
 impl Budget {
-    /// The limit, when everything that stays is in memory.
+    /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
     pub(crate) fn new(limit: ByteSize) -> Self {
-        Self { limit: limit.0, taken: resident().unwrap_or(0) + PER_THREAD * rayon::current_num_threads() as u64 }
+        Self { limit: limit.0, taken: OnceLock::new() }
+    }
+
+    fn taken(&self) -> u64 {
+        let now = || resident().unwrap_or(0) + PER_THREAD * rayon::current_num_threads() as u64;
+        *self.taken.get_or_init(now)
     }
 
     /// The most rows of an input `(…)` for which every demand stays within the limit, for a photo of `pixels`.
     pub(crate) fn fit(&self, network: &dyn Network, input: &[usize], pixels: u64, demands: &[Demand]) -> Fit {
         let needs = |rows: usize| {
+            // In this order: to plan a pass is to prepare its kernels.
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);
-            self.taken + PER_PIXEL * pixels + own
+            self.taken() + PER_PIXEL * pixels + own
         };
         let one = needs(1);
         if one > self.limit {
@@ -139,4 +156,81 @@ fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Tensor;
+    use faithful_core::{LayerInfo, Probe};
+
+    /// Takes a kibibyte per row and a tenth of it once.
+    struct Planned(Vec<LayerInfo>);
+
+    impl Network for Planned {
+        fn layers(&self) -> &[LayerInfo] {
+            &self.0
+        }
+        fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
+            Ok(input.clone())
+        }
+        fn input_shape(&self) -> Option<&[usize]> {
+            Some(&[3, 4, 4])
+        }
+        fn bytes_of_pass(&self, input: &[usize], _: &[Tap], gradients: usize) -> Option<u64> {
+            Some(102 + 1024 * (input[0] * gradients) as u64)
+        }
+    }
+
+    /// What is known of its layers alone.
+    struct Guessed(Planned);
+
+    impl Network for Guessed {
+        fn layers(&self) -> &[LayerInfo] {
+            self.0.layers()
+        }
+        fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+            self.0.forward(input, probe)
+        }
+        fn input_shape(&self) -> Option<&[usize]> {
+            self.0.input_shape()
+        }
+    }
+
+    fn planned() -> Planned {
+        Planned(vec![LayerInfo { name: "l".into(), kind: "relu".into(), shape: vec![8, 2, 2] }])
+    }
+
+    fn at_the_layer(gradients: u64) -> Demand {
+        Demand { taps: vec![Tap::Layer(LayerId(0))], gradients, input_copies: 1, layer_copies: 2, kept: 3 }
+    }
+
+    #[test]
+    fn a_demand_is_the_pass_and_the_copies() {
+        let (own, layer) = (48, 32);
+        let bytes = at_the_layer(2).bytes(&planned(), &[3, 4, 4], 5);
+        assert_eq!(bytes, 102 + 1024 * 10 + 4 * (5 * (own + 2 * layer) + 3 * (own + layer)));
+        // Four times the area, where the network does not know its passes.
+        let guessed = at_the_layer(1).bytes(&Guessed(planned()), &[3, 8, 8], 1);
+        assert_eq!(
+            guessed,
+            4 * ((2 + 9) * 4 * layer + 2 * 4 * own) + 4 * (4 * own + 2 * 4 * layer + 3 * 4 * (own + layer))
+        );
+    }
+
+    #[test]
+    fn as_many_rows_go_as_fit_and_one_at_least() {
+        let budget = |limit| Budget { limit, taken: OnceLock::from(1000) };
+        let fit = |limit| budget(limit).fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD, at_the_layer(1)]);
+        for rows in [1u64, 2, 7, 100, 1000] {
+            // The forward pass takes more here: four copies of 48 numbers a row, and four that are kept.
+            let needed = 1000 + 240 + 102 + 1024 * rows + 4 * 4 * 48 * (rows + 1);
+            let found = fit(needed);
+            assert!(found.beyond.is_none() && found.rows.get() as u64 <= rows, "{rows}: {found:?}");
+            assert!(found.rows.get() as u64 * 20 >= rows * 17, "{rows}: {found:?}");
+        }
+        assert_eq!(fit(u64::MAX).rows.get(), MOST);
+        let one = fit(1);
+        assert_eq!((one.rows.get(), one.beyond), (1, Some(ByteSize(1000 + 240 + 102 + 1024 + 4 * 4 * 48 * 2))));
+    }
 }

@@ -45,8 +45,8 @@ macro_rules! forward_to_the_network {
             ) -> Result<PullBack> {
                 (**self).pull_back(input, taps, cotangents)
             }
-            fn bytes_of_pass(&self, input: &[usize], taps: &[Tap]) -> Option<u64> {
-                (**self).bytes_of_pass(input, taps)
+            fn bytes_of_pass(&self, input: &[usize], taps: &[Tap], gradients: usize) -> Option<u64> {
+                (**self).bytes_of_pass(input, taps, gradients)
             }
             fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
                 (**self).with_backward_rule(rule)

@@ -164,8 +164,9 @@ pub trait Network: Send + Sync {
     }
 
     /// About how many bytes a pass over an input of shape `(N, …)` takes at its most, with what it gives back: the output,
-    /// and the values and one gradient at each of `taps`. Weights do not count. `None` where the network does not know.
-    fn bytes_of_pass(&self, _input: &[usize], _taps: &[Tap]) -> Option<u64> {
+    /// and the value and so many `gradients` at each of `taps`. Weights do not count. `None` where the network does not
+    /// know.
+    fn bytes_of_pass(&self, _input: &[usize], _taps: &[Tap], _gradients: usize) -> Option<u64> {
         None
     }
 

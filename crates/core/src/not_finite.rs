@@ -43,11 +43,9 @@ pub(crate) fn check_values<'a>(
 ) -> Result<()> {
     for value in values {
         if let Some(row) = broken_row(value)? {
-            let mut probe = First::default();
-            network.forward(&row_of(input, row)?, &mut probe)?;
-            let (what, place) = match probe.found.or(probe.masked) {
+            let (what, place) = match first_activation(network, &row_of(input, row)?)? {
                 Some(layer) => ("an activation", Some(name(network, layer))),
-                // Another executor, or an output that is no layer.
+                // An output that is no layer.
                 None => ("the network's output", None),
             };
             return Err(Error::NotFinite { what: what.into(), place });
@@ -98,16 +96,36 @@ fn name(network: &dyn Network, layer: LayerId) -> String {
     network.layers().get(layer.0).map_or_else(|| format!("layer #{}", layer.0), |info| format!("layer `{}`", info.name))
 }
 
+fn first_activation(network: &dyn Network, input: &Tensor) -> Result<Option<LayerId>> {
+    let mut probe = First::default();
+    network.forward(input, &mut probe)?;
+    if let Some(layer) = probe.found.or(probe.masked) {
+        return Ok(Some(layer));
+    }
+    // A faster executor may leave the range of numbers where the one that shows every layer just does not.
+    for layers in probe.visited.chunks(AT_A_TIME) {
+        for (&layer, activation) in layers.iter().zip(network.activations(input, layers)?) {
+            if !is_finite(&activation)? {
+                return Ok(Some(layer));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Remembers the first layer with NaN or infinity.
 #[derive(Default)]
 struct First {
     found: Option<LayerId>,
     /// The first layer with minus infinity only: how attention is masked, where nothing else is found an overflow.
     masked: Option<LayerId>,
+    /// All layers that were seen.
+    visited: Vec<LayerId>,
 }
 
 impl Probe for First {
     fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
+        self.visited.push(layer);
         if self.found.is_none() && !is_finite(&activation)? {
             let values = activation.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             if values.iter().all(|value| value.is_finite() || *value == f64::NEG_INFINITY) {
@@ -116,16 +134,6 @@ impl Probe for First {
                 self.found = Some(layer);
             }
         }
-        Ok(activation)
-    }
-}
-
-/// Every layer that runs, in the order in which they do.
-struct Visited(Vec<LayerId>);
-
-impl Probe for Visited {
-    fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
-        self.0.push(layer);
         Ok(activation)
     }
 }
@@ -141,12 +149,12 @@ fn first_gradient(
     input: &Tensor,
     cotangent: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Origin> {
-    let mut visited = Visited(Vec::new());
-    let output = network.forward(input, &mut visited)?;
+    let mut probe = First::default();
+    let output = network.forward(input, &mut probe)?;
     if !is_finite(&cotangent(&output)?)? {
         return Ok(Origin::Score);
     }
-    for layers in visited.0.rchunks(AT_A_TIME) {
+    for layers in probe.visited.rchunks(AT_A_TIME) {
         let taps: Vec<Tap> = layers.iter().map(|&layer| Tap::Layer(layer)).collect();
         let pulled = network.pull_back(input, &taps, &mut |output| Ok(vec![cotangent(output)?]))?;
         let mut found = None;

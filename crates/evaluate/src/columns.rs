@@ -81,6 +81,14 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Format`] where it is damaged or of another kind.
 pub(crate) fn decode(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
+    // The library panics where a damaged file has negative places or lengths.
+    std::panic::catch_unwind(|| read(name, bytes)).unwrap_or_else(|_| {
+        let reason = "it is damaged: its places and lengths make no sense";
+        Err(Error::format(name, reason))
+    })
+}
+
+fn read(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
     let broken = |reason: String| Error::format(name, reason);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(ParquetRecordBatchReaderBuilder::build)

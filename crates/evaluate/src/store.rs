@@ -247,4 +247,21 @@ mod tests {
         let error = Store::resume(folder.path(), &manifest(2)).unwrap_err().to_string();
         assert!(error.contains("seed is 2 now and was 1"), "{error}");
     }
+
+    /// A flipped bit makes a place or a length negative, at which the library panics.
+    #[test]
+    fn a_flipped_bit_is_damage_or_another_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path(), &manifest(1)).unwrap();
+        store.add(&[row("a.png", "grad-cam", "drop", Some(0.5))]).unwrap();
+        let part = fs::read_dir(folder.path().join(PARTS)).unwrap().next().unwrap().unwrap().path();
+        let bytes = fs::read(&part).unwrap();
+        for place in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1;
+            fs::write(&part, bytes).unwrap();
+            let rows = store.rows().unwrap();
+            assert!(rows.rows.len() + rows.damaged.len() <= 2, "byte {place}");
+        }
+    }
 }

@@ -82,9 +82,9 @@ impl Network for Graph {
         bias::biases(self)
     }
 
-    fn bytes_of_pass(&self, input: &[usize], taps: &[Tap]) -> Option<u64> {
+    fn bytes_of_pass(&self, input: &[usize], taps: &[Tap], gradients: usize) -> Option<u64> {
         let fast = plan::of(self)?;
-        fast.bytes(input, &fast.taps(taps)?).ok()
+        fast.bytes(input, &fast.taps(taps)?, gradients).ok()
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {

@@ -55,4 +55,19 @@ mod tests {
         assert_eq!((fleet.units[0].readings.as_slice(), fleet.units[0].end), (&[0.5, -0.5][..], None));
         assert!(encode_table(vec![("a", numbers([1.0, 2.0])), ("b", Cells::Texts(vec![None]))]).is_err());
     }
+
+    /// A flipped bit makes a place or a length negative, at which the library panics.
+    #[test]
+    fn a_flipped_bit_is_an_error_or_another_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.parquet");
+        let numbers = |values: [f64; 2]| Cells::Numbers(values.map(Some).to_vec());
+        let bytes = encode_table(vec![("unit", numbers([1.0, 1.0])), ("cycle", numbers([1.0, 2.0]))]).unwrap();
+        for place in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let _ = read_columns(&path, &Columns::default());
+        }
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
-    let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings);
+    let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings, 1);
     let demands = layers.iter().map(demand).collect::<faithful_core::Result<_>>()?;
     let question = Question {
         model: &model,

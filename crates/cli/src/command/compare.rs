@@ -48,8 +48,9 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
     let pairs = methods.iter().zip(&layers);
+    let most = class::most(&wanted);
     let demands =
-        pairs.map(|(named, layers)| Demand::of(&named.method, &model.graph, layers, &named.settings(&settings)));
+        pairs.map(|(named, layers)| Demand::of(&named.method, &model.graph, layers, &named.settings(&settings), most));
     let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
     let question = Question {
         model: &model,

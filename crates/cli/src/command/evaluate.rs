@@ -58,7 +58,7 @@ impl Making {
         let settings = Settings::new(arguments.draws, stop, sampler);
         let demands = methods.iter().map(|named| {
             let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;
-            Demand::of(&named.method, &model.graph, &layers, &named.settings(&settings))
+            Demand::of(&named.method, &model.graph, &layers, &named.settings(&settings), 1)
         });
         let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
         let rows = Rows::new(arguments.batch, arguments.memory, demands);

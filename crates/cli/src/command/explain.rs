@@ -170,7 +170,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         cam,
         ..Settings::new(draws, stop, sampler)
     };
-    let demand = Demand::of(&explainer, &model.graph, &layers, &settings)?;
+    let demand = Demand::of(&explainer, &model.graph, &layers, &settings, class::most(&wanted))?;
     let question = Question {
         model: &model,
         network: &network,

@@ -80,6 +80,8 @@ struct Back {
     once: Vec<usize>,
     /// When there are several, and forward values stay.
     repeated: Vec<usize>,
+    /// How much of the memory one cotangent uses.
+    length_once: usize,
     length: usize,
 }
 
@@ -172,7 +174,7 @@ impl Fast<'_> {
     }
 
     /// How much memory a pass over inputs of these dimensions takes, with what it gives back.
-    pub(crate) fn bytes(&self, dims: &[usize], taps: &[usize]) -> Result<u64> {
+    pub(crate) fn bytes(&self, dims: &[usize], taps: &[usize], gradients: usize) -> Result<u64> {
         let request = |dims: Vec<usize>| Request {
             given: self.graph.input.0,
             dims,
@@ -192,9 +194,9 @@ impl Fast<'_> {
         let count = |dims: &[usize]| dims.iter().product::<usize>();
         let values: usize = plan.wanted.iter().map(|(_, dims)| count(dims)).sum();
         let back = plan.back.as_ref();
-        let gradients: usize = back.map_or(0, |back| back.gradients.iter().map(|(_, dims)| count(dims)).sum());
-        let buffer = back.map_or(plan.length, |back| back.length.max(plan.length));
-        Ok(4 * (buffer * lanes + values + gradients) as u64)
+        let each: usize = back.map_or(0, |back| back.gradients.iter().map(|(_, dims)| count(dims)).sum());
+        let buffer = back.map_or(plan.length, |back| if gradients > 1 { back.length } else { back.length_once });
+        Ok(4 * (buffer * lanes + values + gradients * each) as u64)
     }
 
     /// Lends memory that an earlier run left behind.
@@ -352,9 +354,10 @@ fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> 
         let lanes = apart.split(&reverse.steps, forward_buffers, &buffers);
         let gradients =
             reverse.gradients.iter().zip(&request.taps).map(|(slot, &tap)| (*slot, dims[tap].clone())).collect();
-        let length = length_once.max(length_repeated).max(length);
+        let length_once = length_once.max(length);
+        let length = length_once.max(length_repeated);
         let steps = reverse.steps[..apart.steps().start].to_vec();
-        Back { steps, lanes, cotangent: reverse.cotangent, gradients, once, repeated, length }
+        Back { steps, lanes, cotangent: reverse.cotangent, gradients, once, repeated, length_once, length }
     });
     let steps = steps[apart.steps().end..].to_vec();
     Ok(Plan { given, lanes, steps, wanted, starts, length, back })

@@ -137,7 +137,15 @@ fn records(text: &str) -> std::result::Result<Vec<(u64, Vec<String>)>, u64> {
     Ok(records)
 }
 
+/// The library panics where a damaged file has negative places or lengths: that is an error like any other.
 fn parquet_table(path: &Path) -> Result<Table> {
+    std::panic::catch_unwind(|| read_parquet(path)).unwrap_or_else(|_| {
+        let reason = "it is no whole Parquet file: its places and lengths make no sense";
+        Err(Error::format(path.display().to_string(), reason))
+    })
+}
+
+fn read_parquet(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
     let file = File::open(path).map_err(|source| Error::Io { path: what.clone(), source })?;
     let broken = |error: &dyn std::fmt::Display| Error::format(&what, format!("it is no whole Parquet file: {error}"));
