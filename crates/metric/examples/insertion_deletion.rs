@@ -21,6 +21,17 @@ fn uniform(name: &str, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(portable_uniform(name, SEED, shape.iter().product()), shape, &Device::Cpu)?)
 }
 
+/// One object in the middle, as class activation maps have it, and some noise.
+fn map(side: usize) -> Result<Tensor> {
+    let noise = portable_uniform("map", SEED, side * side);
+    let away = |place: usize| ((place as f32 + 0.5) / side as f32 - 0.5) * 4.0;
+    let values = noise.iter().enumerate().map(|(cell, noise)| {
+        let (y, x) = (away(cell / side), away(cell % side));
+        (-(y * y + x * x) / 2.0).exp() + 0.1 * noise
+    });
+    Ok(Tensor::from_vec(values.collect::<Vec<f32>>(), (1, 1, side, side), &Device::Cpu)?)
+}
+
 /// The seconds that the processor has worked for this process, where the system tells them, in hundredths.
 fn processor_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -59,8 +70,7 @@ fn main() -> Result<()> {
             Some(network) => network,
             none => none.insert(((*name).to_owned(), architecture(name)?.random(1000, SEED, &Device::Cpu)?)),
         };
-        let map =
-            resize2d(&uniform("map", &[1, 1, side, side])?, [SIDE; 2], &Resize::default())?.squeeze(0)?.squeeze(0)?;
+        let map = resize2d(&map(side)?, [SIDE; 2], &Resize::default())?.squeeze(0)?.squeeze(0)?;
         let objective =
             Objective::new(graph, &target).with_batch(NonZeroUsize::new(batch).unwrap_or(NonZeroUsize::MIN));
         if !known {
