@@ -52,7 +52,7 @@ struct Local {
 
 #[derive(Debug)]
 enum Kind {
-    Convolution { size: [usize; 2], conv: Box<Conv>, kernel: Arc<Kernel>, bare: Option<Box<Kernel>> },
+    Convolution { size: [usize; 2], conv: Conv, kernel: Arc<Kernel>, bare: Option<Box<Kernel>> },
     MaxPool { windows: Arc<[Windows; 2]> },
 }
 
@@ -96,7 +96,7 @@ impl Fast<'_> {
         let one = self.plan(&request(1))?;
         let weights: usize = one.steps.iter().map(Step::weights).sum();
         if weights + one.length * rayon::current_num_threads() > CACHE {
-            return output(&*self.plan(&request(rows))?, cuts);
+            return output(&self.plan(&request(rows))?, cuts);
         }
         let parts: Vec<Tensor> =
             cuts.par_chunks(cuts.len() / rows).map(|cut| output(&one, cut)).collect::<Result<_>>()?;
@@ -165,7 +165,7 @@ impl Local {
         }
         let (input, kind) = match &step.work {
             Work::Convolution { kernel, input } => {
-                let (size, conv) = kernel.window().map(|(size, conv)| (size, Box::new(conv)))?;
+                let (size, conv) = kernel.window()?;
                 let (kernel, bare) = (kernel.clone(), kernel.without_padding().map(Box::new));
                 (*input, Kind::Convolution { size, conv, kernel, bare })
             }
@@ -295,7 +295,7 @@ impl Local {
                 };
                 let input = Map::new(input, [tiles.len(), patch[0], patch[1], channels])?;
                 if !tiles.is_empty() {
-                    let kernel: &Kernel = bare.as_deref().unwrap_or(kernel);
+                    let kernel = bare.as_deref().unwrap_or(kernel);
                     kernel.run_without_padding(input, MapMut::new(out, shape)?, &finish)?;
                 }
             }
