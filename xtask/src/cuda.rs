@@ -21,7 +21,7 @@ pub(crate) struct BuildCuda {
     /// The GPU's compute capability without its point: 80 is an A100, 90 an H100 or H200
     #[arg(long, default_value_t = 90)]
     compute_cap: u32,
-    /// Compute convolutions by cuDNN; the toolkit must have it
+    /// Compute convolutions by `cuDNN`; the toolkit must have it
     #[arg(long)]
     cudnn: bool,
     /// Compile candle's kernels for quantised weights too, which faithful does not use: many minutes more

@@ -136,8 +136,11 @@ fn constant(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) ->
         shape[axis] = count;
         Tensor::full(value, shape, x.device())?.to_dtype(x.dtype())
     };
-    let (before, after) = (filled(before)?, filled(after)?);
-    let parts: Vec<&Tensor> = [&before, x, &after].into_iter().filter(|part| part.dims()[axis] > 0).collect();
+    // A GPU refuses to fill a tensor without elements.
+    let some = |count: usize| (count > 0).then(|| filled(count)).transpose();
+    let (before, after) = (some(before)?, some(after)?);
+    let inside = (x.dims()[axis] > 0).then_some(x);
+    let parts: Vec<&Tensor> = before.iter().chain(inside).chain(&after).collect();
     if parts.is_empty() { Ok(x.clone()) } else { concat(&parts, axis) }
 }
 

@@ -86,7 +86,9 @@ fn forward(x: &Tensor, weight: &Tensor, g: &Geometry) -> Result<Tensor> {
         return Tensor::zeros(g.result_shape(), x.dtype(), x.device());
     }
     if let Some(Plain { stride, dilation }) = plain(g) {
-        return convolve(x, weight, g.conv.padding.map(|side| side as isize), stride, dilation);
+        let y = convolve(x, weight, g.conv.padding.map(|side| side as isize), stride, dilation)?;
+        // Behind a transposed convolution with output padding there is room for more windows than it had pixels.
+        return y.narrow(2, 0, g.result[0])?.narrow(3, 0, g.result[1])?.contiguous();
     }
     // Windows gathered into a matrix, then one batched product for all groups.
     let weight = weight.reshape((1, g.conv.groups, g.outputs_per_group(), g.taps()))?;
