@@ -96,7 +96,8 @@ impl Fast<'_> {
         let one = self.plan(&request(1))?;
         let weights: usize = one.steps.iter().map(Step::weights).sum();
         if weights + one.length * rayon::current_num_threads() > CACHE {
-            return output(&self.plan(&request(rows))?, cuts);
+            let whole = self.plan(&request(rows))?;
+            return output(&whole, cuts);
         }
         let parts: Vec<Tensor> =
             cuts.par_chunks(cuts.len() / rows).map(|cut| output(&one, cut)).collect::<Result<_>>()?;
