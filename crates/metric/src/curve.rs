@@ -62,7 +62,8 @@ enum Picture {
 /// equal to the one before are not evaluated again, and all pictures go through the network in one stream of full batches.
 ///
 /// # Errors
-/// [`Error::Shape`] where map and input do not fit, [`Error::NotFinite`] where the map has NaN.
+/// [`Error::Shape`](faithful_core::Error::Shape) where map and input do not fit,
+/// [`Error::NotFinite`](faithful_core::Error::NotFinite) where the map has NaN.
 pub fn insertion_deletion(objective: &Objective, input: &Tensor, map: &Tensor, protocol: &Protocol) -> Result<Curves> {
     let cover = Cover::new(input, map)?;
     let rank = Rank::of(map)?;
