@@ -64,7 +64,10 @@ impl Store {
     /// [`Error::Io`] where there is none.
     pub fn open(folder: &Path) -> Result<(Self, Manifest)> {
         let place = Place::of(folder)?;
-        let absent = || Error::Io { path: place.label(MANIFEST), source: std::io::ErrorKind::NotFound.into() };
+        let absent = || {
+            let reason = "there is no such file; the folder of an evaluation run has one";
+            Error::Io { path: place.label(MANIFEST), source: std::io::Error::new(std::io::ErrorKind::NotFound, reason) }
+        };
         let manifest = Manifest::parse(&place.label(MANIFEST), &place.read(MANIFEST)?.ok_or_else(absent)?)?;
         Ok((Self { place }, manifest))
     }

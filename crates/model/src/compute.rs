@@ -36,8 +36,9 @@ impl FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self> {
         let named = Self::NAMES.iter().find(|(name, _)| *name == text);
-        let names = || Self::NAMES.map(|(name, _)| name);
-        named.map(|(_, precision)| *precision).ok_or_else(|| Error::unknown("precision", text, names()))
+        named
+            .map(|(_, precision)| *precision)
+            .ok_or_else(|| none_of("precision", text, "`f32`, `tf32` and `bf16`", &Self::NAMES.map(|(name, _)| name)))
     }
 }
 
@@ -127,6 +128,13 @@ impl Default for Compute {
     }
 }
 
+/// There are few names: all are said, and the likeliest.
+fn none_of(kind: &str, name: &str, there: &str, known: &[&'static str]) -> Error {
+    let likely = suggest(name, known.iter().copied());
+    let hint = likely.first().map_or_else(String::new, |likely| format!("; did you mean `{likely}`?"));
+    Error::parameter(kind, format!("`{name}` is none of {there}{hint}"))
+}
+
 fn one_device(name: &str) -> Result<Device> {
     let ordinal = match name.split_once(':') {
         None if name == "cpu" => return Ok(Device::Cpu),
@@ -135,11 +143,8 @@ fn one_device(name: &str) -> Result<Device> {
         _ => None,
     };
     let Some(ordinal) = ordinal else {
-        if suggest(name, ["cpu", "cuda", "auto"]).is_empty() {
-            let reason = format!("`{name}` is none of `cpu`, `cuda`, `cuda:N`, several of them by commas, and `auto`");
-            return Err(Error::parameter("device", reason));
-        }
-        return Err(Error::unknown("device", name, ["cpu", "cuda", "auto"]));
+        let there = "`cpu`, `cuda`, `cuda:N`, several of them by commas, and `auto`";
+        return Err(none_of("device", name, there, &["cpu", "cuda", "auto"]));
     };
     if !candle_core::utils::cuda_is_available() {
         let reason = format!("`{name}`: this build has no CUDA; build with `--features cuda` (docs/gpu.md)");

@@ -60,7 +60,8 @@ fn a_device_that_is_not_there_is_refused() {
     refused(&["--device", "cudaa"], "did you mean `cuda`?");
     refused(&["--precision", "bf16"], "bf16 is computed on a GPU only");
     refused(&["--precision", "tf32"], "tf32 is a way of GPUs to multiply");
-    refused(&["--precision", "f23"], "did you mean `f32`?");
+    refused(&["--precision", "f23"], "none of `f32`, `tf32` and `bf16`");
+    refused(&["--precision", "f33"], "did you mean `f32`?");
     // Whatever there is will do.
     place.run(&["predict", name(&photo), "--device", "auto"]).stdout();
     let mut command = place.command(&["predict", name(&photo)]);

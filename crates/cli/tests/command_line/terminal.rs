@@ -73,6 +73,6 @@ fn progress_goes_on_within_one_long_explanation() {
     if within(&[&["explain", first, second], &long[..]].concat()).is_none() {
         return;
     }
-    within(&["compare", first, second, "--methods", "integrated-gradients", "--draws", "300", "--out", "page.html"]);
-    within(&["sanity", first, "--methods", "integrated-gradients", "--draws", "300", "--layers", "1"]);
+    within(&["compare", first, second, "--methods", "integrated-gradients", "--draws", "1000", "--out", "page.html"]);
+    within(&["sanity", first, "--methods", "integrated-gradients", "--draws", "1000", "--layers", "1"]);
 }

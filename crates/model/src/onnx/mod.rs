@@ -65,6 +65,10 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
         .map_err(|error| not_onnx(format!("it is damaged, cut short or no ONNX file: {error}")))?;
     let file = model.graph.as_ref().filter(|graph| !graph.node.is_empty());
     let file = file.ok_or_else(|| not_onnx("it holds no graph; is it an ONNX file?".into()))?;
+    // It stands at the end of what exporters write: a file that was cut short may lack nothing else.
+    if model.opset_import.is_empty() {
+        return Err(not_onnx("it says no version of its operators: it is cut short, or from before ONNX 1.0".into()));
+    }
     let stored: HashSet<&str> = file.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<&proto::ValueInfo> =
         file.input.iter().filter(|input| !stored.contains(input.name.as_str())).collect();
