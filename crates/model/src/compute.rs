@@ -129,7 +129,7 @@ impl Default for Compute {
 }
 
 /// There are few names: all are said, and the likeliest.
-fn none_of(kind: &str, name: &str, there: &str, known: &[&'static str]) -> Error {
+fn none_of(kind: &'static str, name: &str, there: &str, known: &[&'static str]) -> Error {
     let likely = suggest(name, known.iter().copied());
     let hint = likely.first().map_or_else(String::new, |likely| format!("; did you mean `{likely}`?"));
     Error::parameter(kind, format!("`{name}` is none of {there}{hint}"))
