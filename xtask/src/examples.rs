@@ -17,6 +17,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("faithful-report", "lay_a_map_on_a_photo", &[]),
     ("faithful-page", "chart_page", &[]),
     ("faithful-serve", "measure_photos", &["--check"]),
+    ("faithful-fetch", "what_there_is", &[]),
 ];
 
 /// The programs of the package `faithful-examples`.
