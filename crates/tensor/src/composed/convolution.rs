@@ -64,7 +64,11 @@ fn plain(g: &Geometry) -> Option<Plain> {
 
 /// `x` with `[top, left, bottom, right]` zeros around, fewer pixels where negative.
 fn padded(x: &Tensor, [top, left, bottom, right]: [isize; 4]) -> Result<Tensor> {
-    pad(x, &[[0, 0], [0, 0], [top, bottom], [left, right]], PadMode::Constant(0.))
+    // What is cropped on one side may have to come from the zeros of the other.
+    let zeros = |side: isize| side.max(0);
+    let crops = |side: isize| side.min(0);
+    let x = pad(x, &[[0; 2], [0; 2], [top, bottom].map(zeros), [left, right].map(zeros)], PadMode::Constant(0.))?;
+    pad(&x, &[[0; 2], [0; 2], [top, bottom].map(crops), [left, right].map(crops)], PadMode::Constant(0.))
 }
 
 /// candle's convolution of step `stride` with any padding.

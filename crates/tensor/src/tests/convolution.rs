@@ -217,6 +217,13 @@ fn operands_need_not_be_contiguous() {
 }
 
 #[test]
+fn padding_may_reach_further_than_the_kernel() {
+    // The gradient at the pixel lies behind the only window: among zeros.
+    let conv = Conv { stride: [3, 3], padding: [0, 2, 0, 0], ..Conv::default() };
+    check_gradients(&[numbers(&[1, 1, 1, 1], 1), numbers(&[1, 1, 1, 1], 2)], |t| conv2d(&t[0], &t[1], None, &conv));
+}
+
+#[test]
 fn an_empty_batch_stays_empty() {
     let y = conv2d(&numbers(&[0, 2, 4, 4], 1), &numbers(&[3, 2, 3, 3], 2), None, &Conv::default()).unwrap();
     assert_eq!(y.dims(), [0, 3, 2, 2]);
