@@ -24,7 +24,10 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let network = compute.place(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
     let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
-    let shuffled = arguments.shuffled_labels.as_deref().map(|name| like(&model, name, arguments)).transpose()?;
+    let shuffled = match &arguments.shuffled_labels {
+        Some(name) => Some(compute.place(&like(&model, name, arguments)?.graph)?),
+        None => None,
+    };
     let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
     let settings = Settings::new(arguments.draws, Stop::Draws, sampler);
@@ -61,7 +64,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
                 Ok(all.remove(0).map)
             };
             let similarities = if let Some(other) = &shuffled {
-                let similarity = data_label(&*network, &*compute.place(&other.graph)?, &mut explain)?;
+                let similarity = data_label(&*network, &**other, &mut explain)?;
                 vec![LayerSimilarity { layer: "shuffled labels".into(), similarity }]
             } else {
                 let networks = networks().map(|one| one.and_then(|(layer, graph)| Ok((layer, compute.place(&graph)?))));
