@@ -2,7 +2,7 @@
 //!
 //! Each line of the standard input is `METHOD LAYERS DRAWS CHANNELS` (layers by commas or `-`, 0 for the method's own
 //! number), `prepare` and the same, which runs once and is not timed, `forward` for 50 forward passes, or `methods`.
-//! The answer is a line with the seconds, or the number of methods.
+//! Batches have as many rows as the program's argument says, or 8. The answer is a line with the seconds, or the number of methods.
 
 use candle_core::{Device, Tensor};
 use faithful_baseline::DataSet;
@@ -22,7 +22,8 @@ fn images(name: &str, rows: usize) -> Result<Tensor> {
 }
 
 fn main() -> Result<()> {
-    let batch = NonZeroUsize::new(8).expect("eight is not zero");
+    let batch = std::env::args().nth(1).and_then(|rows| rows.parse().ok());
+    let batch = batch.unwrap_or(NonZeroUsize::new(8).expect("eight is not zero"));
     let graph = architecture("vgg16")?.random(1000, 7, &Device::Cpu)?;
     let target = Target::Output(3);
     let objective = Objective::new(&graph, &target).with_batch(batch);
@@ -47,7 +48,7 @@ fn main() -> Result<()> {
         parameters.perturbation.channels = number(channels);
         explain(method(name)?, &objective, &input, &layers, &parameters).map(|_| ())
     };
-    objective.outputs(&points.narrow(0, 0, batch.get())?)?;
+    objective.outputs(&points.narrow(0, 0, batch.get().min(DRAWS))?)?;
     for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let start = Instant::now();

@@ -2,6 +2,7 @@ use crate::{BaselineCache, Difference};
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Spread, normal};
 use faithful_core::{Error, Result, Stop, Stream};
+use faithful_tensor::interpolate;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -172,11 +173,7 @@ pub fn estimator(name: &str) -> Result<&'static GradientEstimator> {
 /// `x'_s + alpha_s (x - x'_s)`.
 fn between(span: &Span<'_>, alphas: &[f64]) -> Result<Tensor> {
     let baselines = span.baselines.ok_or_else(|| Error::parameter("baselines", "this estimator needs them"))?;
-    let mut shape = vec![1; baselines.rank()];
-    shape[0] = alphas.len();
-    let alphas = Tensor::from_vec(alphas.to_vec(), shape, span.input.device())?.to_dtype(span.input.dtype())?;
-    let way = span.input.broadcast_sub(baselines)?;
-    Ok((baselines + way.broadcast_mul(&alphas)?)?)
+    Ok(interpolate(baselines, span.input, alphas)?)
 }
 
 /// `(m + 1/2) / M` for draw `m` of a path: the midpoint rule.

@@ -4,6 +4,7 @@ use crate::rule::Estimate;
 use crate::{EstimatorParameters, GradientEstimator, Layout};
 use candle_core::{DType, Tensor};
 use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score};
+use faithful_tensor::{row_dots, row_sums};
 
 /// By what each draw's gradient at a layer is multiplied: the path's derivative `x - x'`, as the layer sees it
 /// (thesis, 4.3.5).
@@ -150,7 +151,7 @@ pub(crate) fn laid_out_activation(activation: &Tensor, input: &Tensor, layout: L
 
 /// Euler's identity for a score that is homogeneous in the layer: `sum g A = y`, per row.
 fn euler(trace: &LayerTrace, scores: &Tensor) -> Result<Vec<Completeness>> {
-    let sums = totals(&(&trace.gradient * &trace.activation)?)?;
+    let sums = row_dots(&trace.gradient, &trace.activation)?;
     let pairs = sums.into_iter().zip(values(scores)?);
     Ok(pairs.map(|(attributed, expected)| Completeness { attributed, expected }).collect())
 }
@@ -296,7 +297,10 @@ impl Running {
         let mut attributed = Vec::new();
         let mut sensitivities = Vec::new();
         for (layer, trace) in traces.iter().enumerate() {
-            attributed.push(totals(&moved(trace.gradient.clone(), layer)?)?);
+            attributed.push(match batch.differences {
+                Some(all) => row_dots(&trace.gradient, &all[layer])?,
+                None => row_sums(&trace.gradient)?,
+            });
             let own = sensitivity(trace)?.into_iter().map(|one| moved(one, layer)).collect::<Result<Vec<_>>>()?;
             sensitivities.push(own);
         }
@@ -305,10 +309,10 @@ impl Running {
             (gradient, _) => gradient.clone(),
         };
         if attributed.is_empty() {
-            attributed.extend(at_input.as_ref().map(totals).transpose()?);
+            attributed.extend(at_input.as_ref().map(row_sums).transpose()?);
         }
         let squares = match sensitivities.first().and_then(|all| all.first()).or(at_input.as_ref()) {
-            Some(first) => totals(&first.sqr()?)?,
+            Some(first) => row_dots(first, first)?,
             None => Vec::new(),
         };
         let rows = batch.differentiated.scores.dim(0)?;
@@ -383,7 +387,7 @@ impl Running {
             }
         }
         let Some(total) = total else { return Ok(0.0) };
-        Ok(totals(&total.sqr()?)?[0] / (draws as f64).powi(2))
+        Ok(row_dots(&total, &total)?[0] / (draws as f64).powi(2))
     }
 }
 
@@ -457,11 +461,6 @@ fn add(sum: &mut Option<Tensor>, row: &Tensor) -> Result<()> {
         None => row.copy()?,
     });
     Ok(())
-}
-
-/// Sums over everything but the batch, in f64.
-pub(crate) fn totals(x: &Tensor) -> Result<Vec<f64>> {
-    Ok(x.flatten_from(1)?.to_dtype(DType::F64)?.sum(1)?.to_vec1()?)
 }
 
 /// A vector `(N,)` in f64.

@@ -1,12 +1,13 @@
 //! `FullGrad`: the gradient at the input and at every bias, which together are the whole score.
 
-use crate::expectation::{AtInput, Completeness, Difference, Expectation, Request, expectations, totals, values};
+use crate::expectation::{AtInput, Completeness, Difference, Expectation, Request, expectations, values};
 use crate::fusion::resize_map;
 use crate::method::Explanation;
 use crate::rule::{divide_or_zero, gradient};
 use crate::{CamParameters, Definition, GradientEstimator, Layout};
 use candle_core::Tensor;
 use faithful_core::{Error, LayerId, Objective, Result, Score};
+use faithful_tensor::row_sums;
 
 /// `psi(x * g_x) + sum_l sum_c psi(b_c * g_l,c)`, with `psi` the absolute value, scaled to `[0, 1]` per channel and
 /// upsampled bilinearly (Srinivas and Fleuret 2019, Eq. 4); the sum goes over all layers with a bias and places.
@@ -50,7 +51,7 @@ pub(crate) fn full_grad(
             for path in paths {
                 let at_input = path.input.ok_or_else(|| Error::parameter("input", "its gradient was not given"))?;
                 let mut add = |term: &Tensor, has_places: bool, weight: f64| -> Result<()> {
-                    for (sum, total) in attributed.iter_mut().zip(totals(term)?) {
+                    for (sum, total) in attributed.iter_mut().zip(row_sums(term)?) {
                         *sum += weight * total;
                     }
                     if has_places {

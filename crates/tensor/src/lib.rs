@@ -62,6 +62,7 @@ mod recurrent;
 mod recurrent_cells;
 mod reduction;
 mod resampling;
+mod rows;
 mod separable;
 mod shaping;
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub use pooling::{Pool, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, ma
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, gru, lstm};
 pub use reduction::{Reduction, reduce};
 pub use resampling::{CoordinateRule, Interpolation, Resize, gaussian_blur2d, resize2d};
+pub use rows::{interpolate, row_dots, row_sums};
 pub use shaping::{PadMode, concat, gather, pad, slice};
 
 /// Tensor operations fail with candle's error.

@@ -1,6 +1,7 @@
 use super::Isa;
 use super::isa::Kernel;
 use super::map::{Source, Target};
+use super::scratch::with_scratch;
 use super::simd::Simd;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
@@ -55,23 +56,50 @@ pub fn linear_gradient(
         bail!("a product of {n} x {o} with {o} x {i} does not fit its operands");
     }
     let isa = isa.checked();
-    if !accumulate {
-        out.fill(0.0);
-    }
     let to = Target(out.as_mut_ptr());
-    // A part of a row of the weight is a page or so; the part of the result that belongs to it stays in the cache.
-    let step = i.div_ceil(16).next_multiple_of(64).clamp(64, 2048);
-    (0..i.div_ceil(step)).into_par_iter().for_each(|index| {
-        isa.run(Inputs {
-            gradient: Source(gradient.as_ptr()),
-            weight: Source(weight.as_ptr()),
-            out: to,
-            size: [n, i, o],
-            from: index * step,
-            to: ((index + 1) * step).min(i),
+    let step = inputs_at_once(n, i);
+    with_scratch(n * o, |packed| {
+        by_outputs(gradient, [n, o], packed);
+        (0..i.div_ceil(step)).into_par_iter().for_each(|index| {
+            let (from, count) = (index * step, step.min(i - index * step));
+            with_scratch(n * count, |sums| {
+                isa.run(Inputs {
+                    gradient: Source(packed.as_ptr()),
+                    weight: Source(weight.as_ptr()),
+                    sums: Target(sums.as_mut_ptr()),
+                    out: to,
+                    size: [n, i, o],
+                    from,
+                    count,
+                    accumulate,
+                });
+            });
         });
     });
     Ok(())
+}
+
+/// Outputs whose rows of the weight are read side by side.
+const TOGETHER: usize = 8;
+
+/// `(N, O)` as blocks of [`TOGETHER`] outputs `(N, TOGETHER)`, and of one at the end: rows that are a power of two
+/// apart would push each other out of the cache.
+fn by_outputs(gradient: &[f32], [n, o]: [usize; 2], packed: &mut [f32]) {
+    let whole = o - o % TOGETHER;
+    for row in 0..n {
+        for output in 0..o {
+            let (block, width) = if output < whole { (output - output % TOGETHER, TOGETHER) } else { (output, 1) };
+            packed[block * n + row * width + output - block] = gradient[row * o + output];
+        }
+    }
+}
+
+/// How many inputs' gradients a task sums up: for all rows they should stay in the first-level cache, beside the parts
+/// of the weight's rows that pass.
+fn inputs_at_once(rows: usize, inputs: usize) -> usize {
+    const SUMS: usize = 5 * 1024;
+    let most = (SUMS / rows.max(1)).next_multiple_of(64).clamp(64, 1024);
+    inputs.div_ceil(16).next_multiple_of(64).clamp(64, most)
 }
 
 struct Forward<'a> {
@@ -177,53 +205,71 @@ impl Outputs<'_> {
 }
 
 struct Inputs {
+    /// [`by_outputs`].
     gradient: Source,
     weight: Source,
+    /// `(n, count)`.
+    sums: Target,
     out: Target,
     size: [usize; 3],
     from: usize,
-    to: usize,
+    count: usize,
+    accumulate: bool,
 }
 
 impl Kernel for Inputs {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [_, _, o] = self.size;
-        // SAFETY: `linear_gradient` checked the sizes; the inputs are this task's.
+        let Self { sums, out, size: [n, i, o], from, count, .. } = self;
+        // SAFETY: `linear_gradient` checked the sizes; the inputs and the sums are this task's.
         unsafe {
+            for row in 0..n {
+                if self.accumulate {
+                    std::ptr::copy_nonoverlapping(out.at(row * i + from), sums.at(row * count), count);
+                } else {
+                    sums.at(row * count).write_bytes(0, count);
+                }
+            }
             let mut output = 0;
-            while output + 4 <= o {
-                self.rows::<S, 4>(output);
-                output += 4;
+            while output + TOGETHER <= o {
+                self.rows::<S, TOGETHER>(output);
+                output += TOGETHER;
             }
             while output < o {
                 self.rows::<S, 1>(output);
                 output += 1;
+            }
+            for row in 0..n {
+                std::ptr::copy_nonoverlapping(sums.at(row * count), out.at(row * i + from), count);
             }
         }
     }
 }
 
 impl Inputs {
+    /// Adds what `O` outputs contribute. The rows of the weight behind them are asked for meanwhile: each task reads
+    /// only a part of a row, too short for the processor to foresee the next.
     #[inline(always)]
     unsafe fn rows<S: Simd, const O: usize>(&self, output: usize) {
-        let [n, i, o] = self.size;
+        let [n, i, _] = self.size;
         // SAFETY: the caller's.
         unsafe {
-            let mut k = self.from;
-            while k < self.to {
-                let count = (self.to - k).min(S::LANES);
+            let mut k = 0;
+            while k < self.count {
+                let lanes = (self.count - k).min(S::LANES);
                 let mut weights = [S::splat(0.0); O];
                 for (j, value) in weights.iter_mut().enumerate() {
-                    *value = S::load_up_to(self.weight.at((output + j) * i + k), count);
+                    let from = self.weight.at((output + j) * i + self.from + k);
+                    *value = S::load_up_to(from, lanes);
+                    S::prefetch(from.wrapping_add(O * i));
                 }
                 for row in 0..n {
-                    let to = self.out.at(row * i + k);
-                    let mut sum = S::load_up_to(to, count);
+                    let to = self.sums.at(row * self.count + k);
+                    let mut sum = S::load_up_to(to, lanes);
                     for (j, weight) in weights.into_iter().enumerate() {
-                        sum = S::mul_add(S::splat(*self.gradient.at(row * o + output + j)), weight, sum);
+                        sum = S::mul_add(S::splat(*self.gradient.at(output * n + row * O + j)), weight, sum);
                     }
-                    S::store_up_to(to, sum, count);
+                    S::store_up_to(to, sum, lanes);
                 }
                 k += S::LANES;
             }
