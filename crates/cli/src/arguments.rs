@@ -256,7 +256,8 @@ pub(crate) struct ExplainArguments {
     /// Draw beside each map how the draws converged, as SVG
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace_figure: bool,
-    /// Memory that the process may take, as `2GiB`: decides how many draws go through the network at a time
+    /// Memory that the process may take, as `2GiB`: decides how many draws go through the network at a time; a photo
+    /// of which not even one fits is refused
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many draws go through the network at a time; changes speed and memory, not the result

@@ -6,7 +6,7 @@
 
 use crate::method::{Explainer, Settings};
 use crate::size::ByteSize;
-use faithful_core::{LayerId, Network, Result, Tap};
+use faithful_core::{Error, LayerId, Network, Result, Tap};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
@@ -110,14 +110,6 @@ pub(crate) struct Budget {
     taken: OnceLock<u64>,
 }
 
-/// How many rows fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fit {
-    pub(crate) rows: NonZeroUsize,
-    /// What one row takes with all that is there, where that alone is more than the limit.
-    pub(crate) beyond: Option<ByteSize>,
-}
-
 impl Budget {
     /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
     pub(crate) fn new(limit: ByteSize) -> Self {
@@ -129,8 +121,15 @@ impl Budget {
         *self.taken.get_or_init(now)
     }
 
-    /// The most rows of an input `(…)` for which every demand stays within the limit, for a photo of `pixels`.
-    pub(crate) fn fit(&self, network: &dyn Network, input: &[usize], pixels: u64, demands: &[Demand]) -> Fit {
+    /// The most rows of an input `(…)` for which every demand stays within the limit, for a photo of `pixels`; an error
+    /// where one row alone, with all that is there, takes more.
+    pub(crate) fn fit(
+        &self,
+        network: &dyn Network,
+        input: &[usize],
+        pixels: u64,
+        demands: &[Demand],
+    ) -> Result<NonZeroUsize> {
         let needs = |rows: usize| {
             // In this order: to plan a pass is to prepare its kernels.
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);
@@ -138,7 +137,12 @@ impl Budget {
         };
         let one = needs(1);
         if one > self.limit {
-            return Fit { rows: NonZeroUsize::MIN, beyond: Some(ByteSize(one)) };
+            let (needed, allowed) = (ByteSize(one), ByteSize(self.limit));
+            let reason = format!(
+                "one row takes about {needed} and {allowed} are allowed: allow more, or take a smaller photo or a \
+                 lighter method"
+            );
+            return Err(Error::parameter("memory", reason));
         }
         // The slope between few rows, which share work otherwise than many, and then the truth about what it promises.
         let (few, more) = (needs(2), needs(6));
@@ -147,7 +151,7 @@ impl Budget {
         while rows > 1 && needs(rows) > self.limit {
             rows -= rows.div_ceil(16);
         }
-        Fit { rows: NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN), beyond: None }
+        Ok(NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN))
     }
 }
 
@@ -219,18 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn as_many_rows_go_as_fit_and_one_at_least() {
+    fn as_many_rows_go_as_fit_and_one_that_does_not_is_refused() {
         let budget = |limit| Budget { limit, taken: OnceLock::from(1000) };
         let fit = |limit| budget(limit).fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD, at_the_layer(1)]);
         for rows in [1u64, 2, 7, 100, 1000] {
             // The forward pass takes more here: four copies of 48 numbers a row, and four that are kept.
             let needed = 1000 + 240 + 102 + 1024 * rows + 4 * 4 * 48 * (rows + 1);
-            let found = fit(needed);
-            assert!(found.beyond.is_none() && found.rows.get() as u64 <= rows, "{rows}: {found:?}");
-            assert!(found.rows.get() as u64 * 20 >= rows * 17, "{rows}: {found:?}");
+            let found = fit(needed).unwrap().get() as u64;
+            assert!(found <= rows && found * 20 >= rows * 17, "{rows}: {found:?}");
         }
-        assert_eq!(fit(u64::MAX).rows.get(), MOST);
-        let one = fit(1);
-        assert_eq!((one.rows.get(), one.beyond), (1, Some(ByteSize(1000 + 240 + 102 + 1024 + 4 * 4 * 48 * 2))));
+        assert_eq!(fit(u64::MAX).unwrap().get(), MOST);
+        let one = 1000 + 240 + 102 + 1024 + 4 * 4 * 48 * 2;
+        assert_eq!(fit(one).unwrap().get(), 1);
+        assert!(fit(one - 1).unwrap_err().to_string().contains("one row takes about"));
     }
 }

@@ -2,10 +2,9 @@
 //! what they do with the answers.
 
 use crate::class::{self, Number, Wanted};
-use crate::memory::{Budget, Demand, Fit};
+use crate::memory::{Budget, Demand};
 use crate::method::{Explainer, Found, Named, Settings};
 use crate::model::{self, Prediction};
-use crate::output::Output;
 use crate::photo::{self, Photo};
 use crate::size::ByteSize;
 use anyhow::Result;
@@ -45,13 +44,17 @@ impl Rows {
         Self { batch, budget: memory.map(|memory| (Budget::new(memory), demands)) }
     }
 
-    /// For an input `(…)` that was made of a photo of so many pixels.
-    pub(crate) fn of(&self, network: &dyn Network, input: &[usize], pixels: u64) -> Fit {
-        let fixed = |rows| Fit { rows, beyond: None };
+    /// For an input `(…)` that was made of a photo of so many pixels; an error where not even one fits.
+    pub(crate) fn of(
+        &self,
+        network: &dyn Network,
+        input: &[usize],
+        pixels: u64,
+    ) -> faithful_core::Result<NonZeroUsize> {
         match (self.batch, &self.budget) {
-            (Some(batch), _) => fixed(batch),
+            (Some(batch), _) => Ok(batch),
             (None, Some((budget, demands))) => budget.fit(network, input, pixels, demands),
-            (None, None) => fixed(const { NonZeroUsize::new(8).unwrap() }),
+            (None, None) => Ok(const { NonZeroUsize::new(8).unwrap() }),
         }
     }
 }
@@ -64,21 +67,8 @@ pub(crate) struct Asked {
     pub(crate) classes: Vec<usize>,
     /// When the network began to look at it.
     pub(crate) began: Instant,
-    /// What one row takes, where that is more than the memory that may be taken.
-    pub(crate) beyond: Option<ByteSize>,
     batch: NonZeroUsize,
     stream: Stream,
-}
-
-impl Asked {
-    /// Says that one row alone takes more than the memory that may be taken, where that is so.
-    pub(crate) fn warn(&self, path: &Path, output: &Output) {
-        if let Some(needed) = self.beyond {
-            let path = path.display();
-            output
-                .note(&format!("{path}: one row takes about {needed}, more than --memory allows: rows go one by one"));
-        }
-    }
 }
 
 impl Question<'_> {
@@ -94,12 +84,12 @@ impl Question<'_> {
         let began = Instant::now();
         let photo = photo.on(self.network)?;
         let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
-        let Fit { rows: batch, beyond } = self.rows.of(self.network, &photo.tensor.dims()[1..], pixels);
+        let batch = self.rows.of(self.network, &photo.tensor.dims()[1..], pixels)?;
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(batch);
         let prediction = model::predict(&objective, &photo.tensor)?;
         let classes = class::choose(&self.wanted, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
-        Ok(Asked { photo, prediction, classes, began, beyond, batch, stream })
+        Ok(Asked { photo, prediction, classes, began, batch, stream })
     }
 
     /// Explains each of the photo's classes, by a method with what its name says.

@@ -68,7 +68,6 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let mut broken = 0;
     let outcome = run::for_each_photo_in_steps(&inputs, output, "comparing", methods.len(), |input| {
         let asked = question.read(&input.path)?;
-        asked.warn(&input.path, output);
         let mut photo = room.photo(names[&input.stem].clone(), &asked, labels)?;
         for (named, layers) in methods.iter().zip(&layers) {
             let by = (named, layers.as_slice());

@@ -4,7 +4,7 @@ use crate::arguments::{CurveScoreName, EvaluateArguments};
 use crate::baseline;
 use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
-use crate::memory::{Demand, Fit};
+use crate::memory::Demand;
 use crate::method::{Explainer, Named, Settings, parse_stop};
 use crate::model;
 use crate::output::Output;
@@ -62,10 +62,7 @@ impl Making {
         });
         let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
         let rows = Rows::new(arguments.batch, arguments.memory, demands);
-        let Fit { rows: batch, beyond } = rows.of(&model.graph, model.graph.nominal_input(), 0);
-        if let Some(needed) = beyond {
-            output.note(&format!("one row takes about {needed}, more than --memory allows: rows go one by one"));
-        }
+        let batch = rows.of(&model.graph, model.graph.nominal_input(), 0)?;
         let precision = compute.precision();
         Ok(Self { model, network, precision, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
     }

@@ -220,7 +220,6 @@ fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
 impl Plan<'_> {
     fn explain(&self, input: &Input) -> Result<Vec<Line<'_>>> {
         let asked = self.question.read(&input.path)?;
-        asked.warn(&input.path, self.output);
         let found = self.question.answer(&asked, &self.explainer, &self.layers)?;
         let seconds = asked.began.elapsed().as_secs_f64();
         let several = asked.classes.len() > 1;
