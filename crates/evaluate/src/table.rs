@@ -66,7 +66,7 @@ impl Table {
     /// Only images count that have a value for every method and metric, so that all means are over the same ones.
     ///
     /// # Errors
-    /// [`Error::Format`] where no image is complete; [`Error::UnknownName`] where `against` is not in the run.
+    /// [`Error::Format`] where no image is complete; [`Error::UnknownName`] where `against` or one of `order` is not in the run.
     pub fn new(rows: &Rows, order: &[String], against: Option<&str>) -> Result<Self> {
         let values: Vec<&Row> = rows.rows.iter().filter(|row| row.value.is_some() && !row.method.is_empty()).collect();
         let mut methods: Vec<&str> =
@@ -80,7 +80,8 @@ impl Table {
             .map(|name| (place(name), name))
             .collect();
         metrics.sort_unstable();
-        if let Some(name) = against.filter(|name| !methods.contains(name)) {
+        let mut named = order.iter().map(String::as_str).chain(against);
+        if let Some(name) = named.find(|name| !methods.contains(name)) {
             return Err(Error::unknown("method in this run", name, methods));
         }
         let by_key: BTreeMap<_, f64> =
