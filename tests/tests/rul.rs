@@ -7,7 +7,7 @@ use faithful_core::{Family, Network, Objective, SeriesLayout, SeriesView, Stream
 use faithful_gradient::{ExpectedGradients, GradientParameters, Integration, expected_gradients, integrated_gradients};
 use faithful_model::SeriesNetwork;
 use faithful_rul::{
-    Attributed, CmapssSet, FAULTS, Fleet, Preparation, PreparationOptions, RulModel, SyntheticSpec, Wear, Windows,
+    Attributed, CmapssSet, Cycles, FAULTS, Fleet, Preparation, PreparationOptions, RulModel, SyntheticSpec, Windows,
     draw_fleet,
 };
 use faithful_tests::shared;
@@ -25,7 +25,8 @@ fn failing_pumps(units: usize) -> Fleet {
 /// The share of machines whose two planted sensors come first.
 fn found(fleet: &Fleet, model: &RulModel, attribute: impl Fn(&Objective, &Tensor, &Stream) -> Tensor) -> f64 {
     let windows = Windows::last(fleet, &model.about.preparation).unwrap();
-    let objective = Objective::new(&model.graph, &Wear).with_batch(NonZeroUsize::new(64).unwrap());
+    let wear = Cycles::LIFE.wear(model.about.preparation.cap);
+    let objective = Objective::new(&model.graph, &wear).with_batch(NonZeroUsize::new(64).unwrap());
     let sensors = &model.about.preparation.sensors;
     let right = (0..windows.len()).filter(|&place| {
         let window = windows.inputs.narrow(0, place, 1).unwrap();

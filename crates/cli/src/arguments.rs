@@ -16,8 +16,8 @@ pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use rul::{
-    FleetArguments, LifeScore, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
-    RulModelArguments, RulTrainArguments, SeriesExplanation,
+    FleetArguments, LifeScore, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
+    RulModelArguments, RulTrainArguments, SeriesExplanation, SeriesOrder,
 };
 pub(crate) use sanity::{Check, SanityArguments};
 

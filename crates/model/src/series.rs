@@ -1,14 +1,15 @@
 //! Networks over sensor series with one output, the remaining useful life: CNN-LSTM and the multi-headed, stacked
 //! CNN-BiLSTM (Buono and Åkesson 2023, Figure 9).
 //!
-//! A head is two 1-D convolutions of one kernel width, a max-pool over time and stacked LSTM layers. The feature maps of
-//! all heads stand side by side in the layer `features`, so that one class activation map covers them all.
+//! A head is two 1-D convolutions of one kernel width, a max-pool over time and stacked LSTM layers. A network may have
+//! several members, which are alike, differ in their weights, and whose outputs are averaged. The feature maps of all heads of
+//! all members stand side by side in the layer `features`, so that one class activation map covers them all.
 
 use crate::weights::Checkpoint;
 use crate::{Graph, GraphBuilder, NodeId, Op, portable_uniform};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{Error, Result};
-use faithful_tensor::{Activation, Binary, Conv, Direction, Pool, Recurrent};
+use faithful_tensor::{Activation, Conv, Direction, Pool, Recurrent};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{Read, Seek};
@@ -52,6 +53,13 @@ pub struct SeriesNetwork {
     pub dense: usize,
     /// What the output is multiplied by: with the cap of the remaining life the weights keep to small numbers.
     pub scale: f32,
+    /// How many networks of these sizes stand side by side; the output is the mean of theirs.
+    #[serde(default = "one")]
+    pub members: usize,
+}
+
+const fn one() -> usize {
+    1
 }
 
 /// Every kind by its name.
@@ -62,6 +70,8 @@ impl SeriesNetwork {
     pub const NAMES: [&'static str; 2] = KINDS;
     /// The layer that class activation maps are drawn from: the feature maps of all heads, one column per step of time.
     pub const TARGET: &'static str = "features";
+    /// The layer with what every member says, `(N, members)`, in units of `scale`.
+    pub const MEMBERS: &'static str = "members";
 
     /// The kind called `name` at its usual size, for `sensors` sensors and `window` steps of time; outputs are around
     /// `scale`.
@@ -81,6 +91,7 @@ impl SeriesNetwork {
             pool: (window / 12).max(1),
             dense: 32,
             scale,
+            members: 1,
         };
         match name {
             "cnn-lstm" => Ok(common),
@@ -93,8 +104,8 @@ impl SeriesNetwork {
 
     /// What the numbers must be like.
     fn check(&self) -> Result<()> {
-        let Self { sensors, window, channels, hidden, layers, pool, dense, .. } = *self;
-        let sizes = [sensors, window, channels, hidden, layers, pool, dense];
+        let Self { sensors, window, channels, hidden, layers, pool, dense, members, .. } = *self;
+        let sizes = [sensors, window, channels, hidden, layers, pool, dense, members];
         // A limit keeps a damaged side file from asking for all memory there is.
         if sizes.iter().any(|size| !(1..=4096).contains(size)) || window < pool {
             return Err(Error::parameter(
@@ -118,10 +129,20 @@ impl SeriesNetwork {
         if self.bidirectional { both } else { &both[..1] }
     }
 
-    /// The tensors by their names, which are those of the same modules in `PyTorch`, with their shapes.
+    /// What the names of a member's tensors and layers begin with; nothing where there is only one.
+    fn prefix(&self, member: usize) -> String {
+        if self.members == 1 { String::new() } else { format!("members.{member}.") }
+    }
+
+    /// The tensors by their names, member after member, with their shapes. Within a member names are those of the same modules
+    /// in `PyTorch`.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        (0..self.members).flat_map(|member| self.parameters_of(&self.prefix(member))).collect()
+    }
+
+    fn parameters_of(&self, prefix: &str) -> Vec<(String, Vec<usize>)> {
         let mut parameters = Vec::new();
-        let mut add = |name: String, shape: &[usize]| parameters.push((name, shape.to_vec()));
+        let mut add = |name: String, shape: &[usize]| parameters.push((format!("{prefix}{name}"), shape.to_vec()));
         let ways = self.directions().len();
         for (head, &kernel) in self.kernels.iter().enumerate() {
             for (conv, inputs) in [("conv1", self.sensors), ("conv2", self.channels)] {
@@ -170,7 +191,7 @@ impl SeriesNetwork {
                 if recurrent && shape.len() == 1 {
                     values[self.hidden..2 * self.hidden].fill(1.0);
                 }
-                if name == "output.bias" {
+                if name.ends_with("output.bias") {
                     values.fill(0.6);
                 }
                 Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))
@@ -199,36 +220,49 @@ impl SeriesNetwork {
         let tensor = |name: &str| tensors[name].clone();
         let mut builder = GraphBuilder::with_input("series", &[self.sensors, self.window]);
         let input = builder.input();
-        let heads: Vec<NodeId> =
-            (0..self.kernels.len()).map(|head| self.convolutions(&mut builder, head, input, &tensor)).collect();
-        let features = builder.add(Self::TARGET, Op::Concat { axis: 1 }, &heads);
-        let states: Vec<NodeId> =
-            (0..heads.len()).map(|head| self.recurrence(&mut builder, head, features, &tensor)).collect();
-        let x = builder.add("states", Op::Concat { axis: 1 }, &states);
-        let x = builder.add("dropout", Op::Identity, &[x]);
-        let x = linear(&mut builder, "dense", x, &tensor);
-        let x = builder.add("dense.relu", Op::Activation(Activation::Relu), &[x]);
-        let x = linear(&mut builder, "output", x, &tensor);
-        let weight = tensor("output.weight");
-        let scale = Tensor::new(&[self.scale], weight.device())?.to_dtype(weight.dtype())?;
-        let scale = builder.add("scale", Op::Constant(scale), &[]);
-        let x = builder.add("rul", Op::Binary(Binary::Mul), &[x, scale]);
+        let heads: Vec<Head> = (0..self.members)
+            .flat_map(|member| (0..self.kernels.len()).map(move |place| (member, place)))
+            .map(|(member, place)| Head { name: format!("{}heads.{place}", self.prefix(member)), place, member })
+            .collect();
+        let maps: Vec<NodeId> =
+            heads.iter().map(|head| self.convolutions(&mut builder, head, input, &tensor)).collect();
+        let features = builder.add(Self::TARGET, Op::Concat { axis: 1 }, &maps);
+        let said: Vec<NodeId> = heads
+            .chunks(self.kernels.len())
+            .enumerate()
+            .map(|(member, heads)| {
+                let prefix = self.prefix(member);
+                let states: Vec<NodeId> =
+                    heads.iter().map(|head| self.recurrence(&mut builder, head, features, &tensor)).collect();
+                let x = builder.add(format!("{prefix}states"), Op::Concat { axis: 1 }, &states);
+                let x = builder.add(format!("{prefix}dropout"), Op::Identity, &[x]);
+                let x = linear(&mut builder, format!("{prefix}dense"), x, &tensor);
+                let x = builder.add(format!("{prefix}dense.relu"), Op::Activation(Activation::Relu), &[x]);
+                linear(&mut builder, format!("{prefix}output"), x, &tensor)
+            })
+            .collect();
+        let x = builder.add(Self::MEMBERS, Op::Concat { axis: 1 }, &said);
+        let like = tensor(&format!("{}output.weight", self.prefix(0)));
+        let weight = Tensor::full(self.scale / self.members as f32, (1, self.members), like.device())?;
+        let mean = Op::Linear { weight: weight.to_dtype(like.dtype())?, bias: None };
+        let x = builder.add("rul", mean, &[x]);
         builder.finish(x)
     }
 
     fn convolutions(
         &self,
         builder: &mut GraphBuilder,
-        head: usize,
+        head: &Head,
         input: NodeId,
         tensor: &dyn Fn(&str) -> Tensor,
     ) -> NodeId {
-        let conv = Conv { padding: [0, self.kernels[head] / 2, 0, self.kernels[head] / 2], ..Conv::default() };
+        let width = self.kernels[head.place] / 2;
+        let conv = Conv { padding: [0, width, 0, width], ..Conv::default() };
         (1..=2).fold(input, |x, place| {
-            let name = format!("heads.{head}.conv{place}");
+            let name = format!("{}.conv{place}", head.name);
             let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
             let x = builder.add(name, Op::Conv1d { weight, bias: Some(bias), conv }, &[x]);
-            builder.add(format!("heads.{head}.relu{place}"), Op::Activation(Activation::Relu), &[x])
+            builder.add(format!("{}.relu{place}", head.name), Op::Activation(Activation::Relu), &[x])
         })
     }
 
@@ -236,12 +270,13 @@ impl SeriesNetwork {
     fn recurrence(
         &self,
         builder: &mut GraphBuilder,
-        head: usize,
+        head: &Head,
         features: NodeId,
         tensor: &dyn Fn(&str) -> Tensor,
     ) -> NodeId {
-        let mut add = |name: String, op: Op, inputs: &[NodeId]| builder.add(format!("heads.{head}.{name}"), op, inputs);
-        let first = head * self.channels;
+        let mut add =
+            |name: String, op: Op, inputs: &[NodeId]| builder.add(format!("{}.{name}", head.name), op, inputs);
+        let first = (head.member * self.kernels.len() + head.place) * self.channels;
         let own = Op::Slice { axis: 1, start: first, end: Some(first + self.channels), step: 1 };
         let mut x = add("features".into(), own, &[features]);
         if self.pool > 1 {
@@ -255,7 +290,7 @@ impl SeriesNetwork {
             x = add(format!("dropout{layer}"), Op::Identity, &[x]);
             let mut ways = Vec::new();
             for (direction, way) in self.directions() {
-                let of = |part: &str| tensor(&format!("heads.{head}.lstm.{part}_l{layer}{way}"));
+                let of = |part: &str| tensor(&format!("{}.lstm.{part}_l{layer}{way}", head.name));
                 let weights = Recurrent {
                     input_weight: of("weight_ih"),
                     hidden_weight: of("weight_hh"),
@@ -271,7 +306,15 @@ impl SeriesNetwork {
     }
 }
 
-fn linear(builder: &mut GraphBuilder, name: &str, x: NodeId, tensor: &dyn Fn(&str) -> Tensor) -> NodeId {
+/// A head of a member.
+struct Head {
+    name: String,
+    /// Which of its member's heads it is.
+    place: usize,
+    member: usize,
+}
+
+fn linear(builder: &mut GraphBuilder, name: String, x: NodeId, tensor: &dyn Fn(&str) -> Tensor) -> NodeId {
     let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
     builder.add(name, Op::Linear { weight, bias: Some(bias) }, &[x])
 }
@@ -305,6 +348,10 @@ mod tests {
         SeriesNetwork { kernels, channels: 4, hidden: 3, layers, bidirectional, pool: 2, dense: 5, ..named }
     }
 
+    fn three() -> SeriesNetwork {
+        SeriesNetwork { members: 3, ..small(true) }
+    }
+
     fn graph(network: &SeriesNetwork) -> Graph {
         network.graph(&network.random(3).unwrap().into_iter().collect()).unwrap()
     }
@@ -317,17 +364,37 @@ mod tests {
 
     #[test]
     fn the_target_covers_all_heads_and_time_keeps_its_length() {
-        for network in [small(false), small(true)] {
+        for network in [small(false), small(true), three(), SeriesNetwork { members: 2, ..small(false) }] {
             let graph = graph(&network);
             let target = graph.layer(SeriesNetwork::TARGET).unwrap();
-            assert_eq!(graph.layers()[target.0].shape, [4 * network.kernels.len(), 9]);
+            let maps = 4 * network.kernels.len() * network.members;
+            assert_eq!(graph.layers()[target.0].shape, [maps, 9]);
             assert_eq!(graph.layers()[graph.output().0].shape, [1]);
         }
     }
 
     #[test]
+    fn the_output_is_the_mean_of_the_members() {
+        let network = three();
+        let tensors: HashMap<String, Tensor> = network.random(3).unwrap().into_iter().collect();
+        let together = network.graph(&tensors).unwrap().evaluate(&series(&network), &[]).unwrap().0;
+        let mut mean = [0.0; 2];
+        for member in 0..3 {
+            let prefix = format!("members.{member}.");
+            let own = tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t.clone())));
+            let alone = small(true).graph(&own.collect()).unwrap().evaluate(&series(&network), &[]).unwrap().0;
+            let alone = alone.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            mean.iter_mut().zip(alone).for_each(|(mean, alone)| *mean += alone / 3.0);
+        }
+        let together = together.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(together.iter().zip(mean).all(|(a, b)| (a - b).abs() < 1e-4), "{together:?} {mean:?}");
+        let said = graph(&network).layer(SeriesNetwork::MEMBERS).unwrap();
+        assert_eq!(graph(&network).layers()[said.0].shape, [3]);
+    }
+
+    #[test]
     fn gradients_at_the_features_are_finite_differences() {
-        for network in [small(false), small(true)] {
+        for network in [small(false), small(true), three()] {
             let graph = graph(&network).to_dtype(DType::F64).unwrap();
             let input = series(&network).narrow(0, 0, 1).unwrap().to_dtype(DType::F64).unwrap();
             let objective = Objective::new(&graph, &Target::Output(0));

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod cycles;
 mod data;
 mod model;
 mod scores;
@@ -27,12 +28,13 @@ mod summary;
 mod table;
 mod train;
 
+pub use cycles::Cycles;
 pub use data::{
     CMAPSS, Clusters, CmapssSet, Columns, Condition, FAULTS, Fleet, Preparation, PreparationOptions, SENSORS, SETTINGS,
     Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
 };
 pub use model::{About, RulModel};
 pub use scores::Scores;
-pub use summary::{Attributed, Driver, FaultGroup, FleetSummary, Wear};
+pub use summary::{Attributed, Driver, FaultGroup, FleetSummary};
 pub use table::{Cells, encode_table};
 pub use train::{BatchSearch, Epoch, Event, OneCycle, RateSearch, Training, find_batch, find_rate, train};

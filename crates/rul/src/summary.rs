@@ -1,23 +1,8 @@
 //! From maps over sensors and cycles to what drives a machine, and a fleet, towards its end.
 
 use crate::k_means;
-use candle_core::Tensor;
-use faithful_core::{Error, Result, Score, Stream};
+use faithful_core::{Error, Result, Stream};
 use serde::Serialize;
-
-/// The negative of the first output: how near the end is. What shortens the predicted life counts as positive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wear;
-
-impl Score for Wear {
-    fn score(&self, output: &Tensor) -> Result<Tensor> {
-        let (_, outputs) = output.dims2().map_err(|_| Error::shape("network output", "(N, 1)", output.dims()))?;
-        if outputs != 1 {
-            return Err(Error::shape("network output", "(N, 1), the remaining life", output.dims()));
-        }
-        Ok(output.squeeze(1)?.neg()?)
-    }
-}
 
 /// What each sensor contributed over a window.
 #[derive(Clone, Debug, PartialEq)]

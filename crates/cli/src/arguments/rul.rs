@@ -2,6 +2,7 @@ use super::{ComputeArguments, FetchArguments};
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
 use faithful_rul::Scaling;
+use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -55,28 +56,37 @@ pub(crate) struct RulModelArguments {
     /// A network from `faithful rul train`, or an .onnx file; by default the built-in one, which knows drawn pumps
     #[arg(long, short, value_name = "FILE", help_heading = "Model")]
     pub(crate) model: Option<PathBuf>,
-    /// How an .onnx network takes series
-    #[arg(long, value_enum, value_name = "NAME", default_value = "sensors-time", help_heading = "Model")]
-    pub(crate) layout: SeriesOrder,
+    /// How an .onnx network takes series; by default `sensors-time`. This and what follows may also stand in a JSON beside the
+    /// file (net.json for net.onnx): `layout`, `window`, `scaling`, `cap`, `sensors`, `smoothing`, `output_scale`, `output_shift`
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Model")]
+    pub(crate) layout: Option<SeriesOrder>,
     /// The table of training machines that an .onnx network's readings are scaled by; for C-MAPSS it is known
     #[arg(long, value_name = "PATH", help_heading = "Model")]
     pub(crate) training_data: Option<PathBuf>,
-    /// How an .onnx network takes readings: of deviation 1 (`standard`), from 0 to 1 (`min-max`), from -1 to 1
+    /// How an .onnx network takes readings: of deviation 1 (`standard`, unless said), from 0 to 1 (`min-max`), from -1 to 1
     /// (`symmetric`) or as they are (`none`)
-    #[arg(long, value_enum, value_name = "NAME", default_value = "standard", help_heading = "Model")]
-    pub(crate) scaling: ReadingScale,
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Model")]
+    pub(crate) scaling: Option<ReadingScale>,
     /// How many cycles an .onnx network sees, where its file leaves that open
     #[arg(long, value_name = "CYCLES", help_heading = "Model")]
     pub(crate) window: Option<usize>,
-    /// The remaining life above which an .onnx network tells machines apart no more: predictions are cut off there
-    #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Model")]
-    pub(crate) cap: f32,
+    /// The remaining life above which an .onnx network tells machines apart no more: predictions are cut off there; 125
+    /// unless said
+    #[arg(long, value_name = "CYCLES", help_heading = "Model")]
+    pub(crate) cap: Option<f32>,
+    /// What an .onnx network's output is multiplied by to be cycles: 125 where it is a share of 125 cycles
+    #[arg(long, value_name = "CYCLES", allow_hyphen_values = true, help_heading = "Model")]
+    pub(crate) output_scale: Option<f64>,
+    /// What is added to an .onnx network's output afterwards: the mean life where its output is standardised
+    #[arg(long, value_name = "CYCLES", allow_hyphen_values = true, help_heading = "Model")]
+    pub(crate) output_shift: Option<f64>,
     #[command(flatten)]
     pub(crate) compute: ComputeArguments,
 }
 
 /// `--scaling`; [`Scaling`] says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ReadingScale {
     Standard,
     MinMax,
@@ -96,7 +106,8 @@ impl From<ReadingScale> for Scaling {
 }
 
 /// `--layout`; [`SeriesLayout`] says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum SeriesOrder {
     SensorsTime,
     TimeSensors,
@@ -154,6 +165,13 @@ pub(crate) struct RulTrainArguments {
     /// The share of the machines that are held out to judge by
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
     pub(crate) validation: Option<f64>,
+    /// How many networks are trained side by side; the prediction is their mean
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub(crate) members: Option<usize>,
+    /// Keep the weights that were judged on held-out machines, instead of training once more on all machines for as many
+    /// epochs as were best
+    #[arg(long, help_heading = "Training")]
+    pub(crate) no_refit: bool,
     /// The windows of a step, or `auto` to search for the size that is fast
     #[arg(long, value_name = "N|auto", help_heading = "Training")]
     pub(crate) batch: Option<String>,

@@ -184,6 +184,48 @@ fn an_onnx_network_is_explained_the_same_in_every_layout() {
     assert_eq!(place.names("none"), [""; 0]);
 }
 
+/// A network that gives shares of 125 cycles is told so, by the command or by the JSON beside it.
+#[test]
+fn what_an_onnx_network_gives_is_brought_to_cycles() {
+    let place = Place::new();
+    let bytes = std::fs::read(fixture("goldens/rul").join("script17_convlstm_st.onnx")).unwrap();
+    place.file("net.onnx", &bytes);
+    let run = ["rul", "explain", "--model", "net.onnx", "--engines", "1", "--method", "saliency", "--score", "life"];
+    let explain =
+        |more: &[&str]| place.run(&[&run[..], &["--out", "out", "--json"], more].concat()).objects().remove(0);
+    let first = |found: &Value| {
+        let explanation = &found["explanations"][0];
+        let number = |value: &Value| value.as_f64().unwrap();
+        (number(&found["predicted"]), number(&explanation["score"]), number(&explanation["timeline"][20]))
+    };
+    let (plain, score, saliency) = first(&explain(&[]));
+    let scaled = explain(&["--output-scale", "-0.25", "--output-shift", "60"]);
+    place.file(
+        "net.json",
+        br#"{"output_scale": -0.25, "output_shift": 60, "layout": "sensors-time", "notes": "a test"}"#,
+    );
+    assert_eq!(first(&scaled), first(&explain(&[])));
+    let (predicted, scaled_score, scaled_saliency) = first(&scaled);
+    assert!((predicted - (60.0 - 0.25 * score)).abs() < 1e-3 && (predicted - scaled_score).abs() < 1e-3, "{predicted}");
+    assert!((scaled_saliency - 0.25 * saliency).abs() < 1e-5 && plain != predicted, "{saliency} {scaled_saliency}");
+    place.run(&[&run[..], &["--out", "none", "--output-scale", "0"]].concat()).refused(2, &["output-scale"]);
+    place.file("net.json", br#"{"output_scal": 125}"#);
+    place.run(&[&run[..], &["--out", "none"]].concat()).refused(1, &["net.json", "output_scal"]);
+    assert_eq!(place.names("none"), [""; 0]);
+}
+
+#[test]
+fn maps_weighted_by_scores_see_wear() {
+    let place = Place::new();
+    let run = ["rul", "explain", "--engines", "1,2,3", "--method", "poly-cam+,score-cam", "--out", "out", "--json"];
+    for engine in place.run(&run).objects() {
+        for explanation in engine["explanations"].as_array().unwrap() {
+            let timeline = explanation["timeline"].as_array().unwrap();
+            assert!(timeline.iter().any(|value| value.as_f64().unwrap() > 0.0), "{explanation}");
+        }
+    }
+}
+
 #[test]
 fn the_page_of_a_run_shows_lives_the_fleet_and_every_machine() {
     let place = Place::new();

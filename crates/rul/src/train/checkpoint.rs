@@ -1,6 +1,7 @@
 //! The state of a training after an epoch: one safetensors file.
 
 use super::session::{Epoch, Session};
+use crate::Scores;
 use crate::model::encode;
 use candle_core::Tensor;
 use faithful_core::{Error, Result, write_atomic};
@@ -28,16 +29,41 @@ impl State {
     }
 }
 
+/// What a training found that held engines out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    pub(crate) history: Vec<Epoch>,
+    /// The errors of the best epoch's weights.
+    pub(crate) validation: Option<Scores>,
+}
+
+impl Judged {
+    /// The number of the epoch with the lowest validation error.
+    pub(crate) fn best_epoch(&self) -> usize {
+        let error = |epoch: &Epoch| epoch.validation.unwrap_or(f64::INFINITY);
+        let best = self.history.iter().min_by(|a, b| error(a).total_cmp(&error(b)));
+        best.map_or(1, |epoch| epoch.number)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Notes {
     identity: String,
     steps: usize,
     history: Vec<Epoch>,
+    /// In a second training, what the first found.
+    judged: Option<Judged>,
 }
 
 const KEY: &str = "faithful.training";
 
-pub(crate) fn write(path: &Path, session: &Session, state: &State) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    identity: &str,
+    session: &Session,
+    state: &State,
+    judged: Option<&Judged>,
+) -> Result<()> {
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     tensors.extend(state.best.iter().map(|(name, tensor)| (format!("best.{name}"), tensor.clone())));
     tensors.extend(session.weights()?.into_iter().map(|(name, tensor)| (format!("mean.{name}"), tensor)));
@@ -48,41 +74,66 @@ pub(crate) fn write(path: &Path, session: &Session, state: &State) -> Result<()>
             tensors.insert(format!("{kind}.{name}"), tensor);
         }
     }
-    let notes = Notes { identity: session.identity(), steps: session.optimizer.steps, history: state.history.clone() };
+    let notes = Notes {
+        identity: identity.to_owned(),
+        steps: session.optimizer.steps,
+        history: state.history.clone(),
+        judged: judged.cloned(),
+    };
     let text = serde_json::to_string(&notes).map_err(|error| Error::format("checkpoint", error.to_string()))?;
     write_atomic(path, &encode(&tensors, Some(HashMap::from([(KEY.to_owned(), text)])))?)
 }
 
-/// Puts the session where the checkpoint left it.
-pub(crate) fn read(path: &Path, session: &mut Session) -> Result<State> {
-    let what = path.display().to_string();
-    let broken = |reason: String| Error::format(&what, reason);
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
-    let mut tensors = read_tensors(&what, Cursor::new(&bytes))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|notes| notes.get(KEY));
-    let text = text.ok_or_else(|| broken("it is no checkpoint of a training".into()))?;
-    let notes: Notes = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-    if notes.identity != session.identity() {
-        let reason = format!(
-            "it is of another training: {}; give the same options as then, another --out, or leave out --resume",
-            notes.identity
-        );
-        return Err(broken(reason));
+/// A checkpoint that was read.
+pub(crate) struct Saved {
+    what: String,
+    tensors: HashMap<String, Tensor>,
+    notes: Notes,
+}
+
+impl Saved {
+    /// The checkpoint in that file, which must be of the training that is described so.
+    pub(crate) fn read(path: &Path, identity: &str) -> Result<Self> {
+        let what = path.display().to_string();
+        let broken = |reason: String| Error::format(&what, reason);
+        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+        let tensors = read_tensors(&what, Cursor::new(&bytes))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+        let text = metadata.metadata().as_ref().and_then(|notes| notes.get(KEY));
+        let text = text.ok_or_else(|| broken("it is no checkpoint of a training".into()))?;
+        let notes: Notes = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        if notes.identity != identity {
+            let reason = format!(
+                "it is of another training: {}; give the same options as then, another --out, or leave out --resume",
+                notes.identity
+            );
+            return Err(broken(reason));
+        }
+        Ok(Self { what, tensors, notes })
     }
-    let mut take = |name: String, like: &Tensor| {
-        let found = tensors.remove(&name).filter(|tensor| tensor.dims() == like.dims());
-        found.ok_or_else(|| broken(format!("there is no tensor `{name}` of shape {:?}", like.dims())))
-    };
-    let mut best = HashMap::new();
-    for (place, (name, variable)) in session.variables.iter().enumerate() {
-        let like = variable.as_tensor();
-        variable.set(&take(format!("weight.{name}"), like)?)?;
-        session.optimizer.first[place] = take(format!("first.{name}"), like)?.flatten_all()?.to_vec1()?;
-        session.optimizer.second[place] = take(format!("second.{name}"), like)?.flatten_all()?.to_vec1()?;
-        session.mean[place] = take(format!("mean.{name}"), like)?.flatten_all()?.to_vec1()?;
-        best.insert(name.clone(), take(format!("best.{name}"), like)?);
+
+    /// What the first training found, where this is of the second.
+    pub(crate) fn judged(&self) -> Option<&Judged> {
+        self.notes.judged.as_ref()
     }
-    session.optimizer.steps = notes.steps;
-    Ok(State { history: notes.history, best })
+
+    /// Puts the session where the checkpoint left it.
+    pub(crate) fn restore(mut self, session: &mut Session) -> Result<State> {
+        let mut take = |name: String, like: &Tensor| {
+            let found = self.tensors.remove(&name).filter(|tensor| tensor.dims() == like.dims());
+            let reason = || format!("there is no tensor `{name}` of shape {:?}", like.dims());
+            found.ok_or_else(|| Error::format(&self.what, reason()))
+        };
+        let mut best = HashMap::new();
+        for (place, (name, variable)) in session.variables.iter().enumerate() {
+            let like = variable.as_tensor();
+            variable.set(&take(format!("weight.{name}"), like)?)?;
+            session.optimizer.first[place] = take(format!("first.{name}"), like)?.flatten_all()?.to_vec1()?;
+            session.optimizer.second[place] = take(format!("second.{name}"), like)?.flatten_all()?.to_vec1()?;
+            session.mean[place] = take(format!("mean.{name}"), like)?.flatten_all()?.to_vec1()?;
+            best.insert(name.clone(), take(format!("best.{name}"), like)?);
+        }
+        session.optimizer.steps = self.notes.steps;
+        Ok(State { history: self.notes.history, best })
+    }
 }

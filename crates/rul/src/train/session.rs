@@ -1,4 +1,4 @@
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Judged, Saved, State};
 use super::optimizer::{AdamW, clip};
 use super::schedule::OneCycle;
 use crate::model::predict;
@@ -25,8 +25,14 @@ pub struct Training {
     pub preparation: PreparationOptions,
     /// How many cycles apart the training windows are.
     pub stride: usize,
+    /// How many networks are trained side by side; they differ in their first weights and their dropout, and the mean of
+    /// what they say is the prediction.
+    pub members: usize,
     /// The share of the engines that are held out.
     pub validation: f64,
+    /// Whether the networks are trained once more, on all engines, for as many epochs as were best for those that were held
+    /// out.
+    pub refit: bool,
     /// How often all windows are seen, at most.
     pub epochs: usize,
     /// After how many epochs without a better validation training stops.
@@ -48,9 +54,16 @@ impl Default for Training {
         Self {
             kind: "cnn-bilstm".into(),
             seed: 0,
-            preparation: PreparationOptions { smoothing: 0.2, ..PreparationOptions::default() },
+            preparation: PreparationOptions {
+                window: 60,
+                shortest: Some(30),
+                smoothing: 0.2,
+                ..PreparationOptions::default()
+            },
             stride: 2,
+            members: 3,
             validation: 0.1,
+            refit: true,
             epochs: 8,
             patience: 4,
             batch: 128,
@@ -73,9 +86,10 @@ impl Training {
     }
 
     fn check(&self) -> Result<()> {
-        let Self { epochs, patience, batch, cycle, decay, dropout, noise, .. } = self;
+        let Self { members, epochs, patience, batch, cycle, decay, dropout, noise, .. } = self;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let ranges = [
+            ("members", (1..=64).contains(members), "from 1 to 64"),
             ("epochs", *epochs > 0, "at least 1"),
             ("patience", *patience > 0, "at least 1"),
             ("batch", *batch > 0, "at least 1"),
@@ -112,6 +126,8 @@ pub enum Event {
         steps: usize,
         /// The steps that were done before.
         done: usize,
+        /// Whether this is the second training, on all engines.
+        refit: bool,
     },
     /// A step is done.
     Step {
@@ -137,38 +153,35 @@ pub fn train(
     checkpoint: Option<(&Path, bool)>,
     tell: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<RulModel> {
-    let mut session = Session::new(fleet, training)?;
-    let mut state = State::default();
-    if let Some((path, true)) = checkpoint
-        && path.exists()
-    {
-        state = checkpoint::read(path, &mut session)?;
-    }
-    let steps = session.steps();
-    tell(Event::Start { steps: steps * training.epochs, done: steps * state.history.len() })?;
-    while state.history.len() < training.epochs && !state.is_over(training.patience) {
-        let epoch = state.history.len();
-        let mut square = 0.0;
-        for step in 0..steps {
-            let error =
-                session.step(epoch, step, training.cycle.rate_at(epoch * steps + step, training.epochs * steps))?;
-            square += error * error;
-            tell(Event::Step { training: error })?;
+    let identity = identity(fleet, training);
+    let saved = match checkpoint {
+        Some((path, true)) if path.exists() => Some(Saved::read(path, &identity)?),
+        _ => None,
+    };
+    let file = checkpoint.map(|(path, _)| (path, identity.as_str()));
+    let (judged, saved) = match saved.as_ref().and_then(Saved::judged).cloned() {
+        Some(judged) => (judged, saved),
+        None => {
+            let mut session = Session::new(fleet, training)?;
+            let state = session.learn(training.epochs, None, saved, file, tell)?;
+            let validation = session.validation(&state.best)?;
+            let judged = Judged { history: state.history, validation };
+            if !training.refit || validation.is_none() {
+                return session.finish(fleet, state.best, &judged, None);
+            }
+            (judged, None)
         }
-        let validation = session.validation_error()?;
-        let done = Epoch { number: epoch + 1, training: (square / steps as f64).sqrt(), validation };
-        // Without engines to judge by, the last weights are the best.
-        let lowest = state.history.iter().filter_map(|epoch| epoch.validation).fold(f64::INFINITY, f64::min);
-        if validation.is_none_or(|error| error < lowest) {
-            state.best = session.weights()?;
-        }
-        state.history.push(done);
-        if let Some((path, _)) = checkpoint {
-            checkpoint::write(path, &session, &state)?;
-        }
-        tell(Event::Epoch(done))?;
-    }
-    session.finish(fleet, state.best, &state.history)
+    };
+    let mut session = Session::new(fleet, &Training { validation: 0.0, ..training.clone() })?;
+    let state = session.learn(judged.best_epoch(), Some(&judged), saved, file, tell)?;
+    session.training.validation = training.validation;
+    session.finish(fleet, state.best, &judged, Some(&state.history))
+}
+
+/// A description of everything that decides how a training goes, to know a checkpoint by.
+fn identity(fleet: &Fleet, training: &Training) -> String {
+    let cycles: usize = fleet.units.iter().map(|unit| unit.cycles.len()).sum();
+    format!("{training:?} on {cycles} cycles of {}", fleet.name)
 }
 
 /// How many pieces a batch is made of, whatever the number of threads: a sum of floats depends on its order.
@@ -212,6 +225,7 @@ impl Session {
         let targets = windows.targets(cap)?.iter().map(|target| target / cap).collect();
         let held = held.map(|held| judged(&held, &preparation)).transpose()?;
         let network = SeriesNetwork::named(&training.kind, preparation.sensors.len(), preparation.window, cap)?;
+        let network = SeriesNetwork { members: training.members, ..network };
         let variables = network
             .random(training.seed)?
             .into_iter()
@@ -238,6 +252,43 @@ impl Session {
         })
     }
 
+    /// Learns up to `epochs` epochs, or until more bring nothing better; `judged` is the training before, where there was one.
+    fn learn(
+        &mut self,
+        epochs: usize,
+        judged: Option<&Judged>,
+        saved: Option<Saved>,
+        checkpoint: Option<(&Path, &str)>,
+        tell: &mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<State> {
+        let mut state = saved.map_or_else(|| Ok(State::default()), |saved| saved.restore(self))?;
+        let (steps, all) = (self.steps(), self.training.epochs * self.steps());
+        let refit = judged.is_some();
+        tell(Event::Start { steps: steps * epochs, done: steps * state.history.len(), refit })?;
+        while state.history.len() < epochs && !state.is_over(self.training.patience) {
+            let epoch = state.history.len();
+            let mut square = 0.0;
+            for step in 0..steps {
+                let error = self.step(epoch, step, self.training.cycle.rate_at(epoch * steps + step, all))?;
+                square += error * error;
+                tell(Event::Step { training: error })?;
+            }
+            let validation = self.validation(&self.weights()?)?.map(|scores| scores.rmse);
+            let done = Epoch { number: epoch + 1, training: (square / steps as f64).sqrt(), validation };
+            // Without engines to judge by, the last weights are the best.
+            let lowest = state.history.iter().filter_map(|epoch| epoch.validation).fold(f64::INFINITY, f64::min);
+            if validation.is_none_or(|error| error < lowest) {
+                state.best = self.weights()?;
+            }
+            state.history.push(done);
+            if let Some((path, identity)) = checkpoint {
+                checkpoint::write(path, identity, self, &state, judged)?;
+            }
+            tell(Event::Epoch(done))?;
+        }
+        Ok(state)
+    }
+
     /// The steps of an epoch. What does not fill a batch waits for the next epoch's order.
     pub(crate) fn steps(&self) -> usize {
         (self.windows.len() / self.training.batch).max(1)
@@ -245,11 +296,6 @@ impl Session {
 
     pub(crate) fn windows(&self) -> usize {
         self.windows.len()
-    }
-
-    /// A description of everything that decides how the training goes, to know a checkpoint by.
-    pub(crate) fn identity(&self) -> String {
-        format!("{:?} on {} windows of {}", self.training, self.windows.len(), self.trained_on)
     }
 
     /// The mean of the weights over the last steps (Polyak and Juditsky 1992): single steps of a high learning rate are noisy.
@@ -273,7 +319,9 @@ impl Session {
             let place = format!("epoch {}, step {}: try a lower --rate", epoch + 1, step + 1);
             return Err(Error::NotFinite { what: "the loss".into(), place: Some(place) });
         }
-        clip(&mut gradients, LONGEST_GRADIENT);
+        for own in gradients.chunks_mut(self.variables.len() / self.training.members) {
+            clip(own, LONGEST_GRADIENT);
+        }
         self.optimizer.step(&self.variables, &gradients, rate, self.training.decay)?;
         // At first the mean follows closely: what is random should not be remembered.
         let memory = MEMORY.min(self.optimizer.steps as f32 / (self.optimizer.steps as f32 + 9.0));
@@ -284,7 +332,8 @@ impl Session {
         Ok(square.sqrt() * f64::from(self.preparation.cap))
     }
 
-    /// The mean squared error, in units of the cap, and its gradients in the order of the variables.
+    /// The mean squared error of the members, in units of the cap, and the gradients of each member's own in the order of the
+    /// variables.
     fn gradients(&self, places: &[usize], draw: usize) -> Result<(f64, Vec<Vec<f32>>)> {
         let pieces: Vec<&[usize]> = places.chunks(places.len().div_ceil(PIECES)).collect();
         let found: Vec<(f64, Vec<Vec<f32>>)> = pieces
@@ -317,24 +366,22 @@ impl Session {
         let targets: Vec<f32> = places.iter().map(|&place| self.targets[place]).collect();
         let targets = Tensor::from_vec(targets, (places.len(), 1), &Device::Cpu)?;
         let random = self.stream.derive("dropout").draw(draw);
-        let mut dropout = Dropout { graph: &self.graph, share: self.training.dropout, random };
-        let output = self.graph.forward(&inputs, &mut dropout)?;
-        let output = (output * (1.0 / f64::from(self.preparation.cap)))?;
-        let loss = ((output - targets)?.sqr()?.sum_all()? * (1.0 / batch as f64))?;
+        let mut dropout = Dropout { graph: &self.graph, share: self.training.dropout, random, members: None };
+        self.graph.forward(&inputs, &mut dropout)?;
+        let missing = || Error::format("training", "the network has no members");
+        let members = dropout.members.ok_or_else(missing)?;
+        let loss = (members.broadcast_sub(&targets)?.sqr()?.sum_all()? * (1.0 / batch as f64))?;
         let store = loss.backward()?;
         let gradients = self.variables.iter().map(|(name, variable)| {
             let gradient = store.get(variable.as_tensor());
             let missing = || Error::format("training", format!("no gradient reaches `{name}`"));
             Ok(gradient.ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?)
         });
-        Ok((f64::from(loss.to_scalar::<f32>()?), gradients.collect::<Result<_>>()?))
+        let mean = f64::from(loss.to_scalar::<f32>()?) / self.training.members as f64;
+        Ok((mean, gradients.collect::<Result<_>>()?))
     }
 
-    /// The root of the mean squared error on the held-out engines, in cycles.
-    pub(crate) fn validation_error(&self) -> Result<Option<f64>> {
-        Ok(self.validation(&self.weights()?)?.map(|scores| scores.rmse))
-    }
-
+    /// The errors on the held-out engines, where there are some.
     fn validation(&self, weights: &HashMap<String, Tensor>) -> Result<Option<Scores>> {
         let Some(held) = &self.held else { return Ok(None) };
         let cap = self.preparation.cap;
@@ -342,12 +389,18 @@ impl Session {
         Scores::of(&predict(&graph, &held.inputs, cap)?, &held.targets(cap)?).map(Some)
     }
 
-    fn finish(&self, fleet: &Fleet, weights: HashMap<String, Tensor>, history: &[Epoch]) -> Result<RulModel> {
-        let validation = self.validation(&weights)?;
+    fn finish(
+        &self,
+        fleet: &Fleet,
+        weights: HashMap<String, Tensor>,
+        judged: &Judged,
+        refit: Option<&[Epoch]>,
+    ) -> Result<RulModel> {
         let Training {
             kind,
             seed,
             stride,
+            members,
             validation: share,
             epochs,
             patience,
@@ -359,9 +412,11 @@ impl Session {
             ..
         } = &self.training;
         let training = serde_json::json!({
-            "seed": seed, "stride": stride, "held_out": share, "epochs": epochs, "patience": patience, "batch": batch,
+            "seed": seed, "stride": stride, "members": members, "held_out": share, "epochs": epochs, "patience": patience, "batch": batch,
             "rate": cycle.rate, "warmup": cycle.warmup, "decay": decay, "dropout": dropout, "noise": noise,
-            "history": history,
+            "history": judged.history,
+            // The weights are those of a second training, on all engines; the errors are those of the first.
+            "refit": refit,
         });
         let about = About {
             kind: kind.clone(),
@@ -369,7 +424,7 @@ impl Session {
             network: self.network.clone(),
             preparation: self.preparation.clone(),
             training,
-            validation,
+            validation: judged.validation,
         };
         RulModel::new(about, weights, fleet)
     }
@@ -384,16 +439,21 @@ fn judged(held: &Fleet, preparation: &Preparation) -> Result<Windows> {
     if places.is_empty() { Ok(all) } else { all.select(&places) }
 }
 
-/// Drops values in the layers that are called so, and scales up the others.
+/// Drops values in the layers that are called so, scales up the others, and keeps what the members say.
 struct Dropout<'a, R> {
     graph: &'a Graph,
     share: f64,
     random: R,
+    members: Option<Tensor>,
 }
 
 impl<R: RngCore> Probe for Dropout<'_, R> {
     fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
-        if self.share == 0.0 || !self.graph.layers()[layer.0].name.contains("dropout") {
+        let name = &self.graph.layers()[layer.0].name;
+        if name == SeriesNetwork::MEMBERS {
+            self.members = Some(activation.clone());
+        }
+        if self.share == 0.0 || !name.contains("dropout") {
             return Ok(activation);
         }
         let mut bytes = vec![0u8; 2 * activation.elem_count()];
@@ -422,6 +482,7 @@ mod tests {
             kind: "cnn-lstm".into(),
             preparation,
             stride: 1,
+            members: 2,
             validation: 0.25,
             epochs: 3,
             batch: 32,
@@ -458,21 +519,26 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = folder.path().join("model.checkpoint");
-        let mut steps = 0;
-        // Killed in the middle of the second epoch.
-        let killed = train(&fleet, &training, Some((&checkpoint, false)), &mut |event| {
-            steps += usize::from(matches!(event, Event::Step { .. }));
-            if steps > 12 { Err(Error::parameter("test", "killed")) } else { Ok(()) }
-        });
-        assert!(killed.is_err() && checkpoint.exists());
+        // Killed in the middle of an epoch of the first training, then of the second.
+        for second in [false, true] {
+            let (mut counts, mut steps) = (false, 0);
+            let killed = train(&fleet, &training, Some((&checkpoint, second)), &mut |event| {
+                if let Event::Start { refit, .. } = event {
+                    counts = refit == second;
+                }
+                steps += usize::from(counts && matches!(event, Event::Step { .. }));
+                if steps > 12 { Err(Error::parameter("test", "killed")) } else { Ok(()) }
+            });
+            assert!(killed.is_err() && checkpoint.exists());
+        }
         let mut begun = None;
         let resumed = train(&fleet, &training, Some((&checkpoint, true)), &mut |event| {
-            if let Event::Start { done, .. } = event {
-                begun = Some(done);
+            if let Event::Start { done, refit, .. } = event {
+                begun = Some((done > 0, refit));
             }
             Ok(())
         });
-        assert!(begun.unwrap() > 0);
+        assert_eq!(begun, Some((true, true)));
         assert_eq!(bytes(&resumed.unwrap()), bytes(&whole));
 
         let other = Training { seed: 9, ..training.clone() };
@@ -485,7 +551,13 @@ mod tests {
 
     #[test]
     fn patience_ends_a_training_and_the_best_weights_win() {
-        let training = Training { epochs: 30, patience: 1, cycle: OneCycle { rate: 0.5, warmup: 0.5 }, ..training() };
+        let training = Training {
+            epochs: 30,
+            patience: 1,
+            refit: false,
+            cycle: OneCycle { rate: 0.5, warmup: 0.5 },
+            ..training()
+        };
         let mut errors = Vec::new();
         let model = train(&fleet(), &training, None, &mut |event| {
             if let Event::Epoch(epoch) = event {

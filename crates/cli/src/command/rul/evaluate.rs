@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::table::{Column, lines};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use faithful_core::{Objective, Stream, Target};
+use faithful_core::{Objective, Stream};
 use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
 use faithful_metric::{Canvas, Masked, Masking, masked_scores};
 use faithful_page::{Cell, Page, Section, Table};
@@ -149,8 +149,7 @@ fn measure(
     output: &Output,
 ) -> Result<Rows> {
     output.start(methods.len() * windows.len(), "explaining");
-    let target = Target::Output(0);
-    let objective = Objective::new(&loaded.network, &target);
+    let objective = Objective::new(&loaded.network, &loaded.life);
     let maskings = MASKS.map(|(_, masking)| masking);
     let rows = methods
         .iter()
@@ -159,7 +158,7 @@ fn measure(
             for place in 0..windows.len() {
                 let window = windows.inputs.narrow(0, place, 1)?;
                 let stream = Stream::new(seed, &fleet.units[windows.units[place]].name);
-                let found = method.explain(loaded, &window, &target, stream)?;
+                let found = method.explain(loaded, &window, &loaded.life, stream, output)?;
                 let map = map_of(&found, &window)?;
                 let masked = masked_scores(&objective, &window, &map, &maskings, &Canvas::Zero)?;
                 rows.iter_mut().zip(masked).for_each(|(rows, masked)| rows.push(masked));

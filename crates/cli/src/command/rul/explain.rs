@@ -9,9 +9,9 @@ use crate::files::Folder;
 use crate::output::Output;
 use crate::table::{Column, Table, lines};
 use anyhow::Result;
-use faithful_core::{Score, Stream, Target};
+use faithful_core::Stream;
 use faithful_report::{Bars, Map, SeriesMap, bar_chart, encode_npy, series_chart};
-use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Wear, Windows};
+use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows};
 use serde_json::json;
 use std::time::Instant;
 
@@ -23,9 +23,9 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
         .iter()
         .map(|name| SeriesMethod::of(name, &loaded, &arguments.explanation))
         .collect::<Result<_>>()?;
-    let score: &dyn Score = match arguments.score {
-        LifeScore::Wear => &Wear,
-        LifeScore::Life => &Target::Output(0),
+    let score = match arguments.score {
+        LifeScore::Wear => loaded.life.wear(loaded.preparation.cap),
+        LifeScore::Life => loaded.life,
     };
     let mut fleet = source.test()?;
     if !arguments.engines.is_empty() {
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
             let start = Instant::now();
             // A machine has the same draws whatever else is explained.
             let stream = Stream::new(arguments.explanation.seed, &unit.name);
-            let found = method.explain(&loaded, &window, score, stream)?.of_readings(repeated);
+            let found = method.explain(&loaded, &window, &score, stream, output)?.of_readings(repeated);
             let seconds = start.elapsed().as_secs_f64();
             let explanation = write(&folder, &loaded, &engine, method, found, seconds)?;
             let drivers: Vec<String> = explanation

@@ -7,6 +7,7 @@ mod explained;
 mod model;
 mod page;
 mod pull;
+mod side;
 mod source;
 mod train;
 

@@ -1,17 +1,19 @@
 //! `--model` of `faithful rul`, and explanations of one window by any method.
 
+use super::side;
 use super::source::Source;
 use crate::arguments::{FleetArguments, RulModelArguments, SeriesExplanation};
 use crate::failure::Usage;
 use crate::method::{Explainer, Found, Settings, parse_stop};
+use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
 use faithful_core::{
-    Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Target,
+    Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched,
 };
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
-use faithful_rul::{Columns, Preparation, PreparationOptions, RulModel, Windows, read_columns};
+use faithful_rul::{Columns, Cycles, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) kind: String,
     pub(crate) trained_on: String,
     pub(crate) preparation: Preparation,
+    /// What the output says in cycles.
+    pub(crate) life: Cycles,
     pub(crate) network: SeriesView<Arc<dyn Network>>,
     picture: SeriesView<Arc<dyn Network>>,
     target: Option<LayerId>,
@@ -47,7 +51,8 @@ impl Loaded {
         let network = SeriesView::new(placed(compute, &graph)?, SeriesLayout::SensorsTime)?;
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
-        Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
+        let life = Cycles::LIFE;
+        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, healthy, typical })
     }
 
     /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
@@ -58,16 +63,17 @@ impl Loaded {
         fleet: &FleetArguments,
         source: &Source,
     ) -> Result<Self> {
-        let layout = SeriesLayout::from(arguments.layout);
+        let usage = side::Usage::of(path, arguments, &fleet.sensors)?;
+        let layout = SeriesLayout::from(usage.layout);
         let view = |input_shape: Option<Vec<usize>>| -> Result<SeriesView<Graph>> {
             let graph = load_onnx(path, &OnnxOptions { input_shape, ..OnnxOptions::default() })
                 .with_context(|| format!("{} cannot be read; --window says how many cycles it sees", path.display()))?;
             SeriesView::new(graph, layout).with_context(|| format!("{} is no network of series", path.display()))
         };
         // Where the number of cycles is not said, the file has it.
-        let fixed = if arguments.window.is_none() { Some(view(None)?) } else { None };
+        let fixed = if usage.window.is_none() { Some(view(None)?) } else { None };
         let of_file = fixed.as_ref().and_then(|network| network.input_shape()?.get(1).copied());
-        let Some(window) = arguments.window.or(of_file) else {
+        let Some(window) = usage.window.or(of_file) else {
             return Err(Usage::from(format!("{} is no network of series", path.display())).into());
         };
         let training = match (&arguments.training_data, source) {
@@ -85,10 +91,11 @@ impl Loaded {
             &training,
             &PreparationOptions {
                 window,
-                cap: arguments.cap,
+                cap: usage.cap,
+                smoothing: usage.smoothing,
                 conditions: source.conditions(),
-                sensors: (!fleet.sensors.is_empty()).then(|| fleet.sensors.clone()),
-                scaling: arguments.scaling.into(),
+                sensors: usage.sensors,
+                scaling: usage.scaling.into(),
                 ..PreparationOptions::default()
             },
         )?;
@@ -117,14 +124,13 @@ impl Loaded {
         let typical = all.select(&places)?.inputs;
         let (name, picture) = (stem(path), network.clone().as_picture());
         let (kind, trained_on) = ("onnx".into(), training.name);
-        Ok(Self { name, kind, trained_on, preparation, network, picture, target, healthy, typical })
+        Ok(Self { name, kind, trained_on, preparation, life: usage.life, network, picture, target, healthy, typical })
     }
 
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
     pub(crate) fn predict(&self, inputs: &Tensor) -> Result<Vec<f32>> {
         let rows = inputs.dim(0)?;
-        let target = Target::Output(0);
-        let objective = Objective::new(&self.network, &target).with_batch(const { NonZeroUsize::new(128).unwrap() });
+        let objective = Objective::new(&self.network, &self.life).with_batch(const { NonZeroUsize::new(128).unwrap() });
         let mut predicted = Vec::with_capacity(rows);
         for start in (0..rows).step_by(128) {
             let output = objective.outputs(&inputs.narrow(0, start, 128.min(rows - start))?)?;
@@ -139,7 +145,8 @@ impl Loaded {
             .into());
         }
         for value in &mut predicted {
-            *value = value.clamp(0.0, self.preparation.cap);
+            let cycles = self.life.factor * f64::from(*value) + self.life.offset;
+            *value = (cycles as f32).clamp(0.0, self.preparation.cap);
         }
         Ok(predicted)
     }
@@ -247,17 +254,19 @@ impl SeriesMethod {
         })
     }
 
-    /// Explains the score of one window `(1, sensors, window)`.
+    /// Explains the score of one window `(1, sensors, window)`; `output` shows how far that is.
     pub(crate) fn explain(
         &self,
         loaded: &Loaded,
         window: &Tensor,
         score: &dyn Score,
         stream: Stream,
+        output: &Output,
     ) -> Result<SeriesFound> {
         let batch = const { NonZeroUsize::new(64).unwrap() };
         let network: &dyn Network = if self.picture { &loaded.picture } else { &loaded.network };
-        let objective = Objective::new(network, score).with_batch(batch);
+        let network = Watched::new(network, output);
+        let objective = Objective::new(&network, score).with_batch(batch);
         let input = if self.picture { window.unsqueeze(2)? } else { window.clone() };
         let found = self
             .explainer

@@ -34,8 +34,9 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
     let start = Instant::now();
     let model = train(&fleet, &training, Some((&checkpoint, arguments.resume)), &mut |event| {
         match event {
-            Event::Start { steps, done } => {
-                output.start(steps, "training");
+            Event::Start { steps, done, refit } => {
+                output.finish();
+                output.start(steps, if refit { "training on all machines" } else { "training" });
                 (0..done).for_each(|_| output.advance());
             }
             Event::Step { training } => {
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
     let validation = model.about.validation;
     output.object(&json!({
         "model": out.display().to_string(), "kind": training.kind, "trained_on": model.about.trained_on,
-        "seed": training.seed, "sensors": model.about.preparation.sensors, "validation": validation,
+        "seed": training.seed, "members": training.members, "refit": model.about.training["refit"].is_array(), "sensors": model.about.preparation.sensors, "validation": validation,
         "batch": training.batch, "rate": training.cycle.rate, "seconds": seconds,
     }))?;
     let held = validation.map_or(String::new(), |scores| format!(", RMSE on held-out machines {:.2}", scores.rmse));
@@ -84,7 +85,9 @@ fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> 
         seed: arguments.seed,
         preparation,
         stride: arguments.stride.unwrap_or(usual.stride),
+        members: arguments.members.unwrap_or(usual.members),
         validation: arguments.validation.unwrap_or(usual.validation),
+        refit: !arguments.no_refit,
         epochs: arguments.epochs.unwrap_or(usual.epochs),
         patience: arguments.patience.unwrap_or(usual.patience),
         cycle: OneCycle { ..usual.cycle },
