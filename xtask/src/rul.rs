@@ -120,8 +120,18 @@ pub(crate) fn eval_rul(arguments: &EvalRul) -> Result<()> {
 /// Trains the network the built-in model is made of.
 pub(crate) fn train_demo() -> Result<()> {
     let train = ["run", "--release", "--package", "faithful-cli", "--", "rul", "train", "--set", "synthetic"];
-    let options =
-        ["--model", "cnn-lstm", "--members", "1", "--window", "24", "--cap", "100", "--out", "crates/rul/shipped/pumps.safetensors"];
+    let options = [
+        "--model",
+        "cnn-lstm",
+        "--members",
+        "1",
+        "--window",
+        "24",
+        "--cap",
+        "100",
+        "--out",
+        "crates/rul/shipped/pumps.safetensors",
+    ];
     run(cargo(&train).args(options))
 }
 

@@ -113,6 +113,16 @@ impl Compiler<'_, '_> {
         fresh(self.forward, like)
     }
 
+    /// A gradient without gaps, for steps that read it as one piece: that of a part of a concatenation has some.
+    fn dense(&mut self, gradient: Slot) -> Slot {
+        if gradient.is_dense() {
+            return gradient;
+        }
+        let out = self.fresh(&gradient);
+        self.push(Work::Copy { scale: None, input: gradient }, out, Ending::default());
+        out
+    }
+
     fn value(&self, node: usize) -> Slot {
         self.forward.slot(node).unwrap_or_else(|| unreachable!("a node that takes part in a step has a value"))
     }
@@ -140,6 +150,7 @@ impl Compiler<'_, '_> {
                 }
             }
             RecordKind::Linear { weight, .. } => {
+                let gradient = self.dense(gradient);
                 let work = |accumulate| Work::LinearBack { weight: weight.clone(), input: gradient, accumulate };
                 self.contribute(inputs[0], Abilities::Accumulate, work);
             }
@@ -185,6 +196,7 @@ impl Compiler<'_, '_> {
                 }
             }
             RecordKind::ToPlanes { .. } => {
+                let gradient = self.dense(gradient);
                 self.contribute(inputs[0], Abilities::Store, |_| Work::FromPlanes { input: gradient });
             }
             RecordKind::FromPlanes { .. } => {

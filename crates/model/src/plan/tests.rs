@@ -192,8 +192,27 @@ fn densenet_like(seed: u64) -> Graph {
     b.builder.finish(x).unwrap()
 }
 
+/// Linear layers whose outputs stand side by side before another one reads them.
+fn branches_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[2, 6, 6]);
+    let x = b.conv(x, [2, 5], 3, 1, 1);
+    let x = b.relu(x);
+    let x = b.add(Op::Flatten { axis: 1 }, &[x]);
+    let first = b.linear(x, [180, 1]);
+    let hidden = b.linear(x, [180, 7]);
+    let hidden = b.relu(hidden);
+    let second = b.linear(hidden, [7, 3]);
+    let x = b.add(Op::Concat { axis: 1 }, &[first, second]);
+    let x = b.linear(x, [4, 2]);
+    b.builder.finish(x).unwrap()
+}
+
 fn graphs() -> Vec<Graph> {
-    (0..4).flat_map(|seed| [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed)]).collect()
+    (0..4)
+        .flat_map(|seed| {
+            [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed), branches_like(seed)]
+        })
+        .collect()
 }
 
 fn input(graph: &Graph, rows: usize, seed: u64) -> Tensor {

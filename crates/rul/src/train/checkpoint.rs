@@ -1,6 +1,7 @@
 //! The state of a training after an epoch: one safetensors file.
 
-use super::session::{Epoch, Session};
+use super::options::Epoch;
+use super::session::Session;
 use crate::Scores;
 use crate::model::encode;
 use candle_core::Tensor;

@@ -1,6 +1,7 @@
 //! The searches that come before a training: how high a learning rate may be, and how large a batch pays off.
 
-use super::session::{Session, Training};
+use super::options::Training;
+use super::session::Session;
 use crate::Fleet;
 use faithful_core::Result;
 use std::time::Instant;

@@ -3,9 +3,13 @@
 mod checkpoint;
 mod finder;
 mod optimizer;
+mod options;
 mod schedule;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use finder::{BatchSearch, RateSearch, find_batch, find_rate};
+pub use options::{Epoch, Event, Training};
 pub use schedule::OneCycle;
-pub use session::{Epoch, Event, Training, train};
+pub use session::train;

@@ -1,8 +1,8 @@
 use super::checkpoint::{self, Judged, Saved, State};
 use super::optimizer::{AdamW, clip};
-use super::schedule::OneCycle;
+use super::options::{Epoch, Event, Training};
 use crate::model::predict;
-use crate::{About, Fleet, Preparation, PreparationOptions, RulModel, Scores, Windows};
+use crate::{About, Fleet, Preparation, RulModel, Scores, Windows};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{Error, LayerId, Network, Probe, Result, Stream};
 use faithful_model::{Graph, SeriesNetwork};
@@ -10,133 +10,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngCore};
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
-
-/// How a network is trained. The defaults were chosen on held-out engines of FD001; `docs/results/rul.md` says how.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Training {
-    /// `cnn-lstm` or `cnn-bilstm`.
-    pub kind: String,
-    /// The seed of the weights, the order, the dropout, the noise and the engines that are held out.
-    pub seed: u64,
-    /// How readings become inputs.
-    pub preparation: PreparationOptions,
-    /// How many cycles apart the training windows are.
-    pub stride: usize,
-    /// How many networks are trained side by side; they differ in their first weights and their dropout, and the mean of
-    /// what they say is the prediction.
-    pub members: usize,
-    /// The share of the engines that are held out.
-    pub validation: f64,
-    /// Whether the networks are trained once more, on all engines, for as many epochs as were best for those that were held
-    /// out.
-    pub refit: bool,
-    /// How often all windows are seen, at most.
-    pub epochs: usize,
-    /// After how many epochs without a better validation training stops.
-    pub patience: usize,
-    /// How many windows make a step.
-    pub batch: usize,
-    /// The highest learning rate, and how it is reached and left.
-    pub cycle: OneCycle,
-    /// The weights' decay.
-    pub decay: f64,
-    /// The share of values that is dropped in front of the LSTM layers and the dense one.
-    pub dropout: f64,
-    /// The deviation of the noise on inputs, which are of deviation one themselves.
-    pub noise: f64,
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Self {
-            kind: "cnn-bilstm".into(),
-            seed: 0,
-            preparation: PreparationOptions {
-                window: 60,
-                shortest: Some(30),
-                smoothing: 0.2,
-                ..PreparationOptions::default()
-            },
-            stride: 2,
-            members: 3,
-            validation: 0.1,
-            refit: true,
-            epochs: 8,
-            patience: 4,
-            batch: 128,
-            cycle: OneCycle { rate: 2e-3, warmup: 0.3 },
-            decay: 0.1,
-            dropout: 0.2,
-            noise: 0.0,
-        }
-    }
-}
-
-impl Training {
-    /// The defaults for a kind of network.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`] with suggestions.
-    pub fn of(kind: &str) -> Result<Self> {
-        SeriesNetwork::named(kind, 1, 2, 1.0)?;
-        Ok(Self { kind: kind.into(), ..Self::default() })
-    }
-
-    fn check(&self) -> Result<()> {
-        let Self { members, epochs, patience, batch, cycle, decay, dropout, noise, .. } = self;
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let ranges = [
-            ("members", (1..=64).contains(members), "from 1 to 64"),
-            ("epochs", *epochs > 0, "at least 1"),
-            ("patience", *patience > 0, "at least 1"),
-            ("batch", *batch > 0, "at least 1"),
-            ("rate", positive(cycle.rate), "a number above 0"),
-            ("warmup", (0.0..1.0).contains(&cycle.warmup), "from 0 to below 1"),
-            ("decay", decay.is_finite() && *decay >= 0.0, "a number from 0 on"),
-            ("dropout", (0.0..1.0).contains(dropout), "from 0 to below 1"),
-            ("noise", noise.is_finite() && *noise >= 0.0, "a number from 0 on"),
-        ];
-        match ranges.into_iter().find(|(_, fits, _)| !fits) {
-            Some((name, _, range)) => Err(Error::parameter(name, format!("it must be {range}"))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What an epoch came to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Its number, from 1 on.
-    pub number: usize,
-    /// The root of the mean squared error over the training windows while they were learnt, in cycles.
-    pub training: f64,
-    /// The same over the windows of held-out engines afterwards, in cycles.
-    pub validation: Option<f64>,
-}
-
-/// What a training tells while it runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event {
-    /// It begins, or goes on after that many steps.
-    Start {
-        /// All steps there will be at most.
-        steps: usize,
-        /// The steps that were done before.
-        done: usize,
-        /// Whether this is the second training, on all engines.
-        refit: bool,
-    },
-    /// A step is done.
-    Step {
-        /// The root of the mean squared error of its windows, in cycles.
-        training: f64,
-    },
-    /// An epoch is done, and its checkpoint is on the disk.
-    Epoch(Epoch),
-}
 
 /// Trains a network on the engines of `fleet`, which ran to failure or whose remaining lives are known.
 ///
@@ -159,18 +34,17 @@ pub fn train(
         _ => None,
     };
     let file = checkpoint.map(|(path, _)| (path, identity.as_str()));
-    let (judged, saved) = match saved.as_ref().and_then(Saved::judged).cloned() {
-        Some(judged) => (judged, saved),
-        None => {
-            let mut session = Session::new(fleet, training)?;
-            let state = session.learn(training.epochs, None, saved, file, tell)?;
-            let validation = session.validation(&state.best)?;
-            let judged = Judged { history: state.history, validation };
-            if !training.refit || validation.is_none() {
-                return session.finish(fleet, state.best, &judged, None);
-            }
-            (judged, None)
+    let (judged, saved) = if let Some(judged) = saved.as_ref().and_then(Saved::judged).cloned() {
+        (judged, saved)
+    } else {
+        let mut session = Session::new(fleet, training)?;
+        let state = session.learn(training.epochs, None, saved, file, tell)?;
+        let validation = session.validation(&state.best)?;
+        let judged = Judged { history: state.history, validation };
+        if !training.refit || validation.is_none() {
+            return session.finish(fleet, state.best, &judged, None);
         }
+        (judged, None)
     };
     let mut session = Session::new(fleet, &Training { validation: 0.0, ..training.clone() })?;
     let state = session.learn(judged.best_epoch(), Some(&judged), saved, file, tell)?;
@@ -463,133 +337,5 @@ impl<R: RngCore> Probe for Dropout<'_, R> {
         let kept = |pair: &[u8; 2]| if u16::from_le_bytes(*pair) < limit { 0.0 } else { factor };
         let mask: Vec<f32> = bytes.as_chunks().0.iter().map(kept).collect();
         Ok((activation.clone() * Tensor::from_vec(mask, activation.shape(), activation.device())?)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{SyntheticSpec, draw_fleet};
-
-    fn fleet() -> Fleet {
-        let spec = SyntheticSpec { units: 8, life: 45..=60, decline: 25..=30, ..SyntheticSpec::default() };
-        draw_fleet(&spec, &Stream::new(1, "pumps")).unwrap()
-    }
-
-    fn training() -> Training {
-        let preparation = PreparationOptions { window: 8, cap: 25.0, smoothing: 0.5, ..PreparationOptions::default() };
-        Training {
-            kind: "cnn-lstm".into(),
-            preparation,
-            stride: 1,
-            members: 2,
-            validation: 0.25,
-            epochs: 3,
-            batch: 32,
-            cycle: OneCycle { rate: 1e-2, warmup: 0.3 },
-            noise: 0.05,
-            dropout: 0.1,
-            ..Training::default()
-        }
-    }
-
-    fn bytes(model: &RulModel) -> Vec<u8> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        model.save(&path).unwrap();
-        let loaded = RulModel::load(&path).unwrap();
-        assert_eq!(loaded.about, model.about);
-        assert_eq!(loaded.predict(&model.typical).unwrap(), model.predict(&model.typical).unwrap());
-        std::fs::read(path).unwrap()
-    }
-
-    #[test]
-    fn a_killed_training_goes_on_to_the_same_weights() {
-        let (fleet, training) = (fleet(), training());
-        let mut epochs = Vec::new();
-        let whole = train(&fleet, &training, None, &mut |event| {
-            if let Event::Epoch(epoch) = event {
-                epochs.push(epoch);
-            }
-            Ok(())
-        });
-        let whole = whole.unwrap();
-        assert!(epochs[2].training < epochs[0].training, "{epochs:?}");
-        assert!(whole.about.validation.unwrap().rmse < 10.0, "{:?}", whole.about.validation);
-
-        let folder = tempfile::tempdir().unwrap();
-        let checkpoint = folder.path().join("model.checkpoint");
-        // Killed in the middle of an epoch of the first training, then of the second.
-        for second in [false, true] {
-            let (mut counts, mut steps) = (false, 0);
-            let killed = train(&fleet, &training, Some((&checkpoint, second)), &mut |event| {
-                if let Event::Start { refit, .. } = event {
-                    counts = refit == second;
-                }
-                steps += usize::from(counts && matches!(event, Event::Step { .. }));
-                if steps > 12 { Err(Error::parameter("test", "killed")) } else { Ok(()) }
-            });
-            assert!(killed.is_err() && checkpoint.exists());
-        }
-        let mut begun = None;
-        let resumed = train(&fleet, &training, Some((&checkpoint, true)), &mut |event| {
-            if let Event::Start { done, refit, .. } = event {
-                begun = Some((done > 0, refit));
-            }
-            Ok(())
-        });
-        assert_eq!(begun, Some((true, true)));
-        assert_eq!(bytes(&resumed.unwrap()), bytes(&whole));
-
-        let other = Training { seed: 9, ..training.clone() };
-        let error = train(&fleet, &other, Some((&checkpoint, true)), &mut |_| Ok(())).unwrap_err().to_string();
-        assert!(error.contains("of another training"), "{error}");
-        let half = std::fs::read(&checkpoint).unwrap();
-        std::fs::write(&checkpoint, &half[..half.len() / 2]).unwrap();
-        assert!(train(&fleet, &training, Some((&checkpoint, true)), &mut |_| Ok(())).is_err());
-    }
-
-    #[test]
-    fn patience_ends_a_training_and_the_best_weights_win() {
-        let training = Training {
-            epochs: 30,
-            patience: 1,
-            refit: false,
-            cycle: OneCycle { rate: 0.5, warmup: 0.5 },
-            ..training()
-        };
-        let mut errors = Vec::new();
-        let model = train(&fleet(), &training, None, &mut |event| {
-            if let Event::Epoch(epoch) = event {
-                errors.extend(epoch.validation);
-            }
-            Ok(())
-        });
-        let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-        assert!(errors.len() < 30, "{errors:?}");
-        assert!((model.unwrap().about.validation.unwrap().rmse - best).abs() < 1e-9);
-    }
-
-    #[test]
-    fn options_outside_their_range_are_named() {
-        let refuse = |training: Training, word: &str| {
-            let error = train(&fleet(), &training, None, &mut |_| Ok(())).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-        };
-        refuse(Training { epochs: 0, ..training() }, "epochs");
-        refuse(Training { dropout: 1.0, ..training() }, "dropout");
-        refuse(Training { cycle: OneCycle { rate: f64::NAN, warmup: 0.3 }, ..training() }, "rate");
-        refuse(Training { validation: 0.99, ..training() }, "validation");
-        refuse(Training { kind: "cnn".into(), ..training() }, "`cnn`");
-        let preparation = PreparationOptions { window: 50, ..training().preparation };
-        refuse(Training { preparation, ..training() }, "window of 50");
-    }
-
-    #[test]
-    fn the_searches_suggest_what_can_be_trained_with() {
-        let found = crate::find_rate(&fleet(), &training()).unwrap();
-        assert!(found.suggestion > 1e-5 && found.suggestion < 1.0, "{found:?}");
-        let found = crate::find_batch(&fleet(), &training()).unwrap();
-        assert!(found.sizes.contains(&found.suggestion));
     }
 }

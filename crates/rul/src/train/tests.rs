@@ -1,0 +1,120 @@
+use super::{Event, OneCycle, Training, train};
+use crate::{Fleet, PreparationOptions, RulModel, SyntheticSpec, draw_fleet};
+use faithful_core::{Error, Stream};
+
+fn fleet() -> Fleet {
+    let spec = SyntheticSpec { units: 8, life: 45..=60, decline: 25..=30, ..SyntheticSpec::default() };
+    draw_fleet(&spec, &Stream::new(1, "pumps")).unwrap()
+}
+
+fn training() -> Training {
+    let preparation = PreparationOptions { window: 8, cap: 25.0, smoothing: 0.5, ..PreparationOptions::default() };
+    Training {
+        kind: "cnn-lstm".into(),
+        preparation,
+        stride: 1,
+        members: 2,
+        validation: 0.25,
+        epochs: 3,
+        batch: 32,
+        cycle: OneCycle { rate: 1e-2, warmup: 0.3 },
+        noise: 0.05,
+        dropout: 0.1,
+        ..Training::default()
+    }
+}
+
+fn bytes(model: &RulModel) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model.save(&path).unwrap();
+    let loaded = RulModel::load(&path).unwrap();
+    assert_eq!(loaded.about, model.about);
+    assert_eq!(loaded.predict(&model.typical).unwrap(), model.predict(&model.typical).unwrap());
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_weights() {
+    let (fleet, training) = (fleet(), training());
+    let mut epochs = Vec::new();
+    let whole = train(&fleet, &training, None, &mut |event| {
+        if let Event::Epoch(epoch) = event {
+            epochs.push(epoch);
+        }
+        Ok(())
+    });
+    let whole = whole.unwrap();
+    assert!(epochs[2].training < epochs[0].training, "{epochs:?}");
+    assert!(whole.about.validation.unwrap().rmse < 10.0, "{:?}", whole.about.validation);
+
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("model.checkpoint");
+    // Killed in the middle of an epoch of the first training, then of the second.
+    for second in [false, true] {
+        let (mut counts, mut steps) = (false, 0);
+        let killed = train(&fleet, &training, Some((&checkpoint, second)), &mut |event| {
+            if let Event::Start { refit, .. } = event {
+                counts = refit == second;
+            }
+            steps += usize::from(counts && matches!(event, Event::Step { .. }));
+            if steps > 12 { Err(Error::parameter("test", "killed")) } else { Ok(()) }
+        });
+        assert!(killed.is_err() && checkpoint.exists());
+    }
+    let mut begun = None;
+    let resumed = train(&fleet, &training, Some((&checkpoint, true)), &mut |event| {
+        if let Event::Start { done, refit, .. } = event {
+            begun = Some((done > 0, refit));
+        }
+        Ok(())
+    });
+    assert_eq!(begun, Some((true, true)));
+    assert_eq!(bytes(&resumed.unwrap()), bytes(&whole));
+
+    let other = Training { seed: 9, ..training.clone() };
+    let error = train(&fleet, &other, Some((&checkpoint, true)), &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("of another training"), "{error}");
+    let half = std::fs::read(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, &half[..half.len() / 2]).unwrap();
+    assert!(train(&fleet, &training, Some((&checkpoint, true)), &mut |_| Ok(())).is_err());
+}
+
+#[test]
+fn patience_ends_a_training_and_the_best_weights_win() {
+    let training =
+        Training { epochs: 30, patience: 1, refit: false, cycle: OneCycle { rate: 0.5, warmup: 0.5 }, ..training() };
+    let mut errors = Vec::new();
+    let model = train(&fleet(), &training, None, &mut |event| {
+        if let Event::Epoch(epoch) = event {
+            errors.extend(epoch.validation);
+        }
+        Ok(())
+    });
+    let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(errors.len() < 30, "{errors:?}");
+    assert!((model.unwrap().about.validation.unwrap().rmse - best).abs() < 1e-9);
+}
+
+#[test]
+fn options_outside_their_range_are_named() {
+    let refuse = |training: Training, word: &str| {
+        let error = train(&fleet(), &training, None, &mut |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    refuse(Training { epochs: 0, ..training() }, "epochs");
+    refuse(Training { dropout: 1.0, ..training() }, "dropout");
+    refuse(Training { cycle: OneCycle { rate: f64::NAN, warmup: 0.3 }, ..training() }, "rate");
+    refuse(Training { validation: 0.99, ..training() }, "validation");
+    refuse(Training { kind: "cnn".into(), ..training() }, "`cnn`");
+    let preparation = PreparationOptions { window: 50, ..training().preparation };
+    refuse(Training { preparation, ..training() }, "window of 50");
+}
+
+#[test]
+fn the_searches_suggest_what_can_be_trained_with() {
+    let found = crate::find_rate(&fleet(), &training()).unwrap();
+    assert!(found.suggestion > 1e-5 && found.suggestion < 1.0, "{found:?}");
+    let found = crate::find_batch(&fleet(), &training()).unwrap();
+    assert!(found.sizes.contains(&found.suggestion));
+}
