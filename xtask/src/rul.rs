@@ -25,11 +25,16 @@ pub(crate) struct EvalRul {
     /// The kinds of networks
     #[arg(long, default_value = "cnn-lstm,cnn-bilstm", value_delimiter = ',')]
     models: Vec<String>,
-    /// Methods of Table 3 besides Grad-CAM and Expected Grad-CAM, measured with the first seed
+    /// Methods of Table 3 besides Grad-CAM and Expected Grad-CAM, measured with the first seed; by default all for series
     #[arg(
         long,
-        default_value = "grad-cam++,xgrad-cam,hires-cam,layer-cam,layer-cam.expected,score-cam,ablation-cam,\
-                                 full-grad,occlusion,gradient-times-input,integrated-gradients,expected-gradients"
+        default_value = "grad-cam++,expected-grad-cam++,smooth-grad-cam++,xgrad-cam,hires-cam,layer-cam,layer-cam.expected,\
+                         grad-cam-elementwise,eigen-cam,eigen-grad-cam,integrated-grad-cam,expected-smooth-grad-cam,\
+                         guided-grad-cam,guided-expected-grad-cam,full-grad,hyper-expected-grad-cam,score-cam,ss-cam,\
+                         is-cam,ablation-cam,group-cam,poly-cam+,poly-cam-,poly-cam±,rise,occlusion,gradient,saliency,\
+                         gradient-times-input,deconvnet,guided-backpropagation,smooth-grad,smooth-grad-squared,var-grad,\
+                         smooth-grad-times-input,integrated-gradients,expected-gradients,gaussian-attribution,\
+                         distribution-attribution,blur-integrated-gradients,guided-integrated-gradients"
     )]
     methods: String,
     /// Other sets that the same networks are tried on, to see how far they reach
