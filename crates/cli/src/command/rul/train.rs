@@ -63,7 +63,10 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
         "seed": training.seed, "members": training.members, "refit": model.about.training["refit"].is_array(), "sensors": model.about.preparation.sensors, "validation": validation,
         "batch": training.batch, "rate": training.cycle.rate, "seconds": seconds,
     }))?;
-    let held = validation.map_or(String::new(), |scores| format!(", RMSE on held-out machines {:.2}", scores.rmse));
+    // The weights of a second training have seen all machines.
+    let before = if model.about.training["refit"].is_array() { " before it learnt from all" } else { "" };
+    let held =
+        validation.map_or(String::new(), |scores| format!(", RMSE on held-out machines {:.2}{before}", scores.rmse));
     output.line(&format!("{} in {seconds:.0} s{held}: {}", training.kind, out.display()))?;
     Ok(Outcome::Complete)
 }
