@@ -208,11 +208,7 @@ fn branches_like(seed: u64) -> Graph {
 }
 
 fn graphs() -> Vec<Graph> {
-    (0..4)
-        .flat_map(|seed| {
-            [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed), branches_like(seed)]
-        })
-        .collect()
+    (0..4).flat_map(|seed| [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed)]).collect()
 }
 
 fn input(graph: &Graph, rows: usize, seed: u64) -> Tensor {
@@ -284,6 +280,26 @@ fn gradients_are_those_of_the_reference() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The gradient of a part of a concatenation has gaps between its rows.
+#[test]
+fn linear_layers_side_by_side_get_their_own_gradients() {
+    let graph = branches_like(3);
+    let x = input(&graph, 3, 2);
+    let every: Vec<Tap> = (1..graph.nodes().len()).map(|node| Tap::Layer(LayerId(node))).chain([Tap::Input]).collect();
+    for taps in [vec![Tap::Input], every] {
+        let mut make = |output: &Tensor| {
+            let numbers = portable_uniform("cotangent", 0, output.elem_count());
+            Ok(vec![Tensor::from_vec(numbers, output.dims(), &Device::Cpu)?])
+        };
+        let expected = graph.on_candle().pull_back(&x, &taps, &mut make).unwrap();
+        let got = graph.pull_back(&x, &taps, &mut make).unwrap();
+        assert!(far(&got.output, &expected.output) < 1e-5);
+        for (got, expected) in got.gradients[0].iter().zip(&expected.gradients[0]) {
+            assert!(far(got, expected) < 2e-5);
         }
     }
 }

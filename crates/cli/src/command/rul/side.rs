@@ -1,7 +1,7 @@
 //! What is known of an .onnx network of the remaining life: from the command, else from the JSON beside it.
 
 use crate::arguments::{ReadingScale, RulModelArguments, SeriesOrder};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use faithful_core::Error;
 use faithful_rul::Cycles;
 use serde::Deserialize;
@@ -54,7 +54,7 @@ impl Usage {
         let offset = arguments.output_shift.or(file.output_shift).unwrap_or(0.0);
         if !(factor.is_finite() && factor != 0.0) {
             let reason = format!("{factor} is not a number of cycles other than 0");
-            return Err(Error::parameter("output-scale", reason)).context(what());
+            return Err(Error::parameter("output-scale", reason).into());
         }
         if !offset.is_finite() {
             return Err(Error::parameter("output-shift", format!("{offset} is not a number of cycles")))
