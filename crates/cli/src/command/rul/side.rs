@@ -57,8 +57,7 @@ impl Usage {
             return Err(Error::parameter("output-scale", reason).into());
         }
         if !offset.is_finite() {
-            return Err(Error::parameter("output-shift", format!("{offset} is not a number of cycles")))
-                .context(what());
+            return Err(Error::parameter("output-shift", format!("{offset} is not a number of cycles")).into());
         }
         Ok(Self {
             layout: arguments.layout.or(file.layout).unwrap_or(SeriesOrder::SensorsTime),
