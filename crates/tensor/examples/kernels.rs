@@ -1,12 +1,12 @@
 //! The layers of `VGG16`, `ResNet50` and `MobileNetV2` one by one, against what the processor can do: a Markdown table.
 //!
-//! `cargo xtask bench --layers`, or `cargo run --release -p faithful-tensor --example kernels [-- FILTER]`; threads as
+//! `cargo xtask bench --layers`, or `cargo run --release -p faithful-tensor --example kernels [-- FILTER [bf16]]`; threads as
 //! `RAYON_NUM_THREADS` says, and one where it says nothing. Times are the shortest of many runs, so that other work on
 //! the machine counts little.
 
 use candle_core::Result;
 use faithful_tensor::Conv;
-use faithful_tensor::cpu::{Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Winograd, linear, peak};
+use faithful_tensor::cpu::{Depthwise, Direct, Factors, Finish, Isa, Linear, Map, MapMut, Tile, Winograd, linear, peak};
 use std::time::Instant;
 
 /// Name, images, height and width, input and output channels, window, stride, groups.
@@ -88,6 +88,7 @@ fn memory_speed() -> f64 {
 struct Machine {
     /// GFLOP/s and GB/s of all threads.
     peak: f64,
+    peak_in_bf16: f64,
     memory: f64,
 }
 
@@ -95,14 +96,15 @@ impl Machine {
     /// `plain` is the arithmetic of the layer as it is defined, `done` what the kernel does of it, both in FLOP;
     /// `weights` and `maps` are elements.
     fn report(&self, name: &str, kernel: &str, [plain, done, weights, maps]: [f64; 4], images: usize, seconds: f64) {
-        let (arithmetic, memory) = (done / self.peak / 1e9, 4.0 * (weights + maps) / self.memory / 1e9);
+        let peak = if kernel.ends_with("bf16") { self.peak_in_bf16 } else { self.peak };
+        let (arithmetic, memory) = (done / peak / 1e9, 4.0 * (weights + maps) / self.memory / 1e9);
         let (bound, least) = if arithmetic >= memory { ("arithmetic", arithmetic) } else { ("memory", memory) };
         println!(
             "| {name} | {kernel} | {:.3} | {:.0} | {:.0} | {:.0}% | {bound}, {:.0}% |",
             seconds * 1e3 / images as f64,
             plain / seconds / 1e9,
             done / seconds / 1e9,
-            100.0 * done / seconds / 1e9 / self.peak,
+            100.0 * done / seconds / 1e9 / peak,
             100.0 * (least / seconds).min(1.0),
         );
     }
@@ -116,9 +118,19 @@ fn main() -> Result<()> {
 
 fn work(threads: usize) -> Result<()> {
     let filter = std::env::args().nth(1).unwrap_or_default();
+    let in_bf16 = std::env::args().nth(2).is_some_and(|argument| argument == "bf16");
+    let all_factors: &[(Factors, &str)] =
+        if in_bf16 { &[(Factors::F32, ""), (Factors::Bf16, " bf16")] } else { &[(Factors::F32, "")] };
     let isa = Isa::best();
-    let machine = Machine { peak: peak(isa) * threads as f64, memory: memory_speed() * threads as f64 };
-    println!("{isa:?}, {threads} thread(s); peak {:.0} GFLOP/s, memory {:.1} GB/s.\n", machine.peak, machine.memory);
+    let machine = Machine {
+        peak: peak(isa, Factors::F32) * threads as f64,
+        peak_in_bf16: peak(isa, Factors::Bf16) * threads as f64,
+        memory: memory_speed() * threads as f64,
+    };
+    println!(
+        "{isa:?}, {threads} thread(s); peak {:.0} GFLOP/s, {:.0} in bf16, memory {:.1} GB/s.\n",
+        machine.peak, machine.peak_in_bf16, machine.memory
+    );
     println!(
         "| layer | kernel | ms per image | GFLOP/s of the definition's arithmetic | GFLOP/s done | of the peak | bound, \
          and how near |\n|---|---|---|---|---|---|---|"
@@ -145,20 +157,33 @@ fn work(threads: usize) -> Result<()> {
             continue;
         }
         if [k, stride] == [3, 1] && c >= 16 {
-            for (tile, side_of) in [(Tile::Two, 2), (Tile::Four, 4), (Tile::Six, 6)] {
-                let kernel = Winograd::new(isa, tile, &weight, [o, c])?;
+            let tiles = [(Tile::Two, 2), (Tile::Four, 4), (Tile::FourBalanced, 4), (Tile::Six, 6)];
+            for (&(factors, suffix), (tile, side_of)) in
+                all_factors.iter().flat_map(|factors| tiles.map(|tile| (factors, tile)))
+            {
+                // Each of the two is for one of the types.
+                let other = if factors == Factors::F32 { Tile::FourBalanced } else { Tile::Four };
+                if tile == other || (tile == Tile::Six && factors == Factors::Bf16) {
+                    continue;
+                }
+                let kernel = Winograd::with_factors(isa, factors, tile, &weight, [o, c])?;
                 let seconds = fastest(|| {
                     kernel.run(map(), [1, 1], MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs");
                 });
-                let tiles = n * side.div_ceil(side_of) * side.div_ceil(side_of);
-                let done = 2.0 * (tiles * (side_of + 2) * (side_of + 2) * c * o) as f64;
+                let count = n * side.div_ceil(side_of) * side.div_ceil(side_of);
+                let done = 2.0 * (count * (side_of + 2) * (side_of + 2) * c * o) as f64;
                 let weights = kernel.elements() as f64;
-                machine.report(&name, &format!("F({side_of}x{side_of})"), [plain, done, weights, maps], n, seconds);
+                let kind = format!("F({side_of}x{side_of}){suffix}");
+                machine.report(&name, &kind, [plain, done, weights, maps], n, seconds);
             }
         }
-        let kernel = Direct::new(isa, &weight, [o, c, k, k], &conv)?;
-        let seconds = fastest(|| kernel.run(map(), MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs"));
-        machine.report(&name, "direct", [plain, plain, weight.len() as f64, maps], n, seconds);
+        for &(factors, suffix) in all_factors {
+            let kernel = Direct::with_factors(isa, factors, &weight, [o, c, k, k], &conv)?;
+            let seconds =
+                fastest(|| kernel.run(map(), MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs"));
+            let weights = kernel.elements() as f64;
+            machine.report(&name, &format!("direct{suffix}"), [plain, plain, weights, maps], n, seconds);
+        }
     }
     for (name, n, i, o) in [
         ("vgg16 fully connected", 8, 25088, 4096),
@@ -174,7 +199,13 @@ fn work(threads: usize) -> Result<()> {
         let bounds = (f32::NEG_INFINITY, f32::INFINITY);
         let seconds = fastest(|| linear(isa, &x, &weight, None, bounds, [n, i, o], &mut out).expect("fits"));
         let plain = 2.0 * (n * i * o) as f64;
-        machine.report(&name, "linear", [plain, plain, weight.len() as f64, (x.len() + out.len()) as f64], n, seconds);
+        let maps = (x.len() + out.len()) as f64;
+        machine.report(&name, "linear", [plain, plain, weight.len() as f64, maps], n, seconds);
+        if in_bf16 {
+            let kernel = Linear::new(isa, Factors::Bf16, &weight, [o, i])?;
+            let seconds = fastest(|| kernel.run(&x, None, bounds, n, &mut out).expect("fits"));
+            machine.report(&name, "linear bf16", [plain, plain, kernel.elements() as f64, maps], n, seconds);
+        }
     }
     Ok(())
 }

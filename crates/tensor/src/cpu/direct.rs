@@ -2,7 +2,7 @@ use super::gather::Gather;
 use super::map::{Buffer, Finish, Map, MapMut, Source};
 use super::matrix::Matrix;
 use super::scratch::with_scratch;
-use super::{Isa, output_size};
+use super::{Factors, Isa, output_size};
 use crate::Conv;
 use candle_core::{Result, bail};
 
@@ -25,14 +25,27 @@ pub struct Direct {
 impl Direct {
     /// Packs `weight` of shape `[O, C / groups, kh, kw]`.
     pub fn new(isa: Isa, weight: &[f32], shape: [usize; 4], conv: &Conv) -> Result<Self> {
+        Self::with_factors(isa, Factors::F32, weight, shape, conv)
+    }
+
+    /// The same, with weights and inputs that are rounded before they are multiplied.
+    pub fn with_factors(
+        isa: Isa,
+        factors: Factors,
+        weight: &[f32],
+        shape: [usize; 4],
+        conv: &Conv,
+    ) -> Result<Self> {
         let [o, c, kh, kw] = shape;
         let groups = conv.groups;
         if groups == 0 || o % groups != 0 || weight.len() != o * c * kh * kw {
             bail!("weights of shape {shape:?} do not go with {} numbers in {groups} groups", weight.len());
         }
         let columns = o / groups;
+        let by_rows = groups == 1 && conv.dilation[1] == 1 && kw > 1 && c < 8;
+        let depth = if by_rows { [kh, kw * c] } else { [kh * kw, c] };
         let pack = |group: usize| {
-            Matrix::pack(isa, kh * kw * c, columns, |k, n| {
+            Matrix::pack_segments(isa, factors, depth, columns, |k, n| {
                 let (tap, channel) = (k / c, k % c);
                 weight[((group * columns + n) * c + channel) * kh * kw + tap]
             })
@@ -43,7 +56,7 @@ impl Direct {
             input_channels: c * groups,
             groups: (0..groups).map(pack).collect(),
             zeros: Buffer::zeros(c),
-            by_rows: groups == 1 && conv.dilation[1] == 1 && kw > 1 && c < 8,
+            by_rows,
         })
     }
 

@@ -1,4 +1,5 @@
-use super::map::{RawFinish, Target};
+use super::factors::{Convert, Kept};
+use super::map::{LINE, RawFinish, Source, Target};
 use super::matrix::{Ahead, MOST_ROWS, Matrix, Panel, Product, TileRows};
 use super::scratch::{with_scratch, with_starts};
 use rayon::prelude::*;
@@ -18,6 +19,7 @@ pub(super) struct Gather<'a, F> {
     pub(super) matrix: &'a Matrix,
     pub(super) rows: usize,
     pub(super) segments: usize,
+    /// How many numbers a segment has.
     pub(super) length: usize,
     /// `place(row, starts, step)` writes the starts of a row's segments to `starts[segment * step]` and gives the
     /// output pixel.
@@ -27,7 +29,7 @@ pub(super) struct Gather<'a, F> {
     pub(super) finish: RawFinish,
 }
 
-/// Depths that are multiplied at a time: elements `from .. from + length` of some segments.
+/// Depths that are multiplied at a time, counted in the matrix's elements: elements `from .. from + length` of some segments.
 #[derive(Clone)]
 struct Block {
     segments: Range<usize>,
@@ -74,7 +76,8 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
     /// Every start is valid for `length` elements, every output pixel belongs to one row only and is valid for the
     /// matrix's columns, and what `finish` points to has the output's shape.
     pub(super) unsafe fn run(&self) {
-        debug_assert_eq!(self.segments * self.length, self.matrix.depth());
+        let length = self.matrix.kept().elements(self.length);
+        debug_assert_eq!(self.segments * length, self.matrix.depth());
         let (depth, columns) = (self.matrix.depth().max(1), self.matrix.columns());
         let tasks = TASKS * rayon::current_num_threads();
         let fewest = if depth * columns > SMALL { FEWEST_ROWS } else { MOST_ROWS };
@@ -85,7 +88,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
         let groups = if chunks >= tasks / 2 { 1 } else { panels.min(tasks.div_ceil(chunks.max(1))) };
         let group = panels.div_ceil(groups.max(1)).max(1);
         let groups = panels.div_ceil(group);
-        let blocks = blocks(self.segments, self.length);
+        let blocks = blocks(self.segments, length);
         let task = |index: usize| {
             let (chunk_index, group_index) = (index / groups, index % groups);
             let rows = chunk_index * chunk..((chunk_index + 1) * chunk).min(self.rows);
@@ -152,10 +155,23 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
         let first_offset = self.panels.first().map_or(0, |panel| panel.offset) / matrix.depth().max(1);
         let all_columns: usize = self.panels.iter().map(|panel| panel.vectors * lanes).sum();
         let partial = if last > 0 { self.rows.len() * all_columns } else { 0 };
-        with_scratch(partial, |partial| {
-            let partial = Target(partial.as_mut_ptr());
+        let rounds = matrix.kept() != Kept::Plain;
+        let longest = self.blocks.iter().map(|block| block.segments.len() * block.length).max().unwrap_or(0);
+        // Rows lie a little apart from a power of two, which would put all of them into the same cache sets.
+        let rounded_row = longest.next_multiple_of(LINE) + LINE;
+        let rounded = if rounds { self.rows.len() * rounded_row } else { 0 };
+        let partial_length = partial.next_multiple_of(LINE);
+        with_scratch(partial_length + rounded, |scratch| with_starts(if rounds { self.rows.len() } else { 0 }, |rows| {
+            let partial = Target(scratch.as_mut_ptr());
+            let rounded = Target(partial.at(partial_length));
+            for (row, start) in rows.iter_mut().enumerate() {
+                *start = rounded.at(row * rounded_row);
+            }
             for (index, &(block, panel)) in steps.iter().enumerate() {
-                let ahead = if index == 0 && *segments == 1 {
+                if rounds && index.is_multiple_of(self.panels.len()) {
+                    self.round(tiles, block, rows);
+                }
+                let ahead = if index == 0 && *segments == 1 && !rounds {
                     Ahead { from: next_row, per_tile: 8 * block.length, per_depth: 8 }
                 } else if let Some(&next) = steps.get(index + 1) {
                     let per_depth = next.1.vectors * lanes / used.min(3);
@@ -163,13 +179,20 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
                 } else {
                     Ahead { from: std::ptr::null(), per_tile: 0, per_depth: 0 }
                 };
-                isa.run(Product {
-                    starts: self.starts,
+                let (starts, window, from) =
+                    if rounds { (&*rows, 1, 0) } else { (&*self.starts, *segments, block.from) };
+                let (segments, length) = if rounds {
+                    (0..1, block.segments.len() * block.length)
+                } else {
+                    (block.segments.clone(), block.length)
+                };
+                isa.run_on(matrix.kept(), Product {
+                    starts,
                     tiles,
-                    window: *segments,
-                    segments: block.segments.clone(),
-                    from: block.from,
-                    length: block.length,
+                    window,
+                    segments,
+                    from,
+                    length,
                     out: *out,
                     out_pixel: *out_pixel,
                     finish,
@@ -183,6 +206,24 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
                     ahead,
                 });
             }
+        }));
+    }
+
+    /// Copies the block's part of all rows to `rows` as the matrix keeps its factors.
+    fn round(&self, tiles: &[TileRows], block: &Block, rows: &[*const f32]) {
+        let Gather { matrix, segments, length, .. } = self.gather;
+        let kept = matrix.kept();
+        let from = block.from * kept.each();
+        let mut pieces = tiles.iter().flat_map(|tile| {
+            (0..tile.count).flat_map(move |r| {
+                block.segments.clone().enumerate().map(move |(index, segment)| {
+                    let start = self.starts[tile.first * segments + segment * tile.count + r];
+                    let to = Target(rows[tile.first + r].cast_mut());
+                    (Source(start.wrapping_add(from)), to, index * block.length * kept.each())
+                })
+            })
         });
+        let length = (length - from).min(block.length * kept.each());
+        matrix.isa().run_on(kept, Convert { kept, pieces: &mut pieces, length });
     }
 }

@@ -1,4 +1,5 @@
-use super::simd::{Portable, Simd};
+use super::factors::Kept;
+use super::simd::{Pairs, Portable, Simd};
 use std::sync::OnceLock;
 
 /// An instruction set that the kernels are compiled for.
@@ -12,6 +13,8 @@ pub enum Isa {
     Avx2,
     /// 512-bit vectors with masks.
     Avx512,
+    /// The same, and products of pairs of `bf16`.
+    Avx512Bf16,
 }
 
 impl Isa {
@@ -32,6 +35,9 @@ impl Isa {
             }
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
                 found.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512bf16") {
+                    found.push(Self::Avx512Bf16);
+                }
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -50,8 +56,13 @@ impl Isa {
             Self::Portable => Portable::LANES,
             Self::Neon => 4,
             Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Avx512Bf16 => 16,
         }
+    }
+
+    /// The most rows of a matrix product's register tile, as [`Simd::ROWS`].
+    pub(crate) fn rows(self) -> usize {
+        if matches!(self, Self::Portable | Self::Avx2) { 4 } else { 8 }
     }
 
     /// Runs `kernel` compiled for this instruction set, which must come from [`Isa::checked`].
@@ -59,7 +70,7 @@ impl Isa {
         match self {
             // SAFETY: `checked` let this set through, so the processor has it; NEON is part of the target.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512(kernel) },
+            Self::Avx512 | Self::Avx512Bf16 => unsafe { avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2(kernel) },
@@ -67,6 +78,16 @@ impl Isa {
             Self::Neon => unsafe { kernel.run::<super::simd::Neon>() },
             // SAFETY: plain code.
             _ => unsafe { kernel.run::<Portable>() },
+        }
+    }
+
+    /// Runs `kernel` on factors that are kept in this way, as [`Kept::of`] says for this instruction set.
+    pub(super) fn run_on<K: Kernel + PairKernel>(self, kept: Kept, kernel: K) {
+        match kept {
+            // SAFETY: only the set that has pairs keeps factors as such.
+            #[cfg(target_arch = "x86_64")]
+            Kept::Paired => unsafe { avx512_pairs(kernel) },
+            _ => self.run(kernel),
         }
     }
 }
@@ -79,6 +100,22 @@ pub(crate) trait Kernel {
     /// # Safety
     /// The processor must have the instruction set of `S`.
     unsafe fn run<S: Simd>(self);
+}
+
+/// A [`Kernel`] that also works on factors in pairs.
+pub(crate) trait PairKernel {
+    /// Does the work.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set of `S`.
+    unsafe fn run_pairs<S: Pairs>(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+unsafe fn avx512_pairs<K: PairKernel>(kernel: K) {
+    // SAFETY: the caller's.
+    unsafe { kernel.run_pairs::<super::simd_x86::Avx512>() }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,9 @@
-use super::Isa;
-use super::isa::Kernel;
-use super::map::{Source, Target};
+use super::factors::{Convert, Factor, Kept, Paired, Plain};
+use super::isa::{Kernel, PairKernel};
+use super::map::{Buffer, Source, Target};
 use super::scratch::with_scratch;
-use super::simd::Simd;
+use super::simd::{Pairs, Simd};
+use super::{Factors, Isa};
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -27,7 +28,6 @@ pub fn linear(
     if x.len() != n * i || weight.len() != o * i || out.len() != n * o || bias.is_some_and(|bias| bias.len() != o) {
         bail!("a product of {n} x {i} with {o} x {i} does not fit its operands");
     }
-    let isa = isa.checked();
     let job = Forward {
         x: Source(x.as_ptr()),
         weight: Source(weight.as_ptr()),
@@ -36,11 +36,68 @@ pub fn linear(
         size: [n, i, o],
         out: Target(out.as_mut_ptr()),
     };
-    let step = 24;
-    (0..o.div_ceil(step)).into_par_iter().for_each(|index| {
-        isa.run(Outputs { job: &job, from: index * step, to: ((index + 1) * step).min(o) });
-    });
+    job.run(isa.checked(), Kept::Plain);
     Ok(())
+}
+
+/// Weights of [`linear`] with a copy of their own, which is rounded: to `bf16`, half as much is read.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    isa: Isa,
+    kept: Kept,
+    inputs: usize,
+    outputs: usize,
+    /// `(O, elements of I)`.
+    weights: Buffer,
+}
+
+impl Linear {
+    /// Copies `weight` `(O, I)`.
+    pub fn new(isa: Isa, factors: Factors, weight: &[f32], [o, i]: [usize; 2]) -> Result<Self> {
+        if weight.len() != o * i {
+            bail!("{} numbers are not {o} x {i} weights", weight.len());
+        }
+        let isa = isa.checked();
+        let kept = Kept::of(isa, factors);
+        let elements = kept.elements(i).max(1);
+        let mut weights = Buffer::zeros(o * elements);
+        weights.par_chunks_mut(elements).zip(weight.par_chunks(i.max(1))).for_each(|(to, from)| {
+            for (k, &value) in from.iter().enumerate() {
+                kept.put(&mut to[k / kept.each()], k, value);
+            }
+        });
+        Ok(Self { isa, kept, inputs: i, outputs: o, weights })
+    }
+
+    /// How many elements of four bytes the weights are.
+    pub fn elements(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// [`linear`] on `n` rows, whose numbers are rounded as well.
+    pub fn run(&self, x: &[f32], bias: Option<&[f32]>, bounds: (f32, f32), n: usize, out: &mut [f32]) -> Result<()> {
+        let (i, o) = (self.inputs, self.outputs);
+        if x.len() != n * i || out.len() != n * o || bias.is_some_and(|bias| bias.len() != o) {
+            bail!("a product of {n} x {i} with {o} x {i} does not fit its operands");
+        }
+        let elements = self.kept.elements(i).max(1);
+        with_scratch(n * elements, |rows| {
+            let to = Target(rows.as_mut_ptr());
+            let from = Source(x.as_ptr());
+            let mut pieces = (0..n).map(|row| (Source(from.at(row * i)), Target(to.at(row * elements)), 0));
+            self.isa.run_on(self.kept, Convert { kept: self.kept, pieces: &mut pieces, length: i });
+            let job = Forward {
+                x: Source(to.0.cast_const()),
+                weight: Source(self.weights.as_ptr()),
+                bias,
+                bounds,
+                size: [n, self.kept.elements(i), o],
+                out: Target(out.as_mut_ptr()),
+            };
+            job.run(self.isa, self.kept);
+        });
+        Ok(())
+    }
 }
 
 /// `out` `(N, I)` = `gradient` `(N, O)` times `weight` `(O, I)`, added to `out` where `accumulate`.
@@ -111,6 +168,16 @@ struct Forward<'a> {
     out: Target,
 }
 
+impl Forward<'_> {
+    fn run(&self, isa: Isa, kept: Kept) {
+        let (step, o) = (24, self.size[2]);
+        (0..o.div_ceil(step)).into_par_iter().for_each(|index| {
+            isa.run_on(kept, Outputs { job: self, from: index * step, to: ((index + 1) * step).min(o) });
+        });
+    }
+}
+
+/// Some outputs of all rows; inputs are counted in elements.
 struct Outputs<'a> {
     job: &'a Forward<'a>,
     from: usize,
@@ -120,6 +187,22 @@ struct Outputs<'a> {
 impl Kernel for Outputs<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Plain>() }
+    }
+}
+
+impl PairKernel for Outputs<'_> {
+    #[inline(always)]
+    unsafe fn run_pairs<S: Pairs>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Paired>() }
+    }
+}
+
+impl Outputs<'_> {
+    #[inline(always)]
+    unsafe fn with<S: Simd, F: Factor<S>>(self) {
         let [n, ..] = self.job.size;
         // SAFETY: `linear` checked the sizes; the outputs are this task's.
         unsafe {
@@ -136,12 +219,12 @@ impl Kernel for Outputs<'_> {
                         _ => 1,
                     };
                     match (outputs, rows) {
-                        (3, 8) if many => self.dots::<S, 3, 8>(output, row),
-                        (3, 4) if many => self.dots::<S, 3, 4>(output, row),
-                        (3, _) if many => self.dots::<S, 3, 1>(output, row),
-                        (_, 8) if many => self.dots::<S, 1, 8>(output, row),
-                        (_, 4) => self.dots::<S, 1, 4>(output, row),
-                        _ => self.dots::<S, 1, 1>(output, row),
+                        (3, 8) if many => self.dots::<S, F, 3, 8>(output, row),
+                        (3, 4) if many => self.dots::<S, F, 3, 4>(output, row),
+                        (3, _) if many => self.dots::<S, F, 3, 1>(output, row),
+                        (_, 8) if many => self.dots::<S, F, 1, 8>(output, row),
+                        (_, 4) => self.dots::<S, F, 1, 4>(output, row),
+                        _ => self.dots::<S, F, 1, 1>(output, row),
                     }
                     row += rows;
                 }
@@ -149,12 +232,10 @@ impl Kernel for Outputs<'_> {
             }
         }
     }
-}
 
-impl Outputs<'_> {
     /// Every dot product is summed in the same order, whatever is computed beside it.
     #[inline(always)]
-    unsafe fn dots<S: Simd, const O: usize, const R: usize>(&self, output: usize, row: usize) {
+    unsafe fn dots<S: Simd, F: Factor<S>, const O: usize, const R: usize>(&self, output: usize, row: usize) {
         let Forward { x, weight, bias, bounds, size: [_, i, o], out } = *self.job;
         // SAFETY: the caller's.
         unsafe {
@@ -170,7 +251,7 @@ impl Outputs<'_> {
                 for r in 0..R {
                     let value = S::load(x.at((row + r) * i + k));
                     for j in 0..O {
-                        sums[r][j] = S::mul_add(value, weights[j], sums[r][j]);
+                        sums[r][j] = F::multiply_add(value, weights[j], sums[r][j]);
                     }
                 }
                 k += S::LANES;
@@ -180,7 +261,7 @@ impl Outputs<'_> {
                     let value = S::load_partial(x.at((row + r) * i + k), i - k);
                     for j in 0..O {
                         let weight = S::load_partial(weight.at((output + j) * i + k), i - k);
-                        sums[r][j] = S::mul_add(value, weight, sums[r][j]);
+                        sums[r][j] = F::multiply_add(value, weight, sums[r][j]);
                     }
                 }
             }

@@ -1,7 +1,8 @@
-use super::Isa;
-use super::isa::Kernel;
+use super::factors::{Factor, Kept, Paired, Plain};
+use super::isa::{Kernel, PairKernel};
 use super::map::{Buffer, RawFinish, Target};
-use super::simd::Simd;
+use super::simd::{Pairs, Simd};
+use super::{Factors, Isa};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -9,10 +10,12 @@ use std::ops::Range;
 /// A matrix `(depth, columns)` as the right factor of products, repacked so that the inner loop reads it in order.
 ///
 /// Columns are cut into panels of one to three vectors; a panel holds its columns for every depth, one depth after the
-/// other, filled up with zeros.
+/// other, filled up with zeros. An element may hold two depths: see [`Kept`].
 #[derive(Clone, Debug)]
 pub struct Matrix {
     isa: Isa,
+    kept: Kept,
+    /// The elements of a column.
     depth: usize,
     columns: usize,
     panels: Vec<Panel>,
@@ -54,7 +57,22 @@ pub(super) fn panels(isa: Isa, columns: usize, depth: usize) -> Vec<Panel> {
 impl Matrix {
     /// Packs the matrix whose entry at depth `k` and column `n` is `entry(k, n)`, for kernels of `isa`.
     pub fn pack(isa: Isa, depth: usize, columns: usize, entry: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+        Self::pack_segments(isa, Factors::F32, [1, depth], columns, entry)
+    }
+
+    /// The same for a depth of `[segments, length]`, with factors that are rounded. No element reaches over the end of a
+    /// segment: it is filled up with zeros.
+    pub(super) fn pack_segments(
+        isa: Isa,
+        factors: Factors,
+        [segments, length]: [usize; 2],
+        columns: usize,
+        entry: impl Fn(usize, usize) -> f32 + Sync,
+    ) -> Self {
         let isa = isa.checked();
+        let kept = Kept::of(isa, factors);
+        let elements = kept.elements(length);
+        let depth = segments * elements;
         let panels = panels(isa, columns, depth);
         let lanes = isa.lanes();
         let mut data = Buffer::zeros(panels.iter().map(|panel| panel.vectors * lanes * depth).sum());
@@ -66,13 +84,15 @@ impl Matrix {
             rest = others;
         }
         parts.into_par_iter().for_each(|(panel, part)| {
-            for (k, row) in part.chunks_exact_mut(panel.vectors * lanes).enumerate() {
-                for (i, slot) in row[..panel.width].iter_mut().enumerate() {
-                    *slot = entry(k, panel.column + i);
+            for k in 0..segments * length {
+                let element = k / length * elements + k % length / kept.each();
+                let row = &mut part[element * panel.vectors * lanes..][..panel.width];
+                for (i, slot) in row.iter_mut().enumerate() {
+                    kept.put(slot, k % length, entry(k, panel.column + i));
                 }
             }
         });
-        Self { isa, depth, columns, panels, data }
+        Self { isa, kept, depth, columns, panels, data }
     }
 
     /// The instruction set it was packed for.
@@ -80,8 +100,13 @@ impl Matrix {
         self.isa
     }
 
-    /// The length of a column.
-    pub fn depth(&self) -> usize {
+    /// How its entries are kept.
+    pub(super) fn kept(&self) -> Kept {
+        self.kept
+    }
+
+    /// The elements of a column.
+    pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
@@ -125,7 +150,7 @@ impl TileRows {
     /// Rows from `first` on, of which `left` are left: the largest power of two that fits. Fewer sizes are less code,
     /// and the rest of a map is small.
     pub(super) fn next(isa: Isa, first: usize, left: usize) -> Self {
-        let most = if isa == Isa::Avx512 || isa == Isa::Neon { MOST_ROWS } else { 4 };
+        let most = isa.rows();
         let count = if left >= most { most } else { 1 << left.max(1).ilog2() };
         Self { first, count, pixels: [0; MOST_ROWS] }
     }
@@ -176,29 +201,43 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
-        unsafe {
-            match self.panel.vectors {
-                1 => self.with_columns::<S, 1>(),
-                2 => self.with_columns::<S, 2>(),
-                _ => self.with_columns::<S, 3>(),
-            }
-        }
+        unsafe { self.with::<S, Plain>() }
+    }
+}
+
+impl PairKernel for Product<'_> {
+    #[inline(always)]
+    unsafe fn run_pairs<S: Pairs>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Paired>() }
     }
 }
 
 impl Product<'_> {
     #[inline(always)]
-    unsafe fn with_columns<S: Simd, const V: usize>(&self) {
+    unsafe fn with<S: Simd, F: Factor<S>>(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.panel.vectors {
+                1 => self.with_columns::<S, F, 1>(),
+                2 => self.with_columns::<S, F, 2>(),
+                _ => self.with_columns::<S, F, 3>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn with_columns<S: Simd, F: Factor<S>, const V: usize>(&self) {
         for (index, rows) in self.tiles.iter().enumerate() {
             let ahead = self.ahead.from.wrapping_add(index * self.ahead.per_tile);
             // SAFETY: the caller's.
             unsafe {
                 match rows.count {
-                    1 => self.tile::<S, 1, V>(rows, ahead),
-                    2 => self.tile::<S, 2, V>(rows, ahead),
-                    4 => self.tile::<S, 4, V>(rows, ahead),
+                    1 => self.tile::<S, F, 1, V>(rows, ahead),
+                    2 => self.tile::<S, F, 2, V>(rows, ahead),
+                    4 => self.tile::<S, F, 4, V>(rows, ahead),
                     // Beyond the instruction set's registers this is never reached and compiles to nothing.
-                    8 if S::ROWS == 8 => self.tile::<S, 8, V>(rows, ahead),
+                    8 if S::ROWS == 8 => self.tile::<S, F, 8, V>(rows, ahead),
                     _ => unreachable!("`TileRows::next` gives no other number"),
                 }
             }
@@ -206,7 +245,11 @@ impl Product<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&self, rows: &TileRows, mut ahead: *const f32) {
+    unsafe fn tile<S: Simd, F: Factor<S>, const R: usize, const V: usize>(
+        &self,
+        rows: &TileRows,
+        mut ahead: *const f32,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let (panel, mut packed) = (self.panel, self.packed);
@@ -234,7 +277,7 @@ impl Product<'_> {
                     for r in 0..R {
                         let left = S::splat(*starts[r].add(k));
                         for v in 0..V {
-                            sums[r][v] = S::mul_add(left, right[v], sums[r][v]);
+                            sums[r][v] = F::multiply_add(left, right[v], sums[r][v]);
                         }
                     }
                 }

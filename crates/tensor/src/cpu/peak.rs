@@ -1,17 +1,20 @@
-use super::Isa;
-use super::isa::Kernel;
-use super::simd::Simd;
+use super::factors::{Factor, Kept, Paired, Plain};
+use super::isa::{Kernel, PairKernel};
+use super::simd::{Pairs, Simd};
+use super::{Factors, Isa};
 use std::time::Instant;
 
-/// The most floating-point operations per second that one thread reaches with `isa`: products and sums of registers
+/// The most floating-point operations per second that one thread reaches with `isa` on such factors: products and sums of registers
 /// alone, in GFLOP/s. Takes about a tenth of a second; what every kernel's speed is held against.
-pub fn peak(isa: Isa) -> f64 {
+pub fn peak(isa: Isa, factors: Factors) -> f64 {
     let isa = isa.checked();
+    let kept = Kept::of(isa, factors);
+    let operations = (2 * SUMS * STEPS * isa.lanes() * kept.each()) as f64;
     let mut best: f64 = 0.0;
     for _ in 0..100 {
         let start = Instant::now();
-        isa.run(Chains);
-        best = best.max(operations(isa) / start.elapsed().as_secs_f64() / 1e9);
+        isa.run_on(kept, Chains);
+        best = best.max(operations / start.elapsed().as_secs_f64() / 1e9);
     }
     best
 }
@@ -20,15 +23,27 @@ pub fn peak(isa: Isa) -> f64 {
 const SUMS: usize = 12;
 const STEPS: usize = 20_000;
 
-fn operations(isa: Isa) -> f64 {
-    (2 * SUMS * STEPS * isa.lanes()) as f64
-}
-
 struct Chains;
 
 impl Kernel for Chains {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Plain>() }
+    }
+}
+
+impl PairKernel for Chains {
+    #[inline(always)]
+    unsafe fn run_pairs<S: Pairs>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Paired>() }
+    }
+}
+
+impl Chains {
+    #[inline(always)]
+    unsafe fn with<S: Simd, F: Factor<S>>(self) {
         // SAFETY: the caller's; what is stored lies in the array.
         unsafe {
             let (factor, term) = (std::hint::black_box(0.999_f32), std::hint::black_box(0.001_f32));
@@ -36,7 +51,7 @@ impl Kernel for Chains {
             let mut sums = [term; SUMS];
             for _ in 0..STEPS {
                 for sum in &mut sums {
-                    *sum = S::mul_add(*sum, factor, term);
+                    *sum = F::multiply_add(factor, factor, *sum);
                 }
             }
             let mut total = sums[0];

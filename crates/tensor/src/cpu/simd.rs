@@ -71,6 +71,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
+/// A vector whose elements may be pairs of `bf16`.
+///
+/// # Safety of all methods
+/// [`Simd`]'s.
+pub(crate) trait Pairs: Simd {
+    /// Adds to each element of `c` the two products of the pairs in `a` and `b`.
+    unsafe fn add_products(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// Rounds to `bf16`, to the nearest and ties to even, and stores the first `count` numbers.
+    unsafe fn store_rounded(to: *mut u16, value: Self::Vector, count: usize);
+}
+
 /// Arrays that the compiler turns into whatever the target has.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;

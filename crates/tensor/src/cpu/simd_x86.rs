@@ -2,13 +2,14 @@
 // The trait's contract (the processor has the instructions, pointers are valid) covers every method and every call.
 #![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
-use super::simd::Simd;
+use super::simd::{Pairs, Simd};
+use std::mem::transmute;
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __mmask16, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T1, _mm_add_ps,
+    __m256, __m256bh, __m256i, __m512, __m512bh, __mmask16, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_HINT_T1, _mm_add_ps,
     _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_prefetch, _mm_shuffle_ps, _mm256_add_ps, _mm256_and_ps,
     _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_or_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps,
+    _mm256_or_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_cmp_ps_mask, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
     _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
     _mm512_storeu_ps, _mm512_sub_ps,
@@ -109,6 +110,29 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+}
+
+impl Pairs for Avx512 {
+    #[inline(always)]
+    unsafe fn add_products(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // Pairs travel as the bits of `f32`.
+        unsafe { _mm512_dpbf16_ps(c, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)) }
+    }
+    #[inline(always)]
+    unsafe fn store_rounded(to: *mut u16, value: __m512, count: usize) {
+        unsafe {
+            let rounded = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value));
+            if count >= Self::LANES {
+                _mm256_storeu_si256(to.cast(), rounded);
+                return;
+            }
+            let mut all = [0_u16; 16];
+            _mm256_storeu_si256(all.as_mut_ptr().cast(), rounded);
+            for (i, value) in all.into_iter().enumerate().take(count) {
+                *to.add(i) = value;
+            }
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::{BackwardRule, Conv, Pool};
 use proptest::prelude::*;
 
+mod rounded;
+
 /// Numbers in (-1, 1) that depend on the seed alone.
 fn numbers(seed: u64, length: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -146,7 +148,7 @@ proptest! {
 
     #[test]
     fn winograd_is_a_convolution(
-        isa in isas(), tile in proptest::sample::select(vec![Tile::Two, Tile::Four, Tile::Six]), rule in rules(),
+        isa in isas(), tile in proptest::sample::select(vec![Tile::Two, Tile::Four, Tile::FourBalanced, Tile::Six]), rule in rules(),
         n in 1usize..3, h in 1usize..20, w in 1usize..20, c in 1usize..40, o in 1usize..70,
         padding in prop::array::uniform4(0usize..3), gap in 0usize..3, seed in 0u64..1000,
     ) {
@@ -171,7 +173,7 @@ proptest! {
 
     #[test]
     fn winograd_pulls_back(
-        isa in isas(), tile in proptest::sample::select(vec![Tile::Two, Tile::Four, Tile::Six]),
+        isa in isas(), tile in proptest::sample::select(vec![Tile::Two, Tile::Four, Tile::FourBalanced, Tile::Six]),
         h in 1usize..14, w in 1usize..14, c in 1usize..20, o in 1usize..30,
         padding in prop::array::uniform4(0usize..3), seed in 0u64..1000,
     ) {

@@ -1,10 +1,11 @@
-use super::Isa;
-use super::isa::Kernel;
+use super::factors::{Factor, Kept, Paired, Plain, Rounded};
+use super::isa::{Kernel, PairKernel};
 use super::map::{Buffer, Finish, LINE, Map, MapMut, RawFinish, Source, Target};
 use super::matrix::{Ahead, MOST_ROWS, Panel, Product, TileRows, panels};
 use super::scratch::{with_scratch, with_starts};
-use super::simd::Simd;
-use super::winograd_transform::{Four, MOST, Six, Transform, Two};
+use super::simd::{Pairs, Simd};
+use super::winograd_transform::{Balanced, Four, MOST, Six, Transform, Two};
+use super::{Factors, Isa};
 use crate::Conv;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
@@ -16,6 +17,8 @@ pub enum Tile {
     Two,
     /// `F(4x4, 3x3)`: 4 times fewer.
     Four,
+    /// `F(4x4, 3x3)` with other points: for factors that are rounded to `bf16`, where its error is less than half.
+    FourBalanced,
     /// `F(6x6, 3x3)`: 5.06 times fewer; its rounding error is the largest.
     Six,
 }
@@ -27,6 +30,7 @@ pub enum Tile {
 #[derive(Clone, Debug)]
 pub struct Winograd {
     isa: Isa,
+    kept: Kept,
     tile: Tile,
     channels: usize,
     outputs: usize,
@@ -39,7 +43,7 @@ impl Tile {
     fn outputs(self) -> usize {
         match self {
             Self::Two => 2,
-            Self::Four => 4,
+            Self::Four | Self::FourBalanced => 4,
             Self::Six => 6,
         }
     }
@@ -48,6 +52,7 @@ impl Tile {
         match self {
             Self::Two => Two::filter(g),
             Self::Four => Four::filter(g),
+            Self::FourBalanced => Balanced::filter(g),
             Self::Six => Six::filter(g),
         }
     }
@@ -62,11 +67,22 @@ impl Winograd {
     }
 
     /// Transforms `weight` of shape `[O, C, 3, 3]`.
-    pub fn new(isa: Isa, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
+    pub fn new(isa: Isa, tile: Tile, weight: &[f32], size: [usize; 2]) -> Result<Self> {
+        Self::with_factors(isa, Factors::F32, tile, weight, size)
+    }
+
+    /// The same, with transformed weights and inputs that are rounded before they are multiplied.
+    pub fn with_factors(
+        isa: Isa,
+        factors: Factors,
+        tile: Tile,
+        weight: &[f32],
+        [o, c]: [usize; 2],
+    ) -> Result<Self> {
         if weight.len() != o * c * 9 {
             bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
         }
-        Ok(Self::pack(isa, tile, [o, c], |output, channel, tap| weight[(output * c + channel) * 9 + tap]))
+        Ok(Self::pack(isa, factors, tile, [o, c], |output, channel, tap| weight[(output * c + channel) * 9 + tap]))
     }
 
     /// The gradient with respect to the input of the convolution that [`Winograd::new`] makes of the same weights:
@@ -76,25 +92,28 @@ impl Winograd {
         if weight.len() != o * c * 9 {
             bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
         }
-        Ok(Self::pack(isa, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
+        Ok(Self::pack(isa, Factors::F32, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
     }
 
     fn pack(
         isa: Isa,
+        factors: Factors,
         tile: Tile,
         [outputs, channels]: [usize; 2],
         tap: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
         let isa = isa.checked();
+        let kept = Kept::of(isa, factors);
+        let elements = kept.elements(channels);
         let side = tile.outputs() + 2;
-        let panels = panels(isa, outputs, side * side * channels);
+        let panels = panels(isa, outputs, side * side * elements);
         let lanes = isa.lanes();
-        let length = panels.iter().map(|panel| panel.vectors * lanes * side * side * channels).sum();
+        let length = panels.iter().map(|panel| panel.vectors * lanes * side * side * elements).sum();
         let mut data = Buffer::zeros(length);
         let mut rest: &mut [f32] = &mut data;
         let mut parts = Vec::new();
         for panel in &panels {
-            let (part, others) = rest.split_at_mut(panel.vectors * lanes * side * side * channels);
+            let (part, others) = rest.split_at_mut(panel.vectors * lanes * side * side * elements);
             parts.push((panel, part));
             rest = others;
         }
@@ -107,13 +126,14 @@ impl Winograd {
                     for y in 0..side {
                         let line = tile.filter([lines[0][y], lines[1][y], lines[2][y]]);
                         for (x, value) in line.into_iter().enumerate().take(side) {
-                            part[((y * side + x) * channels + channel) * width + column] = value as f32;
+                            let element = (y * side + x) * elements + channel / kept.each();
+                            kept.put(&mut part[element * width + column], channel, value as f32);
                         }
                     }
                 }
             }
         });
-        Self { isa, tile, channels, outputs, panels, data }
+        Self { isa, kept, tile, channels, outputs, panels, data }
     }
 
     /// How many numbers the transformed weights are.
@@ -151,6 +171,7 @@ impl Winograd {
         match self.tile {
             Tile::Two => job.run::<Two>(),
             Tile::Four => job.run::<Four>(),
+            Tile::FourBalanced => job.run::<Balanced>(),
             Tile::Six => job.run::<Six>(),
         }
         Ok(())
@@ -194,9 +215,10 @@ struct Job<'a> {
 impl Job<'_> {
     fn run<T: Transform>(&self) {
         let frequencies = T::INPUTS * T::INPUTS;
-        let channels = self.weights.channels;
+        let (kept, channels) = (self.weights.kept, self.weights.channels);
+        let elements = kept.elements(channels);
         let lanes = self.weights.isa.lanes();
-        let block = tiles_per_block(frequencies, channels).min(self.tiles.max(1));
+        let block = tiles_per_block(frequencies, elements).min(self.tiles.max(1));
         let blocks = self.tiles.div_ceil(block);
         let panels = &self.weights.panels;
         let widest = panels.iter().map(|panel| panel.vectors * lanes).max().unwrap_or(0);
@@ -232,13 +254,13 @@ impl Job<'_> {
         };
         let forth = |first: usize, count: usize, to: Target, input_plane: usize| {
             let transform = std::marker::PhantomData::<T>;
-            isa.run(Forth { job: self, first, count, to, plane: input_plane, transform });
+            isa.run_on(kept, Forth { job: self, first, count, to, plane: input_plane, transform });
         };
         if blocks >= TASKS || panels.len() == 1 {
             (0..blocks).into_par_iter().for_each(|index| {
                 let first = index * block;
                 let count = block.min(self.tiles - first);
-                let input_plane = plane(count, channels);
+                let input_plane = plane(count, elements);
                 with_scratch(frequencies * input_plane, |transformed| {
                     let transformed = Target(transformed.as_mut_ptr());
                     forth(first, count, transformed, input_plane);
@@ -249,14 +271,14 @@ impl Job<'_> {
             });
         } else {
             // Few tiles with many channels: all are transformed first, then blocks and panels are shared out.
-            let input_plane = plane(self.tiles, channels);
+            let input_plane = plane(self.tiles, elements);
             let group = group.min(panels.len().div_ceil(TASKS.div_ceil(blocks.max(1)))).max(1);
             with_scratch(frequencies * input_plane, |scratch| {
                 let transformed = Target(scratch.as_mut_ptr());
                 let step = self.tiles.div_ceil(TASKS).max(1);
                 (0..self.tiles.div_ceil(step)).into_par_iter().for_each(|index| {
                     let first = index * step;
-                    let to = Target(transformed.at(first * channels));
+                    let to = Target(transformed.at(first * elements));
                     forth(first, step.min(self.tiles - first), to, input_plane);
                 });
                 let groups = panels.len().div_ceil(group);
@@ -264,7 +286,7 @@ impl Job<'_> {
                     // Group by group: the weights, which are the larger part, are then read once.
                     let panels = &panels[index / blocks * group..((index / blocks + 1) * group).min(panels.len())];
                     let first = index % blocks * block;
-                    let from = Target(transformed.at(first * channels));
+                    let from = Target(transformed.at(first * elements));
                     back(first, block.min(self.tiles - first), from, input_plane, panels);
                 });
             });
@@ -292,8 +314,25 @@ struct Forth<'a, T> {
 impl<T: Transform> Kernel for Forth<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's.
+        unsafe { if self.job.weights.kept == Kept::Plain { self.with::<S, Plain>() } else { self.with::<S, Rounded>() } }
+    }
+}
+
+impl<T: Transform> PairKernel for Forth<'_, T> {
+    #[inline(always)]
+    unsafe fn run_pairs<S: Pairs>(self) {
+        // SAFETY: the caller's.
+        unsafe { self.with::<S, Paired>() }
+    }
+}
+
+impl<T: Transform> Forth<'_, T> {
+    #[inline(always)]
+    unsafe fn with<S: Simd, F: Factor<S>>(self) {
         let Job { input, input_size: [h, w], input_pixel, padding: [top, left], .. } = *self.job;
         let channels = self.job.weights.channels;
+        let elements = self.job.weights.kept.elements(channels);
         for tile in 0..self.count {
             let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
             // Rows `from .. to` of the tile lie inside the map; the first of them is the map's row `y + from - top`.
@@ -308,13 +347,13 @@ impl<T: Transform> Kernel for Forth<'_, T> {
             let mut channel = 0;
             if whole {
                 while channel + S::LANES <= channels {
-                    let to = self.to.at(tile * channels + channel);
                     // SAFETY: the tile lies inside the map; the planes hold all channels of all tiles.
                     unsafe {
-                        transform_whole::<S, T>(
+                        transform_whole::<S, F, T>(
                             input.at(origin.wrapping_add(channel)),
                             [w * input_pixel, input_pixel],
-                            to,
+                            self.to.at(tile * elements),
+                            channel,
                             self.plane,
                         );
                     }
@@ -345,8 +384,8 @@ impl<T: Transform> Kernel for Forth<'_, T> {
                         }
                         let row = T::input::<S>(row);
                         for (i, value) in row.into_iter().enumerate().take(T::INPUTS) {
-                            let to = self.to.at((j * T::INPUTS + i) * self.plane + tile * channels + channel);
-                            S::store_up_to(to, value, count);
+                            let to = self.to.at((j * T::INPUTS + i) * self.plane + tile * elements);
+                            F::store(to, channel, value, count);
                         }
                     }
                 }
@@ -356,15 +395,16 @@ impl<T: Transform> Kernel for Forth<'_, T> {
     }
 }
 
-/// Transforms a vector of channels of a tile that lies inside the map, of pixels `[down, across]` apart, to
-/// frequencies `plane` apart, and asks for the pixels that the next tile adds.
+/// Transforms a vector of channels of a tile that lies inside the map, of pixels `[down, across]` apart, to the
+/// channels from `channel` on of frequencies `plane` apart, and asks for the pixels that the next tile adds.
 ///
 /// Addresses are found step by step: as sums of indices, the compiler would keep all of them on the stack.
 #[inline(always)]
-unsafe fn transform_whole<S: Simd, T: Transform>(
+unsafe fn transform_whole<S: Simd, F: Factor<S>, T: Transform>(
     from: *const f32,
     [down, across]: [usize; 2],
     to: *mut f32,
+    channel: usize,
     plane: usize,
 ) {
     // SAFETY: the caller's; the next tile's pixels are only asked for.
@@ -389,7 +429,7 @@ unsafe fn transform_whole<S: Simd, T: Transform>(
             }
             let row = T::input::<S>(row);
             for i in 0..T::INPUTS {
-                S::store(to.wrapping_add(i * plane), row[i]);
+                F::store(to.wrapping_add(i * plane), channel, row[i], S::LANES);
             }
         }
     }
@@ -423,15 +463,16 @@ impl<T: Transform> Kernel for Back<'_, T> {
 impl<T> Back<'_, T> {
     /// The products of all `frequencies`. A frequency's inputs are used for all panels while they are in the cache.
     fn multiply(&self, frequencies: usize, tiles: &[TileRows]) {
-        let (isa, channels) = (self.job.weights.isa, self.job.weights.channels);
+        let Winograd { isa, kept, channels, .. } = *self.job.weights;
+        let elements = kept.elements(channels);
         let weights = &self.job.weights.data;
         let width = |panel: &Panel| panel.vectors * isa.lanes();
         let data =
-            |frequency: usize, panel: &Panel| weights[panel.offset + frequency * channels * width(panel)..].as_ptr();
+            |frequency: usize, panel: &Panel| weights[panel.offset + frequency * elements * width(panel)..].as_ptr();
         with_starts(self.count, |starts| {
             for frequency in 0..frequencies {
                 for (tile, start) in starts.iter_mut().enumerate() {
-                    *start = self.from.at(frequency * self.plane + tile * channels);
+                    *start = self.from.at(frequency * self.plane + tile * elements);
                 }
                 for (index, panel) in self.panels.iter().enumerate() {
                     // The next panel's weights come to the cache in the course of the first three register tiles.
@@ -442,13 +483,13 @@ impl<T> Back<'_, T> {
                     let plane = (index * frequencies + frequency) * self.product_plane;
                     let width = width(panel);
                     // The planes hold `count` tiles of all channels and of the panel's width.
-                    isa.run(Product {
+                    isa.run_on(kept, Product {
                         starts,
                         tiles,
                         window: 1,
                         segments: 0..1,
                         from: 0,
-                        length: channels,
+                        length: elements,
                         out: Target(self.products.at(plane)),
                         out_pixel: width,
                         finish: &RawFinish::NONE,
@@ -458,7 +499,7 @@ impl<T> Back<'_, T> {
                         first: true,
                         last: true,
                         partial: Target(std::ptr::null_mut()),
-                        ahead: Ahead { from: next, per_tile: LINE * channels, per_depth: LINE },
+                        ahead: Ahead { from: next, per_tile: LINE * elements, per_depth: LINE },
                     });
                 }
             }

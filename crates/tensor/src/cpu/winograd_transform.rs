@@ -34,6 +34,9 @@ pub(super) trait Transform {
 pub(super) struct Two;
 /// `F(4, 3)`: points 0, 1, -1, 2, -2 and infinity.
 pub(super) struct Four;
+/// `F(4, 3)`: points 0, ±√½, ±√2 and infinity. The numbers that it adds differ less in size than those of [`Four`], which
+/// counts where they are rounded.
+pub(super) struct Balanced;
 /// `F(6, 3)`: points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
 pub(super) struct Six;
 
@@ -109,6 +112,66 @@ impl Transform for Four {
             y[1] = S::mul_add(S::splat(2.0), odd2, odd);
             y[2] = S::mul_add(S::splat(4.0), even2, even);
             y[3] = S::mul_add(S::splat(8.0), odd2, S::add(odd, m[5]));
+            y
+        }
+    }
+}
+
+impl Transform for Balanced {
+    const OUTPUTS: usize = 4;
+
+    fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
+        // At the points ±√½ the denominators are -3/2, at ±√2 they are 6.
+        let (even, odd) = (a + c / 2.0, b * std::f64::consts::FRAC_1_SQRT_2);
+        let (even2, odd2) = (a + 2.0 * c, b * std::f64::consts::SQRT_2);
+        [
+            a,
+            (even + odd) / -1.5,
+            (even - odd) / -1.5,
+            (even2 + odd2) / 6.0,
+            (even2 - odd2) / 6.0,
+            c,
+            0.0,
+            0.0,
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        const LESSER: f32 = std::f32::consts::FRAC_1_SQRT_2;
+        const GREATER: f32 = std::f32::consts::SQRT_2;
+        // SAFETY: the caller's.
+        unsafe {
+            let (minus_two, minus_half, middle) = (S::splat(-2.0), S::splat(-0.5), S::splat(-2.5));
+            let even = S::mul_add(minus_two, d[2], d[4]);
+            let odd = S::mul(S::splat(LESSER), S::mul_add(minus_two, d[1], d[3]));
+            let even2 = S::mul_add(minus_half, d[2], d[4]);
+            let odd2 = S::mul(S::splat(GREATER), S::mul_add(minus_half, d[1], d[3]));
+            let mut t = d;
+            t[0] = S::add(d[0], S::mul_add(middle, d[2], d[4]));
+            t[1] = S::add(even, odd);
+            t[2] = S::sub(even, odd);
+            t[3] = S::add(even2, odd2);
+            t[4] = S::sub(even2, odd2);
+            t[5] = S::add(d[1], S::mul_add(middle, d[3], d[5]));
+            t
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        const LESSER: f32 = std::f32::consts::FRAC_1_SQRT_2;
+        const GREATER: f32 = std::f32::consts::SQRT_2;
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, even2) = (S::add(m[1], m[2]), S::add(m[3], m[4]));
+            let odd = S::mul(S::splat(LESSER), S::sub(m[1], m[2]));
+            let odd2 = S::mul(S::splat(GREATER), S::sub(m[3], m[4]));
+            let mut y = m;
+            y[0] = S::add(S::add(m[0], even), even2);
+            y[1] = S::add(odd, odd2);
+            y[2] = S::mul_add(S::splat(2.0), even2, S::mul(S::splat(0.5), even));
+            y[3] = S::mul_add(S::splat(2.0), odd2, S::mul_add(S::splat(0.5), odd, m[5]));
             y
         }
     }
