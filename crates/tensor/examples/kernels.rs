@@ -5,8 +5,10 @@
 //! the machine counts little.
 
 use candle_core::Result;
-use faithful_tensor::Conv;
-use faithful_tensor::cpu::{Depthwise, Direct, Factors, Finish, Isa, Linear, Map, MapMut, Tile, Winograd, linear, peak};
+use faithful_tensor::cpu::{
+    Depthwise, Direct, Factors, Finish, Isa, Linear, Map, MapMut, Tile, Windows, Winograd, linear, max_pool, peak,
+};
+use faithful_tensor::{Conv, Pool};
 use std::time::Instant;
 
 /// Name, images, height and width, input and output channels, window, stride, groups.
@@ -66,6 +68,37 @@ fn fastest(mut work: impl FnMut()) -> f64 {
         runs += 1;
     }
     best
+}
+
+/// The `gemm` crate's product of `(m, k)` and `(k, n)`, both row by row, without bias and activation.
+fn by_gemm(threads: usize, [m, k, n]: [usize; 3], left: &[f32], right: &[f32], out: &mut [f32]) {
+    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+    assert!(left.len() >= m * k && right.len() >= k * n && out.len() >= m * n);
+    let row = |length: usize| length as isize;
+    // SAFETY: the matrices were checked to hold what their sizes and strides reach.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            row(n),
+            false,
+            left.as_ptr(),
+            1,
+            row(k),
+            right.as_ptr(),
+            1,
+            row(n),
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
 }
 
 fn numbers(length: usize) -> Vec<f32> {
@@ -184,6 +217,28 @@ fn work(threads: usize) -> Result<()> {
             let weights = kernel.elements() as f64;
             machine.report(&name, &format!("direct{suffix}"), [plain, plain, weights, maps], n, seconds);
         }
+        if [k, stride] == [1, 1] {
+            let size = [n * side * side, c, o];
+            let seconds = fastest(|| by_gemm(threads, size, &input, &weight, &mut out));
+            machine.report(&name, "gemm crate", [plain, plain, weight.len() as f64, maps], n, seconds);
+        }
+    }
+    for (number, side, c) in [(1, 224, 64), (2, 112, 128), (3, 56, 256), (4, 28, 512), (5, 14, 512)] {
+        let name = format!("vgg16 pool{number} 1x{side}x{side}x{c}, 2x2/2");
+        if !name.contains(&filter) {
+            continue;
+        }
+        let pool = Pool { kernel: [2; 2], stride: [2; 2], ..Pool::default() };
+        let windows = [Windows::sliding(&pool, 0, side)?, Windows::sliding(&pool, 1, side)?];
+        let (input, to) = (numbers(side * side * c), [1, side / 2, side / 2, c]);
+        let mut out = vec![0.0; to.iter().product()];
+        let map = || Map::new(&input, [1, side, side, c]).expect("fits");
+        let seconds = fastest(|| {
+            let out = MapMut::new(&mut out, to).expect("fits");
+            max_pool(isa, map(), [&windows[0], &windows[1]], out).expect("runs");
+        });
+        let maps = (input.len() + input.len() / 4) as f64;
+        machine.report(&name, "max pool", [input.len() as f64, input.len() as f64, 0.0, maps], 1, seconds);
     }
     for (name, n, i, o) in [
         ("vgg16 fully connected", 8, 25088, 4096),
@@ -201,6 +256,8 @@ fn work(threads: usize) -> Result<()> {
         let plain = 2.0 * (n * i * o) as f64;
         let maps = (x.len() + out.len()) as f64;
         machine.report(&name, "linear", [plain, plain, weight.len() as f64, maps], n, seconds);
+        let seconds = fastest(|| by_gemm(threads, [n, i, o], &x, &weight, &mut out));
+        machine.report(&name, "gemm crate", [plain, plain, weight.len() as f64, maps], n, seconds);
         if in_bf16 {
             let kernel = Linear::new(isa, Factors::Bf16, &weight, [o, i])?;
             let seconds = fastest(|| kernel.run(&x, None, bounds, n, &mut out).expect("fits"));

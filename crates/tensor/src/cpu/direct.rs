@@ -29,13 +29,7 @@ impl Direct {
     }
 
     /// The same, with weights and inputs that are rounded before they are multiplied.
-    pub fn with_factors(
-        isa: Isa,
-        factors: Factors,
-        weight: &[f32],
-        shape: [usize; 4],
-        conv: &Conv,
-    ) -> Result<Self> {
+    pub fn with_factors(isa: Isa, factors: Factors, weight: &[f32], shape: [usize; 4], conv: &Conv) -> Result<Self> {
         let [o, c, kh, kw] = shape;
         let groups = conv.groups;
         if groups == 0 || o % groups != 0 || weight.len() != o * c * kh * kw {

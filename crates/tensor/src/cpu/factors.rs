@@ -84,6 +84,7 @@ pub(super) trait Factor<S: Simd> {
 
 pub(super) struct Plain;
 pub(super) struct Rounded;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86 has processors with pairs"))]
 pub(super) struct Paired;
 
 impl<S: Simd> Factor<S> for Plain {

@@ -161,52 +161,57 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
         let rounded_row = longest.next_multiple_of(LINE) + LINE;
         let rounded = if rounds { self.rows.len() * rounded_row } else { 0 };
         let partial_length = partial.next_multiple_of(LINE);
-        with_scratch(partial_length + rounded, |scratch| with_starts(if rounds { self.rows.len() } else { 0 }, |rows| {
-            let partial = Target(scratch.as_mut_ptr());
-            let rounded = Target(partial.at(partial_length));
-            for (row, start) in rows.iter_mut().enumerate() {
-                *start = rounded.at(row * rounded_row);
-            }
-            for (index, &(block, panel)) in steps.iter().enumerate() {
-                if rounds && index.is_multiple_of(self.panels.len()) {
-                    self.round(tiles, block, rows);
+        with_scratch(partial_length + rounded, |scratch| {
+            with_starts(if rounds { self.rows.len() } else { 0 }, |rows| {
+                let partial = Target(scratch.as_mut_ptr());
+                let rounded = Target(partial.at(partial_length));
+                for (row, start) in rows.iter_mut().enumerate() {
+                    *start = rounded.at(row * rounded_row);
                 }
-                let ahead = if index == 0 && *segments == 1 && !rounds {
-                    Ahead { from: next_row, per_tile: 8 * block.length, per_depth: 8 }
-                } else if let Some(&next) = steps.get(index + 1) {
-                    let per_depth = next.1.vectors * lanes / used.min(3);
-                    Ahead { from: data(next), per_tile: per_depth * block.length * block.segments.len(), per_depth }
-                } else {
-                    Ahead { from: std::ptr::null(), per_tile: 0, per_depth: 0 }
-                };
-                let (starts, window, from) =
-                    if rounds { (&*rows, 1, 0) } else { (&*self.starts, *segments, block.from) };
-                let (segments, length) = if rounds {
-                    (0..1, block.segments.len() * block.length)
-                } else {
-                    (block.segments.clone(), block.length)
-                };
-                isa.run_on(matrix.kept(), Product {
-                    starts,
-                    tiles,
-                    window,
-                    segments,
-                    from,
-                    length,
-                    out: *out,
-                    out_pixel: *out_pixel,
-                    finish,
-                    panel,
-                    packed: data((block, panel)),
-                    first: std::ptr::eq(block, &raw const self.blocks[0]),
-                    last: std::ptr::eq(block, &raw const self.blocks[last]),
-                    partial: Target(
-                        partial.at((panel.offset / matrix.depth().max(1) - first_offset) * self.rows.len()),
-                    ),
-                    ahead,
-                });
-            }
-        }));
+                for (index, &(block, panel)) in steps.iter().enumerate() {
+                    if rounds && index.is_multiple_of(self.panels.len()) {
+                        self.round(tiles, block, rows);
+                    }
+                    let ahead = if index == 0 && *segments == 1 && !rounds {
+                        Ahead { from: next_row, per_tile: 8 * block.length, per_depth: 8 }
+                    } else if let Some(&next) = steps.get(index + 1) {
+                        let per_depth = next.1.vectors * lanes / used.min(3);
+                        Ahead { from: data(next), per_tile: per_depth * block.length * block.segments.len(), per_depth }
+                    } else {
+                        Ahead { from: std::ptr::null(), per_tile: 0, per_depth: 0 }
+                    };
+                    let (starts, window, from) =
+                        if rounds { (&*rows, 1, 0) } else { (&*self.starts, *segments, block.from) };
+                    let (segments, length) = if rounds {
+                        (0..1, block.segments.len() * block.length)
+                    } else {
+                        (block.segments.clone(), block.length)
+                    };
+                    isa.run_on(
+                        matrix.kept(),
+                        Product {
+                            starts,
+                            tiles,
+                            window,
+                            segments,
+                            from,
+                            length,
+                            out: *out,
+                            out_pixel: *out_pixel,
+                            finish,
+                            panel,
+                            packed: data((block, panel)),
+                            first: std::ptr::eq(block, &raw const self.blocks[0]),
+                            last: std::ptr::eq(block, &raw const self.blocks[last]),
+                            partial: Target(
+                                partial.at((panel.offset / matrix.depth().max(1) - first_offset) * self.rows.len()),
+                            ),
+                            ahead,
+                        },
+                    );
+                }
+            })
+        });
     }
 
     /// Copies the block's part of all rows to `rows` as the matrix keeps its factors.

@@ -103,6 +103,7 @@ pub(crate) trait Kernel {
 }
 
 /// A [`Kernel`] that also works on factors in pairs.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86 has processors with pairs"))]
 pub(crate) trait PairKernel {
     /// Does the work.
     ///

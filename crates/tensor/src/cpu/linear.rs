@@ -69,6 +69,11 @@ impl Linear {
         Ok(Self { isa, kept, inputs: i, outputs: o, weights })
     }
 
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// How many elements of four bytes the weights are.
     pub fn elements(&self) -> usize {
         self.weights.len()

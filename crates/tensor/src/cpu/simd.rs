@@ -75,6 +75,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 ///
 /// # Safety of all methods
 /// [`Simd`]'s.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86 has processors with pairs"))]
 pub(crate) trait Pairs: Simd {
     /// Adds to each element of `c` the two products of the pairs in `a` and `b`.
     unsafe fn add_products(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;

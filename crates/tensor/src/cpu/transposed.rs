@@ -1,7 +1,7 @@
-use super::Isa;
 use super::gather::Gather;
 use super::map::{Buffer, Finish, Map, MapMut, Source, Target};
 use super::matrix::Matrix;
+use super::{Factors, Isa};
 use crate::Conv;
 use candle_core::{Result, bail};
 
@@ -30,6 +30,11 @@ impl Transposed {
     /// Packs the convolution's `weight` of shape `[O, C / groups, kh, kw]`: the result has `C` channels, the gradient
     /// that comes in has `O`.
     pub fn new(isa: Isa, weight: &[f32], shape: [usize; 4], conv: &Conv) -> Result<Self> {
+        Self::with_factors(isa, Factors::F32, weight, shape, conv)
+    }
+
+    /// The same, with weights and gradients that are rounded before they are multiplied.
+    pub fn with_factors(isa: Isa, factors: Factors, weight: &[f32], shape: [usize; 4], conv: &Conv) -> Result<Self> {
         let [o, c, kh, kw] = shape;
         let groups = conv.groups;
         if groups == 0 || o % groups != 0 || weight.len() != o * c * kh * kw || conv.stride.contains(&0) {
@@ -46,7 +51,7 @@ impl Transposed {
                     taps.extend((0..kw).filter(|&kx| reaches(kx, 1, phase_x)).map(|kx| [ky, kx]));
                 }
                 let pack = |group: usize| {
-                    Matrix::pack(isa, taps.len() * depth, c, |k, n| {
+                    Matrix::pack_segments(isa, factors, [taps.len(), depth], c, |k, n| {
                         let ([ky, kx], row) = (taps[k / depth], group * depth + k % depth);
                         weight[((row * c + n) * kh + ky) * kw + kx]
                     })

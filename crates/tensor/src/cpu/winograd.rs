@@ -72,13 +72,7 @@ impl Winograd {
     }
 
     /// The same, with transformed weights and inputs that are rounded before they are multiplied.
-    pub fn with_factors(
-        isa: Isa,
-        factors: Factors,
-        tile: Tile,
-        weight: &[f32],
-        [o, c]: [usize; 2],
-    ) -> Result<Self> {
+    pub fn with_factors(isa: Isa, factors: Factors, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
         if weight.len() != o * c * 9 {
             bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
         }
@@ -88,11 +82,22 @@ impl Winograd {
     /// The gradient with respect to the input of the convolution that [`Winograd::new`] makes of the same weights:
     /// again a convolution, with the kernels turned by half a turn and their two channel axes exchanged. Its padding is
     /// 2 minus the convolution's on every side.
-    pub fn gradient(isa: Isa, tile: Tile, weight: &[f32], [o, c]: [usize; 2]) -> Result<Self> {
+    pub fn gradient(isa: Isa, tile: Tile, weight: &[f32], size: [usize; 2]) -> Result<Self> {
+        Self::gradient_with_factors(isa, Factors::F32, tile, weight, size)
+    }
+
+    /// The same, with transformed weights and gradients that are rounded before they are multiplied.
+    pub fn gradient_with_factors(
+        isa: Isa,
+        factors: Factors,
+        tile: Tile,
+        weight: &[f32],
+        [o, c]: [usize; 2],
+    ) -> Result<Self> {
         if weight.len() != o * c * 9 {
             bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
         }
-        Ok(Self::pack(isa, Factors::F32, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
+        Ok(Self::pack(isa, factors, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
     }
 
     fn pack(
@@ -315,7 +320,9 @@ impl<T: Transform> Kernel for Forth<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
-        unsafe { if self.job.weights.kept == Kept::Plain { self.with::<S, Plain>() } else { self.with::<S, Rounded>() } }
+        unsafe {
+            if self.job.weights.kept == Kept::Plain { self.with::<S, Plain>() } else { self.with::<S, Rounded>() }
+        }
     }
 }
 
@@ -483,24 +490,27 @@ impl<T> Back<'_, T> {
                     let plane = (index * frequencies + frequency) * self.product_plane;
                     let width = width(panel);
                     // The planes hold `count` tiles of all channels and of the panel's width.
-                    isa.run_on(kept, Product {
-                        starts,
-                        tiles,
-                        window: 1,
-                        segments: 0..1,
-                        from: 0,
-                        length: elements,
-                        out: Target(self.products.at(plane)),
-                        out_pixel: width,
-                        finish: &RawFinish::NONE,
-                        // In the products, the panel's first column is column 0 and its padding is kept.
-                        panel: &Panel { offset: 0, column: 0, width, vectors: panel.vectors },
-                        packed: data(frequency, panel),
-                        first: true,
-                        last: true,
-                        partial: Target(std::ptr::null_mut()),
-                        ahead: Ahead { from: next, per_tile: LINE * elements, per_depth: LINE },
-                    });
+                    isa.run_on(
+                        kept,
+                        Product {
+                            starts,
+                            tiles,
+                            window: 1,
+                            segments: 0..1,
+                            from: 0,
+                            length: elements,
+                            out: Target(self.products.at(plane)),
+                            out_pixel: width,
+                            finish: &RawFinish::NONE,
+                            // In the products, the panel's first column is column 0 and its padding is kept.
+                            panel: &Panel { offset: 0, column: 0, width, vectors: panel.vectors },
+                            packed: data(frequency, panel),
+                            first: true,
+                            last: true,
+                            partial: Target(std::ptr::null_mut()),
+                            ahead: Ahead { from: next, per_tile: LINE * elements, per_depth: LINE },
+                        },
+                    );
                 }
             }
         });

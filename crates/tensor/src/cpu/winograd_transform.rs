@@ -124,16 +124,7 @@ impl Transform for Balanced {
         // At the points ±√½ the denominators are -3/2, at ±√2 they are 6.
         let (even, odd) = (a + c / 2.0, b * std::f64::consts::FRAC_1_SQRT_2);
         let (even2, odd2) = (a + 2.0 * c, b * std::f64::consts::SQRT_2);
-        [
-            a,
-            (even + odd) / -1.5,
-            (even - odd) / -1.5,
-            (even2 + odd2) / 6.0,
-            (even2 - odd2) / 6.0,
-            c,
-            0.0,
-            0.0,
-        ]
+        [a, (even + odd) / -1.5, (even - odd) / -1.5, (even2 + odd2) / 6.0, (even2 - odd2) / 6.0, c, 0.0, 0.0]
     }
 
     #[inline(always)]

@@ -60,6 +60,34 @@ proptest! {
     }
 
     #[test]
+    fn gradients_multiply_rounded_factors(
+        isa in isas(), h in 1usize..12, w in 1usize..12, c in 1usize..40, o in 1usize..60,
+        kernel in prop::array::uniform2(1usize..4), stride in prop::array::uniform2(1usize..3),
+        padding in prop::array::uniform4(0usize..3), seed in 0u64..1000,
+    ) {
+        let conv = Conv { stride, padding, ..Conv::default() };
+        let shape = [o, c, kernel[0], kernel[1]];
+        let Ok([oh, ow]) = output_size([h, w], kernel, &conv) else { return Ok(()) };
+        let gradient = Loose::new(seed, [2, oh, ow, o], 1);
+        let weight = numbers(seed + 1, shape.iter().product());
+        let mut back = Loose::new(seed + 2, [2, h, w, c], 0);
+        let values = gradient.values();
+        let expected = pulled_back(
+            &all_rounded(&values), gradient.shape, &all_rounded(&weight), shape, &conv, back.shape,
+        );
+        Transposed::with_factors(isa, Factors::Bf16, &weight, shape, &conv).unwrap()
+            .run(gradient.map(), back.map_mut(), &Finish::default()).unwrap();
+        close(&back.values(), &expected)?;
+        if kernel == [3, 3] && stride == [1, 1] {
+            let exact = pulled_back(&values, gradient.shape, &weight, shape, &conv, back.shape);
+            Winograd::gradient_with_factors(isa, Factors::Bf16, Tile::FourBalanced, &weight, [o, c]).unwrap()
+                .run(gradient.map(), [2 - padding[0], 2 - padding[1]], back.map_mut(), &Finish::default()).unwrap();
+            let far = distance(&back.values(), &exact);
+            prop_assert!(far <= 0.03, "relative distance {far:e}");
+        }
+    }
+
+    #[test]
     fn linear_multiplies_rounded_factors(
         isa in isas(), n in 1usize..11, i in 1usize..200, o in 1usize..50, seed in 0u64..1000,
     ) {
@@ -119,36 +147,6 @@ fn deep_windows_are_rounded_in_parts() {
             let expected = convolved(&values, input.shape, &all_rounded(&weight), shape, &conv, out.shape);
             direct.run(input.map(), out.map_mut(), &Finish::default()).unwrap();
             assert!(distance(&out.values(), &expected) <= 1e-5, "{isa:?} {shape:?}");
-        }
-    }
-}
-
-#[test]
-fn rounded_results_do_not_depend_on_threads_or_batch() {
-    let (c, o, size) = (51, 72, 30 * 30);
-    let conv = Conv { padding: [1; 4], stride: [1; 2], ..Conv::default() };
-    let (weight, input) = (numbers(1, o * c * 9), numbers(2, 6 * size * c));
-    for isa in Isa::available() {
-        let winograd = Winograd::with_factors(isa, Factors::Bf16, Tile::FourBalanced, &weight, [o, c]).unwrap();
-        let direct = Direct::with_factors(isa, Factors::Bf16, &weight, [o, c, 3, 3], &conv).unwrap();
-        let linear = Linear::new(isa, Factors::Bf16, &weight, [o, c * 9]).unwrap();
-        let run = |rows: usize, threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut outs = [vec![0.0; rows * size * o], vec![0.0; rows * size * o], vec![0.0; rows * o]];
-            pool.install(|| {
-                let map = || Map::new(&input[..rows * size * c], [rows, 30, 30, c]).unwrap();
-                let [a, b, dots] = &mut outs;
-                winograd.run(map(), [1, 1], MapMut::new(a, [rows, 30, 30, o]).unwrap(), &Finish::default()).unwrap();
-                direct.run(map(), MapMut::new(b, [rows, 30, 30, o]).unwrap(), &Finish::default()).unwrap();
-                let bounds = (f32::NEG_INFINITY, f32::INFINITY);
-                linear.run(&input[..rows * c * 9], None, bounds, rows, dots).unwrap();
-            });
-            outs
-        };
-        let all = run(6, 3);
-        assert_eq!(all, run(6, 1));
-        for (one, all) in run(1, 2).iter().zip(&all) {
-            assert_eq!(one[..], all[..one.len()]);
         }
     }
 }
