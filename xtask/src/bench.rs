@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Other work than the table's, such as `vgg16 forward batch 4` or `vgg16 forward batch 1 size 320`
     #[arg(long)]
     work: Vec<String>,
+    /// What ours computes in: `bf16` is timed beside `f32`
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    precision: String,
     /// Instead: how our time grows with batch, image size and threads
     #[arg(long, conflicts_with_all = ["peer", "work", "layers"])]
     growth: bool,
@@ -58,21 +61,35 @@ const WORK: [&str; 10] = [
 
 /// What is compared, ours first; the others are the peer's memory layouts.
 const PEERS: [&str; 2] = ["contiguous_format", "channels_last"];
+/// Ours in `f32`, where ours is timed in something else.
+const IN_F32: &str = "faithful-f32";
 
 pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     if arguments.repeat == 0 || arguments.threads == 0 {
         bail!("--repeat and --threads must be at least 1");
     }
     if arguments.layers {
-        let example =
-            ["run", "--quiet", "--release", "-p", "faithful-tensor", "--example", "kernels", "--", &arguments.only];
+        let example = [
+            "run",
+            "--quiet",
+            "--release",
+            "-p",
+            "faithful-tensor",
+            "--example",
+            "kernels",
+            "--",
+            &arguments.only,
+            &arguments.precision,
+        ];
         return run(cargo(&example).env("RAYON_NUM_THREADS", "1"));
     }
     run(&mut cargo(&["build", "--quiet", "--release", "-p", "faithful-model", "--example", "speed"]))?;
     if arguments.growth {
         return growth(arguments);
     }
-    let layouts: &[&str] = if arguments.peer.is_some() { &PEERS } else { &[] };
+    let in_f32 = (arguments.precision != "f32").then_some(IN_F32);
+    let peers: &[&str] = if arguments.peer.is_some() { &PEERS } else { &[] };
+    let layouts: Vec<&str> = in_f32.into_iter().chain(peers.iter().copied()).collect();
     let start = |name: &str| Worker::start(name, arguments, arguments.threads);
     let work: Vec<&str> = if arguments.work.is_empty() {
         WORK.into_iter().filter(|work| work.contains(&arguments.only)).collect()
@@ -123,7 +140,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         }
         rows.push((work, medians, bytes));
     }
-    eprint!("{}", table(&rows, layouts));
+    eprint!("{}", table(&rows, &layouts));
     Ok(())
 }
 
@@ -204,7 +221,9 @@ impl Worker {
             command
         } else {
             let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-            Command::new(target.join("release/examples/speed"))
+            let mut command = Command::new(target.join("release/examples/speed"));
+            command.arg(if name == IN_F32 { "f32" } else { &arguments.precision });
+            command
         };
         Self::of(name, command, threads)
     }

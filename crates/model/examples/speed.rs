@@ -1,12 +1,12 @@
 //! Does one piece of work at a time and says how long it took: `cargo xtask bench` talks to it.
 //!
-//! Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`; the answer is a line with the
+//! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`; the answer is a line with the
 //! seconds per image (per explanation, for those). What a network needs before its first run is prepared with it and
 //! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Target};
-use faithful_model::{Graph, architecture, portable_uniform};
+use faithful_model::{Compute, Precision, architecture, portable_uniform};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
@@ -16,7 +16,8 @@ use std::time::Instant;
 const CLASS: usize = 5;
 
 fn main() -> Result<()> {
-    let mut bench = Bench::default();
+    let precision = std::env::args().nth(1).map(|name| name.parse::<Precision>()).transpose()?.unwrap_or_default();
+    let mut bench = Bench { precision, ..Bench::default() };
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| Error::format("standard input", error.to_string()))?;
         let answer = if line == "peak-memory" { peak_memory() } else { bench.seconds(&line)? };
@@ -36,7 +37,8 @@ fn peak_memory() -> f64 {
 #[derive(Default)]
 struct Bench {
     /// One network at a time: they are large.
-    network: Option<(String, Graph)>,
+    network: Option<(String, Box<dyn Network>)>,
+    precision: Precision,
     images: HashMap<(usize, usize), Tensor>,
     /// What an explanation keeps between images: baselines and their activations.
     baselines: Option<(Tensor, Tensor)>,
@@ -59,7 +61,8 @@ impl Bench {
         if self.network.as_ref().is_none_or(|(loaded, _)| loaded != name) {
             (self.network, self.baselines) = (None, None);
             self.seen.clear();
-            self.network = Some((name.into(), architecture(name)?.random(1000, 0, &Device::Cpu)?));
+            let graph = architecture(name)?.random(1000, 0, &Device::Cpu)?;
+            self.network = Some((name.into(), Compute::new("cpu", self.precision)?.place(&graph)?));
         }
         if !self.seen.iter().any(|seen| seen == line) {
             self.work(kind, count, size)?;
@@ -73,7 +76,7 @@ impl Bench {
 
     fn work(&mut self, kind: &str, count: usize, size: usize) -> Result<()> {
         let (_, network) = self.network.as_ref().expect("the caller loads one");
-        let objective = Objective::new(network, &Target::Output(CLASS));
+        let objective = Objective::new(&**network, &Target::Output(CLASS));
         match kind {
             "forward" => network.evaluate(images(&mut self.images, count, size)?, &[]).map(drop),
             "forward+input-gradient" => {

@@ -1,6 +1,7 @@
 use crate::{Graph, Node, NodeId, Op, shape};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, Error, LayerInfo, Result};
+use faithful_tensor::cpu::Factors;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ impl GraphBuilder {
             dtype,
             device,
             rule: BackwardRule::Plain,
+            factors: Factors::F32,
             prepared: Some(Arc::default()),
         })
     }

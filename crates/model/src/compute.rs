@@ -12,15 +12,17 @@ pub enum Precision {
     F32,
     /// `f32` whose matrix products, and so convolutions, round their factors to 11 bits: NVIDIA's GPUs only.
     Tf32,
-    /// 8 bits of precision, weights and activations both.
+    /// 8 bits of precision. On a GPU weights and activations both; on the CPU the factors of convolutions and linear
+    /// layers on the way forward, while sums, what is kept of layers, and gradients are `f32`.
     Bf16,
 }
 
 impl Precision {
     const NAMES: [(&str, Self); 3] = [("f32", Self::F32), ("tf32", Self::Tf32), ("bf16", Self::Bf16)];
 
-    fn dtype(self) -> DType {
-        if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
+    /// The numbers that are stored on a device. On the CPU, `bf16` is what products round their factors to.
+    fn dtype(self, device: &Device) -> DType {
+        if self == Self::Bf16 && !device.is_cpu() { DType::BF16 } else { DType::F32 }
     }
 }
 
@@ -70,13 +72,8 @@ impl Compute {
             "auto" => vec![Device::cuda_if_available(0).unwrap_or(Device::Cpu)],
             list => list.split(',').map(|name| one_device(name.trim())).collect::<Result<_>>()?,
         };
-        let has_cpu = devices.iter().any(Device::is_cpu);
-        if has_cpu && precision != Precision::F32 {
-            let reason = match precision {
-                Precision::Tf32 => "tf32 is a way of GPUs to multiply; the CPU computes in f32",
-                _ => "bf16 is computed on a GPU only; the CPU computes in f32",
-            };
-            return Err(Error::parameter("precision", reason));
+        if devices.iter().any(Device::is_cpu) && precision == Precision::Tf32 {
+            return Err(Error::parameter("precision", "tf32 is a way of GPUs to multiply; the CPU has f32 and bf16"));
         }
         Ok(Self { devices, precision })
     }
@@ -107,13 +104,16 @@ impl Compute {
     fn place_for(&self, graph: &Graph, home: &Device) -> Result<Box<dyn Network>> {
         #[cfg(feature = "cuda")]
         candle_core::cuda_backend::set_gemm_reduced_precision_f32(self.precision == Precision::Tf32);
-        let dtype = self.precision.dtype();
         let copy = |device: &Device| {
+            let dtype = self.precision.dtype(device);
             let stays = device.same_device(&graph.device) && dtype == graph.dtype;
-            if stays { Ok(graph.clone()) } else { graph.to_dtype(dtype)?.to_device(device) }
+            let copy = if stays { graph.clone() } else { graph.to_dtype(dtype)?.to_device(device)? };
+            let in_bf16 = self.precision == Precision::Bf16 && device.is_cpu();
+            if in_bf16 { copy.with_bf16_factors() } else { Ok(copy) }
         };
         let mut copies = self.devices.iter().map(copy).collect::<Result<Vec<Graph>>>()?;
-        let is_direct = copies.len() == 1 && dtype == DType::F32 && self.device().same_device(home);
+        let in_f32 = self.precision.dtype(self.device()) == DType::F32;
+        let is_direct = copies.len() == 1 && in_f32 && self.device().same_device(home);
         match copies.pop() {
             Some(only) if is_direct => Ok(Box::new(only)),
             last => Ok(Box::new(Replicas::new(copies.into_iter().chain(last).collect(), home.clone(), DType::F32)?)),
@@ -172,7 +172,7 @@ mod tests {
             let error = Compute::new("cuda:1", Precision::F32).unwrap_err().to_string();
             assert!(error.starts_with("device: `cuda:1`: this build has no CUDA"), "{error}");
         }
-        assert!(Compute::new("cpu", Precision::Bf16).unwrap_err().to_string().contains("on a GPU only"));
+        assert!(Compute::new("cpu", Precision::Bf16).is_ok());
         assert!("fp32".parse::<Precision>().unwrap_err().to_string().contains("did you mean"));
         assert_eq!("tf32".parse::<Precision>().unwrap().to_string(), "tf32");
     }

@@ -1,6 +1,7 @@
 use crate::{Graph, Op};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, Result};
+use faithful_core::{BackwardRule, Error, Result};
+use faithful_tensor::cpu::Factors;
 use std::sync::Arc;
 
 impl Graph {
@@ -39,6 +40,28 @@ impl Graph {
     /// The same network run node by node on candle: the reference for the plans that run `f32` on the CPU otherwise.
     pub fn on_candle(&self) -> Self {
         Self { prepared: None, ..self.clone() }
+    }
+
+    /// The same network whose convolutions and linear layers multiply numbers that are rounded to `bf16` (8 bits of
+    /// precision) where that is faster; sums, activations, all other operations and gradients stay `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a network that is not `f32` on the CPU, that is run on candle only, or that has neither
+    /// a convolution of images across channels nor a linear layer.
+    pub fn with_bf16_factors(&self) -> Result<Self> {
+        let applies = |op: &Op| match op {
+            Op::Conv2d { weight, conv, .. } => weight.dims().first().is_some_and(|&outputs| conv.groups < outputs),
+            Op::Linear { .. } => true,
+            _ => false,
+        };
+        let reason = if self.dtype != DType::F32 || !self.device.is_cpu() || self.prepared.is_none() {
+            "factors are rounded to bf16 in networks that are planned in f32 on the CPU"
+        } else if !self.nodes.iter().any(|node| applies(&node.op)) {
+            "bf16 on the CPU is for convolutions of images and linear layers; this network has none"
+        } else {
+            return Ok(Self { factors: Factors::Bf16, prepared: Some(Arc::default()), ..self.clone() });
+        };
+        Err(Error::parameter("precision", reason))
     }
 
     /// The same network whose activations pass gradients back by `rule`.

@@ -1,6 +1,7 @@
 use crate::plan::Prepared;
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, LayerId, LayerInfo, Result};
+use faithful_tensor::cpu::Factors;
 use faithful_tensor::{Activation, Binary, Conv, Direction, PadMode, Pool, Recurrent, Reduction, Resize, Unary};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Graph {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) rule: BackwardRule,
+    /// What plans round the factors of products to on the way forward.
+    pub(crate) factors: Factors,
     /// What was prepared for running fast, shared by clones with the same weights; `None` to run on candle only.
     pub(crate) prepared: Option<Arc<Prepared>>,
 }

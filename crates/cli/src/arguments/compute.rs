@@ -16,7 +16,8 @@ pub(crate) struct ComputeArguments {
         help_heading = "Limits"
     )]
     pub(crate) device: String,
-    /// In which numbers: `f32`, or on a GPU `tf32` or `bf16`
+    /// In which numbers: `f32`, `bf16` (faster and rougher; on the CPU what convolutions and linear layers multiply), or on
+    /// a GPU `tf32`
     #[arg(long, value_name = "NAME", default_value = "f32", help_heading = "Limits")]
     pub(crate) precision: String,
 }

@@ -44,6 +44,26 @@ fn evaluations_and_lives_are_computed_where_it_is_said() {
 }
 
 #[test]
+fn bf16_gives_nearly_the_same_and_says_so_where_it_cannot() {
+    let place = Place::new();
+    let photo = place.scene("scene.png", 0);
+    let scores = |precision: &str| {
+        place.run(&["predict", name(&photo), "--json", "--precision", precision]).objects()[0]["top"][0].clone()
+    };
+    let (exact, rounded) = (scores("f32"), scores("bf16"));
+    assert_ne!(exact, rounded);
+    assert_eq!(exact["class"], rounded["class"]);
+    let apart = exact["probability"].as_f64().unwrap() - rounded["probability"].as_f64().unwrap();
+    assert!(apart.abs() < 0.05, "{apart}");
+    let map = |batch: &str| {
+        let options = ["--method", "expected-grad-cam", "--draws", "6", "--precision", "bf16", "--batch", batch];
+        place.run(&[&["explain", name(&photo), "--quiet", "--out", "maps"][..], &options].concat()).stdout();
+        std::fs::read(place.path("maps/scene.expected-grad-cam.npy")).unwrap()
+    };
+    assert_eq!(map("1"), map("6"));
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused() {
     let place = Place::new();
     let photo = place.scene("scene.png", 0);
@@ -58,8 +78,7 @@ fn a_device_that_is_not_there_is_refused() {
     }
     refused(&["--device", "tpu"], "`tpu` is none of `cpu`, `cuda`");
     refused(&["--device", "cudaa"], "did you mean `cuda`?");
-    refused(&["--precision", "bf16"], "bf16 is computed on a GPU only");
-    refused(&["--precision", "tf32"], "tf32 is a way of GPUs to multiply");
+    refused(&["--precision", "tf32"], "tf32 is a way of GPUs to multiply; the CPU has f32 and bf16");
     refused(&["--precision", "f23"], "none of `f32`, `tf32` and `bf16`");
     refused(&["--precision", "f33"], "did you mean `f32`?");
     // Whatever there is will do.

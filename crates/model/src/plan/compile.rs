@@ -2,18 +2,22 @@
 
 use super::kernel::{Convolution, Kernel, numbers};
 use super::memory::Slot;
-use super::step::{Bounds, Ending, Operand, Step, Work};
+use super::step::{Bounds, Ending, LinearWeight, Operand, Step, Work, with_elements};
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Isa, Windows};
+use faithful_tensor::cpu::{Factors, Isa, Linear, Windows};
 use faithful_tensor::{Activation, Binary, PadMode, Pool, Reduction};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Repacked weights, shared by all plans of a graph.
 #[derive(Debug, Default)]
-pub(super) struct Kernels(Mutex<HashMap<KernelKey, Arc<Kernel>>>);
+pub(super) struct Kernels {
+    convolutions: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
+    /// Rounded ones, by their nodes.
+    linear: Mutex<HashMap<usize, Arc<Linear>>>,
+}
 
 /// What is folded, and whether the kernel is the reverse pass's.
 type KernelKey = (Folded, bool);
@@ -30,7 +34,7 @@ impl Kernels {
     /// The kernel of a convolution, repacked at its first use.
     pub(super) fn get(&self, graph: &Graph, isa: Isa, folded: Folded, back: bool) -> Result<Arc<Kernel>> {
         let key = (folded, back);
-        let kernels = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kernels = || self.convolutions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&key) {
             return Ok(kernel.clone());
         }
@@ -47,8 +51,23 @@ impl Kernels {
         }
         let convolution = Convolution { weight, conv: &conv, scale };
         // Without the lock: repacking is parallel, and a thread that waits in it may take up work that comes here again.
-        let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa)? });
+        let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa, graph.factors)? });
         Ok(kernels().entry(key).or_insert(kernel).clone())
+    }
+
+    /// The weights of the linear layer `node`, rounded at their first use where the graph asks for it.
+    fn linear(&self, graph: &Graph, isa: Isa, node: usize, weight: &Tensor) -> Result<LinearWeight> {
+        if graph.factors == Factors::F32 {
+            return Ok(LinearWeight::Plain(weight.clone()));
+        }
+        let kernels = || self.linear.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(kernel) = kernels().get(&node) {
+            return Ok(LinearWeight::Rounded(kernel.clone()));
+        }
+        let size = weight.dims2()?;
+        let kernel = with_elements(weight, |weight| Linear::new(isa, graph.factors, weight, [size.0, size.1]))?;
+        // Without the lock, as above.
+        Ok(LinearWeight::Rounded(kernels().entry(node).or_insert(Arc::new(kernel)).clone()))
     }
 }
 
@@ -419,6 +438,7 @@ impl<'a> Forward<'a> {
                 let weight = weight.contiguous()?;
                 let bias = bias.as_ref().map(|bias| Ok::<_, candle_core::Error>(numbers(bias)?.into())).transpose()?;
                 let kind = RecordKind::Linear { weight: weight.clone(), input };
+                let weight = self.kernels.linear(self.graph, self.isa, chain.head, &weight)?;
                 self.push(end, Work::Linear { weight, bias, input: slot, bounds }, Ending::default(), kind);
             }
             Op::Binary(_) => {

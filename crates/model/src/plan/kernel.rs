@@ -1,6 +1,6 @@
 use candle_core::{DType, Result, Tensor};
 use faithful_tensor::Conv;
-use faithful_tensor::cpu::{Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd};
+use faithful_tensor::cpu::{Depthwise, Direct, Factors, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd};
 
 /// A convolution's repacked weights, forth or back, batch normalisation folded in.
 #[derive(Debug)]
@@ -42,19 +42,20 @@ impl Convolution<'_> {
     }
 
     /// The kernel that computes the output.
-    pub(super) fn forth(&self, isa: Isa) -> Result<Kernel> {
+    pub(super) fn forth(&self, isa: Isa, factors: Factors) -> Result<Kernel> {
         let (shape, weight) = self.scaled()?;
         if self.is_depthwise(shape) {
             return Ok(Kernel::Depthwise(Depthwise::new(isa, &weight, shape, self.conv)?));
         }
+        let (factors, tile) = rounding(shape[1], factors);
         if Winograd::suits(shape, self.conv, 16) {
-            let weights = Winograd::new(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
+            let weights = Winograd::with_factors(isa, factors, tile, &weight, [shape[0], shape[1]])?;
             return Ok(Kernel::Winograd { weights, padding: [self.conv.padding[0], self.conv.padding[1]] });
         }
-        Ok(Kernel::Direct(Direct::new(isa, &weight, shape, self.conv)?))
+        Ok(Kernel::Direct(Direct::with_factors(isa, factors, &weight, shape, self.conv)?))
     }
 
-    /// The kernel that pulls a gradient back to the input.
+    /// The kernel that pulls a gradient back to the input, in `f32`: gradients are not rounded.
     pub(super) fn back(&self, isa: Isa) -> Result<Kernel> {
         let (shape, weight) = self.scaled()?;
         if self.is_depthwise(shape) {
@@ -67,6 +68,16 @@ impl Convolution<'_> {
             return Ok(Kernel::WinogradBack { weights, padding: [2 - top, 2 - left] });
         }
         Ok(Kernel::Transposed(Transposed::new(isa, &weight, shape, self.conv)?))
+    }
+}
+
+/// What factors are rounded to where the graph asks for `factors`: where few channels are added up, as at a photo,
+/// rounding them takes longer than it saves.
+fn rounding(channels: usize, factors: Factors) -> (Factors, Tile) {
+    const FEWEST: usize = 32;
+    match factors {
+        Factors::Bf16 if channels >= FEWEST => (factors, Tile::FourBalanced),
+        _ => (Factors::F32, Tile::Four),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Work {
         input: Slot,
     },
     Linear {
-        weight: Tensor,
+        weight: LinearWeight,
         bias: Option<Arc<[f32]>>,
         input: Slot,
         bounds: Bounds,
@@ -100,6 +100,15 @@ pub(super) enum Work {
         gradient: Operand,
         batch: usize,
     },
+}
+
+/// A linear layer's weights.
+#[derive(Clone, Debug)]
+pub(super) enum LinearWeight {
+    /// Where they lie, `(O, I)`.
+    Plain(Tensor),
+    /// A copy whose numbers are rounded.
+    Rounded(Arc<cpu::Linear>),
 }
 
 /// What a generic operation takes.
@@ -175,7 +184,8 @@ impl Step {
     pub(super) fn weights(&self) -> usize {
         match &self.work {
             Work::Convolution { kernel, .. } => kernel.elements(),
-            Work::Linear { weight, .. } => weight.elem_count(),
+            Work::Linear { weight: LinearWeight::Plain(weight), .. } => weight.elem_count(),
+            Work::Linear { weight: LinearWeight::Rounded(weight), .. } => weight.elements(),
             _ => 0,
         }
     }
@@ -201,7 +211,12 @@ impl Step {
         };
         match &self.work {
             Work::Convolution { kernel, input } => kernel.run(map(input)?, out()?, &finish)?,
-            Work::Linear { weight, bias, input, bounds } => {
+            Work::Linear { weight: LinearWeight::Rounded(weight), bias, input, bounds } => {
+                let (x, to) = (memory.read(input), dense(&self.out));
+                let rows = to.len() / weight.outputs().max(1);
+                weight.run(x, bias.as_deref(), (bounds.low, bounds.high), rows, to)?;
+            }
+            Work::Linear { weight: LinearWeight::Plain(weight), bias, input, bounds } => {
                 let [n, i, o] = sizes(weight, &self.out)?;
                 with_elements(weight, |weight| {
                     let (x, to) = (memory.read(input), dense(&self.out));
@@ -287,7 +302,10 @@ fn sizes(weight: &Tensor, result: &Slot) -> candle_core::Result<[usize; 3]> {
 }
 
 /// Lends a contiguous tensor's elements where they lie.
-fn with_elements<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> candle_core::Result<R>) -> candle_core::Result<R> {
+pub(super) fn with_elements<R>(
+    tensor: &Tensor,
+    work: impl FnOnce(&[f32]) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     let (start, end) = layout.contiguous_offsets().ok_or_else(|| {
         candle_core::Error::Msg("a weight is not contiguous; make the graph of contiguous tensors".into())
