@@ -210,7 +210,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
                         },
                     );
                 }
-            })
+            });
         });
     }
 

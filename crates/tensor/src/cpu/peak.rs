@@ -13,7 +13,7 @@ pub fn peak(isa: Isa, factors: Factors) -> f64 {
     let mut best: f64 = 0.0;
     for _ in 0..100 {
         let start = Instant::now();
-        isa.run_on(kept, Chains);
+        isa.run_on(kept, Chains { steps: STEPS });
         best = best.max(operations / start.elapsed().as_secs_f64() / 1e9);
     }
     best
@@ -23,7 +23,9 @@ pub fn peak(isa: Isa, factors: Factors) -> f64 {
 const SUMS: usize = 12;
 const STEPS: usize = 20_000;
 
-struct Chains;
+struct Chains {
+    steps: usize,
+}
 
 impl Kernel for Chains {
     #[inline(always)]
@@ -49,7 +51,7 @@ impl Chains {
             let (factor, term) = (std::hint::black_box(0.999_f32), std::hint::black_box(0.001_f32));
             let (factor, term) = (S::splat(factor), S::splat(term));
             let mut sums = [term; SUMS];
-            for _ in 0..STEPS {
+            for _ in 0..self.steps {
                 for sum in &mut sums {
                     *sum = F::multiply_add(factor, factor, *sum);
                 }
