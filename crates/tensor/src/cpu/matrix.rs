@@ -10,7 +10,7 @@ use std::ops::Range;
 /// A matrix `(depth, columns)` as the right factor of products, repacked so that the inner loop reads it in order.
 ///
 /// Columns are cut into panels of one to three vectors; a panel holds its columns for every depth, one depth after the
-/// other, filled up with zeros. An element may hold two depths: see [`Kept`].
+/// other, filled up with zeros. An element holds one depth, or two of `bf16`.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     isa: Isa,
