@@ -14,6 +14,9 @@ pub(crate) struct Arguments {
     /// A Python with torch and torchvision, to time `PyTorch` on the same work in turns with ours
     #[arg(long)]
     peer: Option<PathBuf>,
+    /// The example `speed` where it is built already; by default it is built for release
+    #[arg(long, value_name = "FILE", conflicts_with = "layers")]
+    program: Option<PathBuf>,
     /// Only work whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -83,7 +86,9 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         ];
         return run(cargo(&example).env("RAYON_NUM_THREADS", "1"));
     }
-    run(&mut cargo(&["build", "--quiet", "--release", "-p", "faithful-model", "--example", "speed"]))?;
+    if arguments.program.is_none() {
+        run(&mut cargo(&["build", "--quiet", "--release", "-p", "faithful-model", "--example", "speed"]))?;
+    }
     if arguments.growth {
         return growth(arguments);
     }
@@ -221,7 +226,8 @@ impl Worker {
             command
         } else {
             let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-            let mut command = Command::new(target.join("release/examples/speed"));
+            let built = || target.join("release/examples/speed");
+            let mut command = Command::new(arguments.program.clone().unwrap_or_else(built));
             command.arg(if name == IN_F32 { "f32" } else { &arguments.precision });
             command
         };
