@@ -139,8 +139,8 @@ impl Budget {
         if one > self.limit {
             let (needed, allowed) = (ByteSize(one), ByteSize(self.limit));
             let reason = format!(
-                "one row takes about {needed} and {allowed} are allowed: allow more, or take a smaller photo or a \
-                 lighter method"
+                "one row takes about {needed} and {allowed} are allowed: allow more, take a smaller photo or a lighter \
+                 method, or try `--batch 1` without a limit"
             );
             return Err(Error::parameter("memory", reason));
         }
