@@ -11,7 +11,7 @@ use faithful_cam::{
     StageParameters, Weighting, explain, method,
 };
 use faithful_core::{Error, Network, Objective, Result, Stream, Target};
-use faithful_data::{Decoding, preprocess, read_photo};
+use faithful_data::{Decoding, list_photos, preprocess, read_photo};
 use faithful_evaluate::bootstrap_mean;
 use faithful_metric::{Canvas, Masking, Protocol, Steps, insertion_deletion, masked_scores};
 use faithful_model::{Loading, Model};
@@ -170,12 +170,7 @@ fn main() -> Result<()> {
 
 /// About `count` photos of one half of a folder.
 fn photos(folder: &Path, half: &str, count: usize) -> Result<Vec<PathBuf>> {
-    let broken = |source| Error::Io { path: folder.display().to_string(), source };
-    let mut all = std::fs::read_dir(folder)
-        .map_err(broken)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(broken))
-        .collect::<Result<Vec<_>>>()?;
-    all.sort();
+    let all = list_photos(folder)?;
     let middle = all.len() / 2;
     let own = match half {
         "first" => &all[..middle],

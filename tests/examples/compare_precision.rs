@@ -8,9 +8,10 @@
 use candle_core::Tensor;
 use faithful_cam::{CamParameters, HyperParameters, Quality, explain, method};
 use faithful_core::{Error, Network, Objective, Result, Stream, Target};
-use faithful_data::{Decoding, preprocess, read_photo};
+use faithful_data::{Decoding, list_photos, preprocess, read_photo};
 use faithful_metric::similarity;
 use faithful_model::{Compute, Loading, Model, Precision};
+use faithful_tests::relative_l2;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
         let class = likeliest(&exact)?;
         let target = Target::Output(class);
         agree += usize::from(likeliest(&rounded)? == class);
-        scores.push(distance(&rounded, &exact)?);
+        scores.push(relative_l2(&rounded, &exact)?);
         for (row, name_of_method) in rows.iter_mut().zip(METHODS) {
             let mut parameters = CamParameters { hyper: Quality::Draft.parameters(), ..CamParameters::default() };
             parameters.gradient.stream = Stream::new(0, &name);
@@ -53,7 +54,7 @@ fn main() -> Result<()> {
                 Ok::<_, Error>(explain(method(name_of_method)?, &objective, &input, &[layer], &parameters)?.map)
             };
             let (exact, rounded) = (map(&*full)?, map(&*half)?);
-            row.push((distance(&rounded, &exact)?, similarity(&rounded, &exact)?.spearman));
+            row.push((relative_l2(&rounded, &exact)?, similarity(&rounded, &exact)?.spearman));
         }
     }
     println!("| {} | relative L2: median, most | Spearman: median, least |\n|---|---|---|", model.name);
@@ -75,24 +76,13 @@ fn main() -> Result<()> {
 
 /// About `count` photos of a folder, evenly chosen by name.
 fn photos(folder: &Path, count: usize) -> Result<Vec<PathBuf>> {
-    let broken = |source| Error::Io { path: folder.display().to_string(), source };
-    let mut all = std::fs::read_dir(folder)
-        .map_err(broken)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(broken))
-        .collect::<Result<Vec<_>>>()?;
-    all.sort();
+    let all = list_photos(folder)?;
     let step = (all.len() / count).max(1);
     Ok(all.into_iter().step_by(step).take(count).collect())
 }
 
 fn likeliest(scores: &Tensor) -> Result<usize> {
     Ok(scores.argmax(0)?.to_scalar::<u32>()? as usize)
-}
-
-/// `‖a - b‖ / ‖b‖`.
-fn distance(a: &Tensor, b: &Tensor) -> Result<f64> {
-    let length = |x: &Tensor| Ok::<_, Error>(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt());
-    Ok(length(&(a - b)?)? / length(b)?)
 }
 
 /// The median; the values are in order afterwards.
