@@ -61,6 +61,9 @@ pub(crate) struct EvaluateArguments {
     /// Leave out photos that the network takes for another class than their folder or name says
     #[arg(long, help_heading = "Measurement")]
     pub(crate) only_correct: bool,
+    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
+    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    pub(crate) score: String,
     /// The layer of class activation maps; by default the last convolutional one
     #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
     pub(crate) layer: Option<String>,

@@ -2,6 +2,7 @@
 
 use crate::arguments::{CurveScoreName, EvaluateArguments};
 use crate::baseline;
+use crate::class::{self, Number};
 use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
 use crate::memory::Demand;
@@ -12,7 +13,7 @@ use crate::photo;
 use crate::question::{Rows, layer_names};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score, Target};
+use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score};
 use faithful_data::Decoding;
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
 use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
@@ -34,6 +35,8 @@ pub(crate) struct Making {
     protocol: Protocol,
     methods: Vec<Named>,
     layer: Option<LayerId>,
+    /// What of a class is explained.
+    number: Number,
     settings: Settings,
     baselines: String,
     decoding: Decoding,
@@ -49,6 +52,8 @@ impl Making {
         let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
         let compute = arguments.model.name.compute.compute()?;
         let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+        let number =
+            class::parse_score(&arguments.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
         let network = compute.place(&model.graph)?;
         let preprocessing = model.photo_preprocessing()?;
         let protocol = protocol(arguments, preprocessing)?;
@@ -64,7 +69,20 @@ impl Making {
         let rows = Rows::new(arguments.batch, arguments.memory, demands);
         let batch = rows.of(&model.graph, model.graph.nominal_input(), 0)?;
         let precision = compute.precision();
-        Ok(Self { model, network, precision, metrics, protocol, methods, layer, settings, baselines, decoding, batch })
+        Ok(Self {
+            model,
+            network,
+            precision,
+            metrics,
+            protocol,
+            methods,
+            layer,
+            number,
+            settings,
+            baselines,
+            decoding,
+            batch,
+        })
     }
 
     pub(crate) fn images(&self, arguments: &EvaluateArguments) -> Result<Images<'_>> {
@@ -88,6 +106,10 @@ impl Making {
             Precision::F32 => String::new(),
             other => format!(" in {other}"),
         };
+        let explained = match self.number {
+            Number::Logit => String::new(),
+            _ => format!(", its {}", arguments.score),
+        };
         Ok(Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
             model: format!("{} {}{precision}", self.model.name, digest_of_weights(&self.model)?),
@@ -98,7 +120,8 @@ impl Making {
             protocol: self.protocol.to_string(),
             layer: self.layer.map_or_else(|| "none".into(), |layer| self.model.graph.layers()[layer.0].name.clone()),
             class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
-                + if arguments.only_correct { ", correct only" } else { "" },
+                + if arguments.only_correct { ", correct only" } else { "" }
+                + &explained,
             seed: arguments.seed,
         })
     }
@@ -110,6 +133,7 @@ impl Making {
             Ok(Prepared {
                 label: named.label.clone(),
                 method: named.method,
+                number: self.number,
                 layer: (!layers.is_empty()).then(|| layer_names(&self.model, &layers)),
                 layers,
                 settings: named.settings(&self.settings),
@@ -190,6 +214,7 @@ fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output
 pub(crate) struct Prepared {
     label: String,
     pub(crate) method: Explainer,
+    number: Number,
     layers: Vec<LayerId>,
     layer: Option<String>,
     settings: Settings,
@@ -201,7 +226,7 @@ impl faithful_evaluate::Explainer for Prepared {
     }
 
     fn explain(&self, subject: &Subject) -> faithful_core::Result<Explained> {
-        let target = Target::Output(subject.class);
+        let target = self.number.of(subject.class);
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
         let stream = subject.stream.clone();
