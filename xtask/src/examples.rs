@@ -24,6 +24,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("own_model", &[]),
     ("heat_map_service", &["--check", "fixtures/scenes/dotted-star.png"]),
+    ("axum_service", &["--check", "fixtures/scenes/dotted-star.png"]),
     ("batch_job", &["fixtures/scenes", "target/batch-job"]),
 ];
 
