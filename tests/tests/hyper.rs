@@ -110,7 +110,7 @@ fn every_part_can_be_inspected() {
     }
 }
 
-/// A network that writes down the shapes of all inputs.
+/// A network that writes down the shape of every input.
 struct Watched {
     graph: Graph,
     seen: Mutex<Vec<Vec<usize>>>,
@@ -126,7 +126,8 @@ impl Network for Watched {
     }
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        self.seen.lock().unwrap().push(input.dims()[1..].to_vec());
+        let rows = input.dims()[0];
+        self.seen.lock().unwrap().extend(vec![input.dims()[1..].to_vec(); rows]);
         self.graph.forward(input, probe)
     }
 }
@@ -160,6 +161,35 @@ fn batches_threads_and_caches_change_nothing() {
     let mut reseeded = parameters();
     reseeded.gradient.stream = Stream::new(9, "photo");
     assert_ne!(values(&map(&network, &input, 1, &reseeded).unwrap()), values(&first));
+}
+
+/// Part II asks for a pass per neighbourhood and one per draw; what baselines are by themselves was computed with the first
+/// map and serves all stages.
+#[test]
+fn stages_share_what_baselines_say_by_themselves() {
+    let photos = weights(&[3, 3, 32, 32], "baselines");
+    let mut parameters = parameters();
+    parameters.gradient.sampler = Arc::new(faithful_baseline::DataSet::new(photos).unwrap());
+    parameters.hyper.blurred = 0.0;
+    parameters.hyper.dependencies.draws = number(3);
+    let rows = |stages: usize, shared: bool| {
+        let mut parameters = parameters.clone();
+        parameters.hyper.stages.count = Some(stages);
+        parameters.gradient.cache = shared.then(Arc::default);
+        let watched = Watched { graph: network(1.0), seen: Mutex::default() };
+        let score = Target::Output(1);
+        let objective = Objective::new(&watched, &score);
+        let parts =
+            hyper_parts(&objective, &photo(32, 32), target(&watched), &[&score], &parameters).unwrap().remove(0);
+        let blocks: usize = parts.plan.stages.iter().map(|stage| stage.corners().count()).sum();
+        (watched.seen.into_inner().unwrap().len(), blocks)
+    };
+    let ((without, _), (with, blocks)) = (rows(0, true), rows(2, true));
+    assert!(blocks > 10, "{blocks}");
+    assert_eq!(with - without, blocks * (1 + 3));
+    // Without a cache for the whole run, part II still evaluates each of the three once.
+    let ((without, _), (with, _)) = (rows(0, false), rows(2, false));
+    assert_eq!(with - without, blocks * (1 + 3) + 3);
 }
 
 #[test]
