@@ -22,6 +22,8 @@ fn images(name: &str, rows: usize) -> Result<Tensor> {
 }
 
 fn main() -> Result<()> {
+    // As the command does.
+    faithful_tensor::keep_freed_memory();
     let batch = std::env::args().nth(1).and_then(|rows| rows.parse().ok());
     let batch = batch.unwrap_or(NonZeroUsize::new(8).expect("eight is not zero"));
     let graph = architecture("vgg16")?.random(1000, 7, &Device::Cpu)?;

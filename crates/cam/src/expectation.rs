@@ -3,8 +3,8 @@ use crate::estimator::{BaselineUse, Span};
 use crate::rule::Estimate;
 use crate::{EstimatorParameters, GradientEstimator, Layout};
 use candle_core::{DType, Tensor};
-use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score};
-use faithful_tensor::{row_dots, row_sums};
+use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score, Stop};
+use faithful_tensor::{RowFactors, add_rows, row_dots, row_moments, row_sums};
 
 /// By what each draw's gradient at a layer is multiplied: the path's derivative `x - x'`, as the layer sees it
 /// (thesis, 4.3.5).
@@ -186,9 +186,27 @@ struct Batch<'a> {
     traces: Vec<LayerTrace>,
     /// The scores of the baselines, per draw.
     baseline_scores: Vec<f64>,
-    differences: Option<&'a [Tensor]>,
+    /// Per layer; none where the gradient is taken as it is.
+    differences: Option<&'a [Differences]>,
     input_difference: Option<&'a Tensor>,
     first: usize,
+}
+
+/// `d_s` for every draw of a span, at one layer.
+enum Differences {
+    /// `(S, …)`.
+    Whole(Tensor),
+    /// `own - there_s`, each `(1, …)`.
+    Between { own: Tensor, there: Vec<Tensor> },
+}
+
+impl Differences {
+    fn factors(&self) -> RowFactors<'_> {
+        match self {
+            Self::Whole(differences) => RowFactors::Rows(differences),
+            Self::Between { own, there } => RowFactors::Between { own, there },
+        }
+    }
 }
 
 fn sampled(
@@ -234,9 +252,14 @@ fn sampled(
 
     let total = draws * paths;
     network.expect(0, total);
+    let together = match parameters.stop {
+        Stop::Draws => objective.rows_together(input.dims(), layers, with_input),
+        // What the rule may not need is not drawn ahead.
+        _ => objective.batch(),
+    };
     let mut next = 0;
     while next < total && running.iter().any(|running| !running.stopped) {
-        let span = next..(next + objective.batch().get()).min(total);
+        let span = next..(next + together.get()).min(total);
         next = span.end;
         let references = if uses_baselines {
             let per_path = estimator.baselines == BaselineUse::PerPath || paths > 1;
@@ -288,22 +311,13 @@ impl Running {
             return Ok(());
         }
         let traces = &batch.traces;
-        let moved = |x: Tensor, layer: usize| -> Result<Tensor> {
-            Ok(match batch.differences {
-                Some(all) => (x * &all[layer])?,
-                None => x,
-            })
-        };
-        let mut attributed = Vec::new();
-        let mut sensitivities = Vec::new();
-        for (layer, trace) in traces.iter().enumerate() {
-            attributed.push(match batch.differences {
-                Some(all) => row_dots(&trace.gradient, &all[layer])?,
-                None => row_sums(&trace.gradient)?,
-            });
-            let own = sensitivity(trace)?.into_iter().map(|one| moved(one, layer)).collect::<Result<Vec<_>>>()?;
-            sensitivities.push(own);
-        }
+        let factors = |layer: usize| batch.differences.map_or(RowFactors::One, |all| all[layer].factors());
+        let sensitivities: Vec<Vec<Tensor>> = traces.iter().map(sensitivity).collect::<Result<_>>()?;
+        let moments: Vec<Vec<[f64; 2]>> = (traces.iter().enumerate())
+            .map(|(layer, trace)| Ok(row_moments(&trace.gradient, factors(layer))?))
+            .collect::<Result<_>>()?;
+        let mut attributed: Vec<Vec<f64>> =
+            moments.iter().map(|rows| rows.iter().map(|[sum, _]| *sum).collect()).collect();
         let at_input = match (&batch.differentiated.input_gradient, batch.input_difference) {
             (Some(gradient), Some(difference)) => Some((gradient * difference)?),
             (gradient, _) => gradient.clone(),
@@ -311,39 +325,46 @@ impl Running {
         if attributed.is_empty() {
             attributed.extend(at_input.as_ref().map(row_sums).transpose()?);
         }
-        let squares = match sensitivities.first().and_then(|all| all.first()).or(at_input.as_ref()) {
-            Some(first) => row_dots(first, first)?,
-            None => Vec::new(),
+        let squares: Vec<f64> = match (sensitivities.first().and_then(|all| all.first()), traces.first()) {
+            // A rule of the gradient itself, whose squares are known.
+            (Some(first), Some(trace)) if first.id() == trace.gradient.id() => {
+                moments[0].iter().map(|[_, square]| *square).collect()
+            }
+            (Some(first), _) => row_moments(first, factors(0))?.iter().map(|[_, square]| *square).collect(),
+            (None, _) => at_input.as_ref().map_or_else(|| Ok(Vec::new()), |all| row_dots(all, all))?,
         };
         let rows = batch.differentiated.scores.dim(0)?;
-        for row in 0..rows {
-            let sums = &mut self.paths[(batch.first + row) / per_path];
-            sums.draws += 1;
+        let mut taken = 0;
+        while taken < rows && !self.stopped {
+            let path = (batch.first + taken) / per_path;
+            let start = taken;
+            while taken < rows && (batch.first + taken) / per_path == path && !self.stopped {
+                let row = taken;
+                for (sum, attributed) in self.attributed.iter_mut().zip(&attributed) {
+                    *sum += attributed[row];
+                }
+                self.squares += squares.get(row).unwrap_or(&0.0);
+                let gradient_sum = attributed.first().map_or(0.0, |attributed| attributed[row]);
+                let gap = batch.baseline_scores.get(row).map(|baseline| gradient_sum - (own_score - baseline));
+                self.baseline_score += batch.baseline_scores.get(row).unwrap_or(&0.0);
+                self.stopped = self.monitor.record(gradient_sum, gap);
+                taken += 1;
+            }
+            let sums = &mut self.paths[path];
+            sums.draws += taken - start;
             sums.layers.resize(traces.len(), Vec::new());
-            for (sums, sensitivities) in sums.layers.iter_mut().zip(&sensitivities) {
+            for (layer, (sums, sensitivities)) in sums.layers.iter_mut().zip(&sensitivities).enumerate() {
                 sums.resize(sensitivities.len(), None);
                 for (sum, sensitivity) in sums.iter_mut().zip(sensitivities) {
-                    add(sum, &sensitivity.narrow(0, row, 1)?)?;
+                    *sum = Some(add_rows(sum.as_ref(), sensitivity, factors(layer), start..taken)?);
                 }
             }
-            // Only a path's last draw is kept; which one that is shows at the end of a batch, a path, or the draws.
-            if row + 1 == rows || (batch.first + row + 1).is_multiple_of(per_path) {
-                sums.last = last_row(traces, row)?;
-            }
             if let Some(at_input) = &at_input {
-                add(&mut sums.input, &at_input.narrow(0, row, 1)?)?;
+                sums.input = Some(add_rows(sums.input.as_ref(), at_input, RowFactors::One, start..taken)?);
             }
-            for (sum, attributed) in self.attributed.iter_mut().zip(&attributed) {
-                *sum += attributed[row];
-            }
-            self.squares += squares.get(row).unwrap_or(&0.0);
-            let gradient_sum = attributed.first().map_or(0.0, |attributed| attributed[row]);
-            let gap = batch.baseline_scores.get(row).map(|baseline| gradient_sum - (own_score - baseline));
-            self.baseline_score += batch.baseline_scores.get(row).unwrap_or(&0.0);
-            if self.monitor.record(gradient_sum, gap) {
-                self.stopped = true;
-                self.paths[(batch.first + row) / per_path].last = last_row(traces, row)?;
-                break;
+            // Only a path's last draw is kept.
+            if self.stopped || (batch.first + taken).is_multiple_of(per_path) {
+                sums.last = last_row(traces, taken - 1)?;
             }
         }
         Ok(())
@@ -422,7 +443,7 @@ fn layer_differences(
     references: &[Reference],
     from: Option<&Tensor>,
     own: &[Tensor],
-) -> Result<Option<Vec<Tensor>>> {
+) -> Result<Option<Vec<Differences>>> {
     let Some(from) = from else { return Ok(None) };
     match request.difference {
         Difference::None => Ok(None),
@@ -430,15 +451,18 @@ fn layer_differences(
             let difference = request.input.broadcast_sub(from)?;
             let encoded = request.objective.activations(&difference, request.layers)?;
             let encoded = encoded.iter().map(|one| laid_out_activation(one, &difference, request.layout));
-            Ok(Some(encoded.collect::<Result<_>>()?))
+            Ok(Some(encoded.map(|one| Ok(Differences::Whole(one?))).collect::<Result<_>>()?))
         }
         Difference::Activation => {
             let pairs = request.layers.iter().zip(own);
             let differences = pairs
                 .map(|(layer, own)| {
-                    let there = cat(references, |reference| reference.activations.get(layer))?;
-                    let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
-                    Ok(own.broadcast_sub(&laid_out_activation(&there, from, request.layout)?)?)
+                    let there = references.iter().map(|reference| {
+                        let there = reference.activations.get(layer);
+                        let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
+                        laid_out_activation(there, from, request.layout)
+                    });
+                    Ok(Differences::Between { own: own.clone(), there: there.collect::<Result<_>>()? })
                 })
                 .collect::<Result<_>>()?;
             Ok(Some(differences))

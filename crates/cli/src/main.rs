@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    faithful_tensor::keep_freed_memory();
     let output = Output::new(arguments.output.json, arguments.output.quiet);
     match run(&arguments, &output) {
         Ok(outcome) => outcome.into(),

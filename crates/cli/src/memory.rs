@@ -6,7 +6,7 @@
 
 use crate::method::{Explainer, Settings};
 use crate::size::ByteSize;
-use faithful_core::{Error, LayerId, Network, Result, Tap};
+use faithful_core::{Error, LayerId, Network, Objective, Result, Tap, Target};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
@@ -74,21 +74,19 @@ impl Demand {
         let count = |shape: &[usize]| shape.iter().map(|&side| side as u64).product::<u64>();
         let own = count(input);
         let scale = own.max(1) as f64 / network.input_shape().map_or(own, count).max(1) as f64;
-        let layers: u64 = self
-            .taps
-            .iter()
-            .filter_map(|tap| match tap {
-                Tap::Layer(layer) => network.layers().get(layer.0).map(|layer| count(&layer.shape)),
-                Tap::Input => None,
-            })
-            .sum();
-        let layers = (layers as f64 * scale) as u64;
+        let taps = self.taps.iter().filter_map(|tap| if let Tap::Layer(layer) = tap { Some(*layer) } else { None });
+        let tapped: Vec<LayerId> = taps.collect();
+        let layers = tapped.iter().filter_map(|layer| network.layers().get(layer.0));
+        let layers = (layers.map(|layer| count(&layer.shape)).sum::<u64>() as f64 * scale) as u64;
         let dims: Vec<usize> = std::iter::once(rows).chain(input.iter().copied()).collect();
         let pass = network
             .bytes_of_pass(&dims, &self.taps, self.gradients as usize)
             .unwrap_or_else(|| rows as u64 * estimated(network, scale, own));
         let copies = self.input_copies * own + self.layer_copies * layers;
-        pass + NUMBER * (rows as u64 * copies + self.kept * (own + layers))
+        let batch = NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
+        let objective = Objective::new(network, &Target::Output(0)).with_batch(batch);
+        let together = objective.rows_together(&dims, &tapped, tapped.len() < self.taps.len()).get() as u64;
+        pass + NUMBER * (together * copies + self.kept * (own + layers))
     }
 }
 

@@ -45,6 +45,18 @@ macro_rules! forward_to_the_network {
             ) -> Result<PullBack> {
                 (**self).pull_back(input, taps, cotangents)
             }
+            fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+                (**self).can_pull_back_from(layer, taps)
+            }
+            fn pull_back_from(
+                &self,
+                layer: LayerId,
+                activation: &Tensor,
+                taps: &[Tap],
+                cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+            ) -> Result<PullBack> {
+                (**self).pull_back_from(layer, activation, taps, cotangents)
+            }
             fn bytes_of_pass(&self, input: &[usize], taps: &[Tap], gradients: usize) -> Option<u64> {
                 (**self).bytes_of_pass(input, taps, gradients)
             }

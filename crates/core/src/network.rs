@@ -163,6 +163,27 @@ pub trait Network: Send + Sync {
         pull_back_by_candle(self, input, taps, cotangents)
     }
 
+    /// Whether [`pull_back_from`](Self::pull_back_from) can start at `layer` and end at `taps`: all that they and the output
+    /// know of the input passes through the layer.
+    fn can_pull_back_from(&self, _layer: LayerId, _taps: &[Tap]) -> bool {
+        false
+    }
+
+    /// [`pull_back`](Self::pull_back) to `taps` at or behind `layer`, when `layer` gives `activation`, without running what
+    /// lies before it. Bit for bit the same.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where it [cannot](Self::can_pull_back_from) start there.
+    fn pull_back_from(
+        &self,
+        layer: LayerId,
+        _activation: &Tensor,
+        _taps: &[Tap],
+        _cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} on", layer.0)]))
+    }
+
     /// About how many bytes a pass over an input of shape `(N, …)` takes at its most, with what it gives back: the output,
     /// and the value and so many `gradients` at each of `taps`. Weights do not count. `None` where the network does not
     /// know.

@@ -1,20 +1,15 @@
-//! Where NaN and infinity began: looked for only when they were seen, so that sound networks pay for one sum.
+//! Where NaN and infinity began: looked for only when they were seen, so that sound networks pay for one look.
 
 use crate::{Error, LayerId, Network, Probe, Result, Tap};
 use candle_core::{DType, Tensor};
+use faithful_tensor::all_finite;
 
 /// How many layers' gradients are looked at in one pass; each keeps its activations.
 const AT_A_TIME: usize = 8;
 
-/// Whether no value is NaN or infinite: one pass and no copy where that is so.
+/// Whether no value is NaN or infinite.
 pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
-    if tensor.elem_count() == 0 {
-        return Ok(true);
-    }
-    let tensor = tensor.detach();
-    // NaN and infinity stay in a sum. Finite values may overflow it, so that only the values themselves condemn.
-    let sum = tensor.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    Ok(sum.is_finite() || first_place(&tensor)?.is_none())
+    Ok(all_finite(tensor)?)
 }
 
 /// The first place in memory with NaN or infinity, and that value.

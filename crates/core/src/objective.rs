@@ -1,5 +1,5 @@
 use crate::not_finite::{check_gradients, check_input, check_values};
-use crate::{LayerId, Network, Result, Score, Tap};
+use crate::{LayerId, Network, PullBack, Result, Score, Tap};
 use candle_core::{Tensor, Var};
 use std::num::NonZeroUsize;
 
@@ -146,10 +146,9 @@ impl<'a> Objective<'a> {
         let taps: Vec<Tap> =
             layers.iter().map(|&layer| Tap::Layer(layer)).chain(with_input.then_some(Tap::Input)).collect();
         let mut parts: Vec<Vec<Differentiated>> = vec![Vec::new(); scores.len()];
-        for part in chunks(input, self.batch)? {
-            check_input(&part)?;
+        for part in chunks(input, self.rows_together(input.dims(), layers, with_input))? {
             let mut values = Vec::new();
-            let pulled = self.network.pull_back(&part, &taps, &mut |output| {
+            let pulled = self.pull_back(&part, &taps, &mut |output| {
                 scores
                     .iter()
                     .map(|score| {
@@ -174,6 +173,45 @@ impl<'a> Objective<'a> {
             }
         }
         parts.iter().map(|parts| join(parts)).collect()
+    }
+
+    /// How many rows of an input `(N, …)` are best differentiated at a time: a batch, or several where the layers lie so
+    /// late that what is kept of a row from them on is small. Such rows go batch by batch up to the first of the layers, and
+    /// from there on together, so that the weights of large dense layers are read less often.
+    pub fn rows_together(&self, input: &[usize], layers: &[LayerId], with_input: bool) -> NonZeroUsize {
+        let times = if with_input { None } else { self.batches_together(input, layers) };
+        self.batch.saturating_mul(times.unwrap_or(NonZeroUsize::MIN))
+    }
+
+    fn batches_together(&self, input: &[usize], layers: &[LayerId]) -> Option<NonZeroUsize> {
+        /// How many times the numbers of a batch's inputs the activations at the first layer may have.
+        const ROOM: usize = 5;
+        let first = *layers.iter().min()?;
+        let numbers: usize = self.network.layers().get(first.0)?.shape.iter().product();
+        let own: usize = self.network.input_shape().or(input.get(1..))?.iter().product();
+        let taps: Vec<Tap> = layers.iter().copied().map(Tap::Layer).collect();
+        let times = NonZeroUsize::new((ROOM * own).checked_div(numbers)?)?;
+        (times.get() > 1 && self.network.can_pull_back_from(first, &taps)).then_some(times)
+    }
+
+    /// Pulls the rows of `part` back, which may be more than a batch where [`rows_together`](Self::rows_together) says so.
+    fn pull_back(
+        &self,
+        part: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        let first = taps.iter().filter_map(|tap| if let Tap::Layer(layer) = tap { Some(*layer) } else { None }).min();
+        match first {
+            Some(first) if part.dim(0)? > self.batch.get() => {
+                let activation = self.activations(part, &[first])?.remove(0);
+                self.network.pull_back_from(first, &activation, taps, cotangents)
+            }
+            _ => {
+                check_input(part)?;
+                self.network.pull_back(part, taps, cotangents)
+            }
+        }
     }
 }
 

@@ -106,6 +106,22 @@ impl<N: Network> Network for Watched<'_, N> {
         self.network.pull_back(input, taps, cotangents)
     }
 
+    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+        self.network.can_pull_back_from(layer, taps)
+    }
+
+    /// The way up to the layer has been counted.
+    fn pull_back_from(
+        &self,
+        layer: LayerId,
+        activation: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        self.pass(activation, PULLED_BACK - 1)?;
+        self.network.pull_back_from(layer, activation, taps, cotangents)
+    }
+
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         Ok(Box::new(Watched { network: self.network.with_backward_rule(rule)?, watch: self.watch }))
     }

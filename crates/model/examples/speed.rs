@@ -16,6 +16,8 @@ use std::time::Instant;
 const CLASS: usize = 5;
 
 fn main() -> Result<()> {
+    // As the command does.
+    faithful_tensor::keep_freed_memory();
     let precision = std::env::args().nth(1).map(|name| name.parse::<Precision>()).transpose()?.unwrap_or_default();
     let mut bench = Bench { precision, ..Bench::default() };
     for line in std::io::stdin().lock().lines() {

@@ -31,7 +31,7 @@ pub(crate) fn activations(graph: &Graph, input: &Tensor, layers: &[LayerId]) -> 
 
 /// The output when `node` has the value `activation`; `None` when other paths lead from the input around the node.
 pub(crate) fn resume(graph: &Graph, node: NodeId, activation: &Tensor) -> Option<Result<Tensor>> {
-    if node.0 >= graph.nodes.len() || !is_cut(graph, node) {
+    if !is_cut(graph, node) {
         return None;
     }
     let values = run(graph, (node, activation.detach()), &[graph.output], &mut Unobserved);
@@ -40,8 +40,18 @@ pub(crate) fn resume(graph: &Graph, node: NodeId, activation: &Tensor) -> Option
 
 /// Whether every path from the input to the output leads through `node`, and its rows are the batch's.
 pub(crate) fn is_cut(graph: &Graph, node: NodeId) -> bool {
-    let needed = needed(graph, node, &[graph.output]);
-    graph.batch_first[node.0] && needed[node.0] && (node == graph.input || !needed[graph.input.0])
+    is_cut_for(graph, node, &[])
+}
+
+/// Whether every path from the input to the output and to the nodes `others` leads through `node`, and its rows are the
+/// batch's.
+pub(crate) fn is_cut_for(graph: &Graph, node: NodeId, others: &[usize]) -> bool {
+    if node.0 >= graph.nodes.len() || !graph.batch_first[node.0] {
+        return false;
+    }
+    let goals: Vec<NodeId> = others.iter().copied().map(NodeId).chain([graph.output]).collect();
+    let needed = needed(graph, node, &goals);
+    needed[node.0] && (node == graph.input || !needed[graph.input.0])
 }
 
 pub(crate) fn check_input(graph: &Graph, input: &Tensor) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use crate::{Graph, NodeId, bias, execute, plan};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle};
+use faithful_core::{
+    BackwardRule, Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle,
+};
 
 impl Network for Graph {
     fn layers(&self) -> &[LayerInfo] {
@@ -55,7 +57,7 @@ impl Network for Graph {
     fn resume(&self, layer: LayerId, activation: &Tensor) -> Option<Result<Tensor>> {
         let node = NodeId::from(layer);
         match plan::of(self) {
-            Some(fast) if node.0 < self.nodes.len() && execute::is_cut(self, node) => {
+            Some(fast) if execute::is_cut(self, node) => {
                 let values = fast.run(node, activation, &[self.output]);
                 Some(values.map(|mut values| values.remove(0)))
             }
@@ -72,10 +74,31 @@ impl Network for Graph {
         if let Some(fast) = plan::of(self) {
             execute::check_input(self, input)?;
             if let Some(nodes) = fast.taps(taps) {
-                return fast.pull_back(input, nodes, cotangents);
+                return fast.pull_back(self.input, input, nodes, cotangents);
             }
         }
         pull_back_by_candle(self, input, taps, cotangents)
+    }
+
+    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+        let nodes = plan::of(self).and_then(|fast| fast.taps(taps));
+        nodes.is_some_and(|nodes| execute::is_cut_for(self, NodeId::from(layer), &nodes))
+    }
+
+    fn pull_back_from(
+        &self,
+        layer: LayerId,
+        activation: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        let given = NodeId::from(layer);
+        match plan::of(self).and_then(|fast| Some((fast.taps(taps)?, fast))) {
+            Some((nodes, fast)) if execute::is_cut_for(self, given, &nodes) => {
+                fast.pull_back(given, activation, nodes, cotangents)
+            }
+            _ => Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} to {taps:?}", layer.0)])),
+        }
     }
 
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {

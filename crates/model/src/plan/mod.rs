@@ -160,17 +160,18 @@ impl Fast<'_> {
         taps.iter().map(node).map(|node| depends.get(node).copied().unwrap_or(false).then_some(node)).collect()
     }
 
-    /// [`faithful_core::Network::pull_back`] to the nodes `taps`.
+    /// [`faithful_core::Network::pull_back`] to the nodes `taps`, when the node `given` has the value `start`.
     pub(crate) fn pull_back(
         &self,
-        input: &Tensor,
+        given: NodeId,
+        start: &Tensor,
         taps: Vec<usize>,
         cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
     ) -> Result<PullBack> {
         let wanted = std::iter::once(self.graph.output.0).chain(taps.iter().copied()).collect();
-        let request = Request { given: self.graph.input.0, dims: input.dims().to_vec(), wanted, taps };
+        let request = Request { given: given.0, dims: start.dims().to_vec(), wanted, taps };
         let plan = self.plan(&request)?;
-        self.with_memory(|buffer| forth_and_back(self.graph, &plan, input, cotangents, buffer))
+        self.with_memory(|buffer| forth_and_back(self.graph, &plan, start, cotangents, buffer))
     }
 
     /// How much memory a pass over inputs of these dimensions takes, with what it gives back.
@@ -263,11 +264,11 @@ fn run_steps(graph: &Graph, memory: &Memory, parts: &[Steps; 2]) -> Result<()> {
 fn forth_and_back(
     graph: &Graph,
     plan: &Plan,
-    input: &Tensor,
+    start: &Tensor,
     cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
     buffer: &mut Buffer,
 ) -> Result<PullBack> {
-    let mut values = forth(graph, plan, input, buffer)?;
+    let mut values = forth(graph, plan, start, buffer)?;
     let output = values.remove(0);
     let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
     let cotangents = cotangents(&output)?;

@@ -2,7 +2,7 @@
 
 use crate::{Graph, GraphBuilder, NodeId, Op, portable_uniform};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, LayerId, Network, Tap};
+use faithful_core::{BackwardRule, LayerId, Network, PullBack, Tap};
 use faithful_tensor::{Activation, Binary, Conv, PadMode, Pool, Reduction};
 
 /// Builds graphs of the usual blocks, with weights and choices that depend on the seed.
@@ -317,6 +317,38 @@ fn resuming_at_any_layer_gives_the_output() {
             }
         }
     }
+}
+
+/// From any layer that all paths lead through, to that layer and one behind it: batches that stop at the layer and go on
+/// from there together give what whole passes give.
+#[test]
+fn pulling_back_from_a_layer_changes_no_bit() {
+    let mut starts = 0;
+    for graph in graphs() {
+        let x = input(&graph, 5, 3);
+        let last = LayerId(graph.output().0);
+        let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?, (output * 2.0)?]);
+        for node in 1..graph.nodes().len() {
+            let (layer, taps) = (LayerId(node), [Tap::Layer(LayerId(node)), Tap::Layer(last)]);
+            if !graph.can_pull_back_from(layer, &taps) {
+                continue;
+            }
+            starts += 1;
+            let whole = graph.pull_back(&x, &taps, &mut ones).unwrap();
+            let parts = [0..2, 2..5].map(|rows: std::ops::Range<usize>| {
+                let part = x.narrow(0, rows.start, rows.len()).unwrap();
+                graph.activations(&part, &[layer]).unwrap().remove(0)
+            });
+            let activation = Tensor::cat(&parts, 0).unwrap();
+            let resumed = graph.pull_back_from(layer, &activation, &taps, &mut ones).unwrap();
+            let all = |back: PullBack| -> Vec<Vec<f32>> {
+                let tensors = back.values.into_iter().chain(back.gradients.into_iter().flatten()).chain([back.output]);
+                tensors.map(|one| one.flatten_all().unwrap().to_vec1().unwrap()).collect()
+            };
+            assert_eq!(all(resumed), all(whole), "{}", graph.nodes()[node].name);
+        }
+    }
+    assert!(starts > 20, "{starts}");
 }
 
 #[test]

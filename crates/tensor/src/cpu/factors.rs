@@ -68,11 +68,15 @@ pub(super) fn rounded(value: f32) -> f32 {
 
 /// What a product does with factors that are kept in one of the ways.
 pub(super) trait Factor<S: Simd> {
-    /// `c` and the products of `a` and `b`.
+    /// `c` and the products of `a` and `b`, of numbers that are kept as `f32`.
     ///
     /// # Safety
     /// [`Simd`]'s.
-    unsafe fn multiply_add(a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector;
+    #[inline(always)]
+    unsafe fn multiply_add(a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        // SAFETY: the caller's.
+        unsafe { S::mul_add(a, b, c) }
+    }
 
     /// Stores the first `count` numbers of a vector, which has zeros behind them, from the depth `first` (a multiple of
     /// the lanes) on of the row at `row`; an odd number comes with the zero behind it.
@@ -89,12 +93,6 @@ pub(super) struct Paired;
 
 impl<S: Simd> Factor<S> for Plain {
     #[inline(always)]
-    unsafe fn multiply_add(a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
-        // SAFETY: the caller's.
-        unsafe { S::mul_add(a, b, c) }
-    }
-
-    #[inline(always)]
     unsafe fn store(row: *mut f32, first: usize, value: S::Vector, count: usize) {
         // SAFETY: the caller's.
         unsafe { S::store_up_to(row.wrapping_add(first), value, count) }
@@ -102,12 +100,6 @@ impl<S: Simd> Factor<S> for Plain {
 }
 
 impl<S: Simd> Factor<S> for Rounded {
-    #[inline(always)]
-    unsafe fn multiply_add(a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
-        // SAFETY: the caller's.
-        unsafe { S::mul_add(a, b, c) }
-    }
-
     #[inline(always)]
     unsafe fn store(row: *mut f32, first: usize, value: S::Vector, count: usize) {
         let to = row.wrapping_add(first);
