@@ -126,8 +126,9 @@ fn expected_gradcam(
     let activation = objective.activations(x, &[layer])?.remove(0);
     let draws = baselines.dim(0)?;
     let mut total: Option<Tensor> = None;
-    for first in (0..draws).step_by(objective.batch().get()) {
-        let count = objective.batch().get().min(draws - first);
+    let together = objective.rows_together(x.dims(), &[layer], false).get();
+    for first in (0..draws).step_by(together) {
+        let count = together.min(draws - first);
         let from = baselines.narrow(0, first, count)?;
         let alphas =
             portable_uniform("alphas", first as u64, count).into_iter().map(|u| f32::midpoint(u, 1.0)).collect();
