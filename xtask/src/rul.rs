@@ -134,6 +134,9 @@ pub(crate) fn train_demo() -> Result<()> {
         "24",
         "--cap",
         "100",
+        "--smoothing",
+        "0.2",
+        "--trends",
         "--out",
         "crates/rul/shipped/pumps.safetensors",
     ];

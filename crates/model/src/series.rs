@@ -58,6 +58,10 @@ pub struct SeriesNetwork {
     /// How many networks of these sizes stand side by side; the output is the mean of theirs.
     #[serde(default = "one")]
     pub members: usize,
+    /// Shares of exponential means over the window, from its beginning on, that every head reads beside the series itself: for
+    /// each share as many series as there are sensors. They are the network's own, so that attributions end at the readings.
+    #[serde(default)]
+    pub trends: Vec<f32>,
 }
 
 const fn one() -> usize {
@@ -94,6 +98,7 @@ impl SeriesNetwork {
             dense: 32,
             scale,
             members: 1,
+            trends: Vec::new(),
         };
         match name {
             "cnn-lstm" => Ok(common),
@@ -118,6 +123,10 @@ impl SeriesNetwork {
         let odd = |kernel: &usize| *kernel <= 255 && kernel % 2 == 1;
         if self.kernels.is_empty() || self.kernels.len() > 16 || !self.kernels.iter().all(odd) {
             let reason = format!("kernel widths {:?}: 1 to 16 odd numbers below 256 are needed", self.kernels);
+            return Err(Error::parameter("network", reason));
+        }
+        if self.trends.len() > 16 || !self.trends.iter().all(|share| *share > 0.0 && *share <= 1.0) {
+            let reason = format!("trends {:?}: at most 16 shares above 0 and at most 1 are needed", self.trends);
             return Err(Error::parameter("network", reason));
         }
         if !(self.scale.is_finite() && self.scale > 0.0) {
@@ -147,7 +156,7 @@ impl SeriesNetwork {
         let mut add = |name: String, shape: &[usize]| parameters.push((format!("{prefix}{name}"), shape.to_vec()));
         let ways = self.directions().len();
         for (head, &kernel) in self.kernels.iter().enumerate() {
-            for (conv, inputs) in [("conv1", self.sensors), ("conv2", self.channels)] {
+            for (conv, inputs) in [("conv1", self.sensors * (1 + self.trends.len())), ("conv2", self.channels)] {
                 add(format!("heads.{head}.{conv}.weight"), &[self.channels, inputs, kernel]);
                 add(format!("heads.{head}.{conv}.bias"), &[self.channels]);
             }
@@ -278,7 +287,7 @@ mod tests {
 
     #[test]
     fn gradients_at_the_features_are_finite_differences() {
-        for network in [small(false), small(true), three()] {
+        for network in [small(false), small(true), SeriesNetwork { trends: vec![0.3], ..three() }] {
             let graph = graph(&network).to_dtype(DType::F64).unwrap();
             let input = series(&network).narrow(0, 0, 1).unwrap().to_dtype(DType::F64).unwrap();
             let objective = Objective::new(&graph, &Target::Output(0));
@@ -296,6 +305,26 @@ mod tests {
                 assert!((gradient[place] - expected).abs() < 1e-5, "{place}: {} {expected}", gradient[place]);
             }
         }
+    }
+
+    #[test]
+    fn trends_are_exponential_means_of_the_window() {
+        let network = SeriesNetwork { trends: vec![0.25, 1.0], ..three() };
+        let graph = graph(&network);
+        let input = series(&network);
+        let layer = graph.layer("trends").unwrap();
+        let rows = graph.activations(&input, &[layer]).unwrap().remove(0).to_vec3::<f32>().unwrap().remove(0);
+        assert_eq!(rows.len(), 9);
+        for sensor in 0..3 {
+            let (own, mean, same) = (&rows[sensor], &rows[3 + sensor], &rows[6 + sensor]);
+            for time in 0..9 {
+                let weight = |back: usize| 0.75f32.powi(back as i32);
+                let sum: f32 = (0..=time).map(|back| weight(back) * own[time - back]).sum();
+                let expected = sum / (0..=time).map(weight).sum::<f32>();
+                assert!((mean[time] - expected).abs() < 1e-5 && (same[time] - own[time]).abs() < 1e-6);
+            }
+        }
+        assert!(SeriesNetwork { trends: vec![0.0], ..three() }.random(0).is_err());
     }
 
     #[test]

@@ -168,6 +168,9 @@ pub(crate) struct RulTrainArguments {
     /// How many networks are trained side by side; the prediction is their mean
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) members: Option<usize>,
+    /// Shares of slower exponential means that the network reads beside the readings, by commas; alone for none
+    #[arg(long, value_name = "SHARES", value_delimiter = ',', num_args = 0.., help_heading = "Training")]
+    pub(crate) trends: Option<Vec<f32>>,
     /// Keep the weights that were judged on held-out machines, instead of training once more on all machines for as many
     /// epochs as were best
     #[arg(long, help_heading = "Training")]

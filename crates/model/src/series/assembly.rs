@@ -28,13 +28,12 @@ impl SeriesNetwork {
         }
         let tensor = |name: &str| tensors[name].clone();
         let mut builder = GraphBuilder::with_input("series", &[self.sensors, self.window]);
-        let input = builder.input();
+        let read = self.with_trends(&mut builder, &tensor(&format!("{}output.weight", self.prefix(0))))?;
         let heads: Vec<Head> = (0..self.members)
             .flat_map(|member| (0..self.kernels.len()).map(move |place| (member, place)))
             .map(|(member, place)| Head { name: format!("{}heads.{place}", self.prefix(member)), place, member })
             .collect();
-        let maps: Vec<NodeId> =
-            heads.iter().map(|head| self.convolutions(&mut builder, head, input, &tensor)).collect();
+        let maps: Vec<NodeId> = heads.iter().map(|head| self.convolutions(&mut builder, head, read, &tensor)).collect();
         let features = builder.add(Self::TARGET, Op::Concat { axis: 1 }, &maps);
         let said: Vec<NodeId> = heads
             .chunks(self.kernels.len())
@@ -56,6 +55,31 @@ impl SeriesNetwork {
         let mean = Op::Linear { weight: weight.to_dtype(like.dtype())?, bias: None };
         let x = builder.add("rul", mean, &[x]);
         builder.finish(x)
+    }
+
+    /// The input, with its exponential means beside it where there are some; constants are like `like`.
+    fn with_trends(&self, builder: &mut GraphBuilder, like: &Tensor) -> Result<NodeId> {
+        let input = builder.input();
+        if self.trends.is_empty() {
+            return Ok(input);
+        }
+        let mut series = vec![input];
+        for (place, &share) in self.trends.iter().enumerate() {
+            // Column `t` weighs the times up to `t`.
+            let mut weights = vec![0.0; self.window * self.window];
+            for time in 0..self.window {
+                let all: Vec<f32> = (0..=time).map(|from| (1.0 - share).powi((time - from) as i32)).collect();
+                let sum: f32 = all.iter().sum();
+                for (from, weight) in all.into_iter().enumerate() {
+                    weights[from * self.window + time] = weight / sum;
+                }
+            }
+            let weights = Tensor::from_vec(weights, (self.window, self.window), like.device())?;
+            let weights = Op::Constant(weights.to_dtype(like.dtype())?);
+            let weights = builder.add(format!("trend{place}.weights"), weights, &[]);
+            series.push(builder.add(format!("trend{place}"), Op::MatMul, &[input, weights]));
+        }
+        Ok(builder.add("trends", Op::Concat { axis: 1 }, &series))
     }
 
     fn convolutions(

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Preparation {
     /// How many cycles the network sees at once.
     pub window: usize,
-    /// How many cycles a machine must have: what a window lacks at its beginning is the machine's first reading. 0 in a file
+    /// How many cycles a machine must have: what a window lacks at its beginning is the mean of its first
+    /// ten. 0 in a file
     /// stands for the whole window.
     #[serde(default)]
     pub shortest: usize,

@@ -12,9 +12,12 @@ pub struct Windows {
     /// Each window's unit, by its place in the fleet.
     pub units: Vec<usize>,
     /// The place of each window's last cycle in its unit. Where fewer cycles lead up to it than the window has, the window
-    /// begins with the first of them, repeated.
+    /// begins with the mean of the unit's first ten.
     pub ends: Vec<usize>,
 }
+
+/// Of how many first cycles the mean stands for what was before them: one reading alone is as noisy as it happens to be.
+const EARLY: usize = 10;
 
 impl Windows {
     /// All windows of every unit, `stride` cycles apart, the last window of each unit among them.
@@ -74,8 +77,12 @@ impl Windows {
             for end in ends_of(unit.cycles.len()) {
                 let begin = (end + 1).saturating_sub(window);
                 let rows = &series[begin * sensors..(end + 1) * sensors];
+                let lacking = window - rows.len() / sensors;
+                let first = &rows[..rows.len().min(EARLY * sensors)];
                 for sensor in 0..sensors {
-                    values.extend(std::iter::repeat_n(rows[sensor], window - (end + 1 - begin)));
+                    let early =
+                        first.iter().skip(sensor).step_by(sensors).sum::<f32>() * sensors as f32 / first.len() as f32;
+                    values.extend(std::iter::repeat_n(early, lacking));
                     values.extend(rows.iter().skip(sensor).step_by(sensors));
                 }
                 remaining.push(unit.remaining(end).unwrap_or(f32::NAN));
@@ -177,8 +184,10 @@ mod tests {
         assert_eq!(windows.ends, [5, 4, 3, 2, 2]);
         let rows = windows.inputs.get(4).unwrap().to_vec2::<f32>().unwrap();
         let whole = windows.inputs.get(2).unwrap().to_vec2::<f32>().unwrap();
-        // Both machines read the same at the same age; the first reading stands twice.
-        assert_eq!(rows[0], [whole[0][0], whole[0][0], whole[0][1], whole[0][2]]);
+        // Both machines read the same at the same age; the mean of what there is stands in front.
+        let mean = whole[0][..3].iter().sum::<f32>() / 3.0;
+        assert!((rows[0][0] - mean).abs() < 1e-6);
+        assert_eq!(rows[0][1..], whole[0][..3]);
         assert_eq!(Windows::first(&short, &padded, 1).unwrap().ends, [3, 2]);
         let error = Windows::last(&short, &Preparation { shortest: 4, ..padded }).unwrap_err().to_string();
         assert!(error.contains("2 (3)"), "{error}");

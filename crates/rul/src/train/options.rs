@@ -18,6 +18,9 @@ pub struct Training {
     /// How many networks are trained side by side; they differ in their first weights and their dropout, and the mean of
     /// what they say is the prediction.
     pub members: usize,
+    /// Shares of the exponential means over a window that a network reads beside the series; see
+    /// [`SeriesNetwork::trends`].
+    pub trends: Vec<f32>,
     /// The share of the engines that are held out.
     pub validation: f64,
     /// Whether the networks are trained once more, on all engines, for as many epochs as were best for those that were held
@@ -47,11 +50,12 @@ impl Default for Training {
             preparation: PreparationOptions {
                 window: 60,
                 shortest: Some(30),
-                smoothing: 0.2,
+                smoothing: 0.3,
                 ..PreparationOptions::default()
             },
             stride: 2,
             members: 3,
+            trends: vec![0.06],
             validation: 0.1,
             refit: true,
             epochs: 8,

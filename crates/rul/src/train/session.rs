@@ -99,7 +99,7 @@ impl Session {
         let targets = windows.targets(cap)?.iter().map(|target| target / cap).collect();
         let held = held.map(|held| judged(&held, &preparation)).transpose()?;
         let network = SeriesNetwork::named(&training.kind, preparation.sensors.len(), preparation.window, cap)?;
-        let network = SeriesNetwork { members: training.members, ..network };
+        let network = SeriesNetwork { members: training.members, trends: training.trends.clone(), ..network };
         let variables = network
             .random(training.seed)?
             .into_iter()

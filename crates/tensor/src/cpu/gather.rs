@@ -12,7 +12,7 @@ const FEWEST_ROWS: usize = 128;
 /// Weights up to this many elements may be read often: they stay in the second-level cache.
 const SMALL: usize = 128 * 1024;
 /// Tasks per thread: the last ones to finish do not matter.
-const TASKS: usize = 8;
+const TASKS: usize = 16;
 
 /// A product of rows that lie scattered in memory with a packed [`Matrix`].
 pub(super) struct Gather<'a, F> {
@@ -103,7 +103,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
         if chunks * groups <= 1 || self.rows * depth * columns < 20_000 {
             (0..chunks * groups).for_each(task);
         } else {
-            (0..chunks * groups).into_par_iter().for_each(task);
+            (0..chunks * groups).into_par_iter().with_max_len(1).for_each(task);
         }
     }
 }

@@ -328,6 +328,18 @@ impl RawFinish {
         unsafe { if self.bias.0.is_null() { S::splat(0.0) } else { S::load(self.bias.at(channel)) } }
     }
 
+    /// Asks for what will be added to a whole vector.
+    #[inline(always)]
+    pub(super) unsafe fn fetch<S: Simd>(&self, pixel: usize, channel: usize) {
+        // SAFETY: any address may be asked for.
+        unsafe { S::prefetch(self.add.0.wrapping_add(pixel * self.add_pixel + channel)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn adds(&self) -> bool {
+        !self.add.0.is_null()
+    }
+
     /// Finishes a whole vector which has its bias already and no gate.
     ///
     /// # Safety

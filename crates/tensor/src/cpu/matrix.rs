@@ -256,6 +256,14 @@ impl Product<'_> {
             // A phase of a transposed convolution may have no segments; its table keeps a place for one.
             let table = self.starts.as_ptr().add(rows.first * self.window.max(1));
             let partial = self.partial.at(rows.first * V * S::LANES);
+            if self.last && self.finish.adds() {
+                // It comes from far, and is asked for once the sums are there.
+                for pixel in &rows.pixels[..R] {
+                    for v in 0..V {
+                        self.finish.fetch::<S>(*pixel, panel.column + v * S::LANES);
+                    }
+                }
+            }
             let mut sums = [[S::splat(0.0); V]; R];
             if !self.first {
                 for r in 0..R {

@@ -170,7 +170,11 @@ impl<'a> Job<'a> {
     fn lines(&self, isa: Isa, operation: Operation) {
         let lines = self.shape[0] * self.windows[0].count();
         let isa = isa.checked();
-        (0..lines).into_par_iter().with_min_len(2).for_each(|line| isa.run(Line { job: self, operation, row: line }));
+        (0..lines)
+            .into_par_iter()
+            .with_min_len(2)
+            .with_max_len(8)
+            .for_each(|line| isa.run(Line { job: self, operation, row: line }));
     }
 
     fn pull_back(&self, isa: Isa, operation: Operation, out: &mut MapMut, gate: &PoolGate) {

@@ -89,6 +89,7 @@ fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> 
         preparation,
         stride: arguments.stride.unwrap_or(usual.stride),
         members: arguments.members.unwrap_or(usual.members),
+        trends: arguments.trends.clone().unwrap_or(usual.trends),
         validation: arguments.validation.unwrap_or(usual.validation),
         refit: !arguments.no_refit,
         epochs: arguments.epochs.unwrap_or(usual.epochs),
