@@ -38,7 +38,11 @@ pub(crate) fn draw(model: &Model, class: Option<&str>, photo: &[u8]) -> Result<(
 /// The body of the answer to one request.
 pub(crate) fn ask(address: SocketAddr, verb: &str, path: &str, body: &[u8]) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len())?;
+    write!(
+        stream,
+        "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )?;
     stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
