@@ -29,9 +29,9 @@ pub(crate) struct Evaluation {
     /// A folder of photos, or a name, that differences are taken from
     #[arg(long)]
     baselines: Option<String>,
-    /// The run's folder; a run that was stopped goes on there
-    #[arg(long, default_value = "out/evaluation")]
-    out: PathBuf,
+    /// The run's folder, a run that was stopped goes on there; by default out/table4 or out/table5
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// The file of the table
     #[arg(long)]
     table: Option<PathBuf>,
@@ -41,8 +41,9 @@ pub(crate) struct Evaluation {
 pub(crate) fn table_4(evaluation: &Evaluation) -> Result<()> {
     let methods = evaluation.methods.as_deref().unwrap_or(TABLE_4);
     let faithful = build()?;
-    evaluate(&faithful, evaluation, methods, &evaluation.out)?;
-    let rows = table(&faithful, &evaluation.out, methods)?;
+    let out = evaluation.out.as_deref().unwrap_or(Path::new("out/table4"));
+    evaluate(&faithful, evaluation, methods, out)?;
+    let rows = table(&faithful, out, methods)?;
     publish(evaluation, "Table 4: faithfulness of every method", &rows)
 }
 
@@ -50,8 +51,9 @@ pub(crate) fn table_4(evaluation: &Evaluation) -> Result<()> {
 pub(crate) fn table_5(evaluation: &Evaluation) -> Result<()> {
     let methods = evaluation.methods.as_deref().unwrap_or("expected-grad-cam.5x5,expected-grad-cam.1x50");
     let faithful = build()?;
-    evaluate(&faithful, evaluation, methods, &evaluation.out)?;
-    let rows = table(&faithful, &evaluation.out, methods)?;
+    let out = evaluation.out.as_deref().unwrap_or(Path::new("out/table5"));
+    evaluate(&faithful, evaluation, methods, out)?;
+    let rows = table(&faithful, out, methods)?;
     publish(evaluation, "Table 5: Expected Grad-CAM by mini-batches", &rows)
 }
 
