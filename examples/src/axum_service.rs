@@ -10,15 +10,15 @@
 
 mod drawing;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use drawing::{ask, draw};
-use faithful_model::{Loading, Model};
+use drawing::{ask, draw, start};
+use faithful_model::Model;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -27,14 +27,8 @@ use tokio::sync::Mutex;
 const LARGEST: usize = 20 << 20;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (address, photo) = match arguments.as_slice() {
-        [check, photo] if check == "--check" => ("127.0.0.1:0", Some(std::fs::read(photo)?)),
-        [address] => (address.as_str(), None),
-        _ => bail!("usage: axum_service ADDRESS, or axum_service --check PHOTO"),
-    };
-    let source = Model::default_source().context("no model is built in")?;
-    let model = Arc::new(Mutex::new(Model::load(&source, &Loading::default())?));
+    let (address, photo, model) = start("axum_service")?;
+    let model = Arc::new(Mutex::new(model));
     let service =
         Router::new().route("/heat-map", post(heat_map)).layer(DefaultBodyLimit::max(LARGEST)).with_state(model);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

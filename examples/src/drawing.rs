@@ -1,15 +1,27 @@
-//! What the two web services share: a photo's heat map as a PNG file, and a client that asks for it.
+//! What the two web services share: how they are started, a photo's heat map as a PNG file, and a client that asks for it.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use faithful_cam::{CamParameters, explain, method};
 use faithful_core::{Objective, Target};
 use faithful_data::{Decoding, decode_photo, preprocess};
-use faithful_model::Model;
+use faithful_model::{Loading, Model};
 use faithful_report::image::RgbImage;
 use faithful_report::{Map, Region, Scale, Style, encode_png, overlay, rescale};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+
+/// The address to listen at, the photo to check with where one was given, and the built-in model.
+pub(crate) fn start(program: &str) -> Result<(String, Option<Vec<u8>>, Model)> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (address, photo) = match arguments.as_slice() {
+        [check, photo] if check == "--check" => ("127.0.0.1:0", Some(std::fs::read(photo)?)),
+        [address] => (address.as_str(), None),
+        _ => bail!("usage: {program} ADDRESS, or {program} --check PHOTO"),
+    };
+    let source = Model::default_source().context("no model is built in")?;
+    Ok((address.to_owned(), photo, Model::load(&source, &Loading::default())?))
+}
 
 /// The class, the most probable one by default, and its map drawn on the photo: a PNG file.
 pub(crate) fn draw(model: &Model, class: Option<&str>, photo: &[u8]) -> Result<(String, Vec<u8>)> {

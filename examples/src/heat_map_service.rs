@@ -13,8 +13,8 @@
 mod drawing;
 
 use anyhow::{Context, Result, bail};
-use drawing::{ask, draw};
-use faithful_model::{Loading, Model};
+use drawing::{ask, draw, start};
+use faithful_model::Model;
 use faithful_serve::{Answer, Engine, File, Limits, Progress, Request, Site, serve};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
@@ -40,14 +40,8 @@ impl Engine for HeatMaps {
 }
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (address, photo) = match arguments.as_slice() {
-        [check, photo] if check == "--check" => ("127.0.0.1:0", Some(std::fs::read(photo)?)),
-        [address] => (address.as_str(), None),
-        _ => bail!("usage: heat_map_service ADDRESS, or heat_map_service --check PHOTO"),
-    };
-    let source = Model::default_source().context("no model is built in")?;
-    let engine = HeatMaps(Model::load(&source, &Loading::default())?);
+    let (address, photo, model) = start("heat_map_service")?;
+    let engine = HeatMaps(model);
     let listener = TcpListener::bind(address)?;
     let local = listener.local_addr()?;
     println!("http://{local}/");

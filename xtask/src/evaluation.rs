@@ -39,22 +39,23 @@ pub(crate) struct Evaluation {
 
 /// Table 4: all methods, six metrics.
 pub(crate) fn table_4(evaluation: &Evaluation) -> Result<()> {
-    let methods = evaluation.methods.as_deref().unwrap_or(TABLE_4);
-    let faithful = build()?;
-    let out = evaluation.out.as_deref().unwrap_or(Path::new("out/table4"));
-    evaluate(&faithful, evaluation, methods, out)?;
-    let rows = table(&faithful, out, methods)?;
-    publish(evaluation, "Table 4: faithfulness of every method", &rows)
+    make(evaluation, TABLE_4, "out/table4", "Table 4: faithfulness of every method")
 }
 
 /// Table 5: Expected Grad-CAM with five mini-batches of five draws against fifty draws, each from a baseline of its own.
 pub(crate) fn table_5(evaluation: &Evaluation) -> Result<()> {
-    let methods = evaluation.methods.as_deref().unwrap_or("expected-grad-cam.5x5,expected-grad-cam.1x50");
+    let methods = "expected-grad-cam.5x5,expected-grad-cam.1x50";
+    make(evaluation, methods, "out/table5", "Table 5: Expected Grad-CAM by mini-batches")
+}
+
+/// A table of these methods by a run in that folder, where the caller names no others.
+fn make(evaluation: &Evaluation, methods: &str, out: &str, title: &str) -> Result<()> {
+    let methods = evaluation.methods.as_deref().unwrap_or(methods);
+    let out = evaluation.out.as_deref().unwrap_or(Path::new(out));
     let faithful = build()?;
-    let out = evaluation.out.as_deref().unwrap_or(Path::new("out/table5"));
     evaluate(&faithful, evaluation, methods, out)?;
     let rows = table(&faithful, out, methods)?;
-    publish(evaluation, "Table 5: Expected Grad-CAM by mini-batches", &rows)
+    publish(evaluation, title, &rows)
 }
 
 pub(crate) fn build() -> Result<PathBuf> {

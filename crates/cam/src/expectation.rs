@@ -404,7 +404,7 @@ impl Running {
             draws += path.draws;
             let first = path.layers.first().and_then(|all| all.first()).unwrap_or(&path.input);
             if let Some(first) = first {
-                add(&mut total, first)?;
+                total = Some(add_rows(total.as_ref(), first, RowFactors::One, 0..1)?);
             }
         }
         let Some(total) = total else { return Ok(0.0) };
@@ -476,15 +476,6 @@ fn cat<'a>(references: &'a [Reference], pick: impl Fn(&'a Reference) -> Option<&
         return Ok(None);
     }
     Ok(Some(Tensor::cat(&rows, 0)?))
-}
-
-fn add(sum: &mut Option<Tensor>, row: &Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        Some(sum) => (sum + row)?,
-        // A copy: the row is a view that would keep the whole batch alive.
-        None => row.copy()?,
-    });
-    Ok(())
 }
 
 /// A vector `(N,)` in f64.

@@ -110,6 +110,11 @@ pub(crate) fn layer(model: &Model, name: &str) -> Result<LayerId> {
     })
 }
 
+/// Which number of a class is explained, as it was asked for.
+pub(crate) fn number(model: &Model, score: &str) -> anyhow::Result<class::Number> {
+    class::parse_score(score, &model.labels).map_err(|error| class_error(model, error))
+}
+
 /// The class that an error was about is looked up in a list that may be long: say which.
 pub(crate) fn class_error(model: &Model, error: Error) -> anyhow::Error {
     match error {

@@ -7,11 +7,6 @@ use faithful_tensor::all_finite;
 /// How many layers' gradients are looked at in one pass; each keeps its activations.
 const AT_A_TIME: usize = 8;
 
-/// Whether no value is NaN or infinite.
-pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
-    Ok(all_finite(tensor)?)
-}
-
 /// The first place in memory with NaN or infinity, and that value.
 fn first_place(tensor: &Tensor) -> Result<Option<(usize, f64)>> {
     let values = tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
@@ -20,7 +15,7 @@ fn first_place(tensor: &Tensor) -> Result<Option<(usize, f64)>> {
 
 /// Fails where an input `(N, …)` has NaN or infinity.
 pub(crate) fn check_input(input: &Tensor) -> Result<()> {
-    if is_finite(input)? {
+    if all_finite(input)? {
         return Ok(());
     }
     let place = first_place(input)?.map(|(place, value)| {
@@ -72,11 +67,11 @@ pub(crate) fn check_gradients<'a>(
 
 /// The first row of `(N, …)` with NaN or infinity.
 fn broken_row(values: &Tensor) -> Result<Option<usize>> {
-    if is_finite(values)? {
+    if all_finite(values)? {
         return Ok(None);
     }
     for row in 0..values.dim(0)? {
-        if !is_finite(&row_of(values, row)?)? {
+        if !all_finite(&row_of(values, row)?)? {
             return Ok(Some(row));
         }
     }
@@ -100,7 +95,7 @@ fn first_activation(network: &dyn Network, input: &Tensor) -> Result<Option<Laye
     // A faster executor may leave the range of numbers where the one that shows every layer just does not.
     for layers in probe.visited.chunks(AT_A_TIME) {
         for (&layer, activation) in layers.iter().zip(network.activations(input, layers)?) {
-            if !is_finite(&activation)? {
+            if !all_finite(&activation)? {
                 return Ok(Some(layer));
             }
         }
@@ -121,7 +116,7 @@ struct First {
 impl Probe for First {
     fn visit(&mut self, layer: LayerId, activation: Tensor) -> Result<Tensor> {
         self.visited.push(layer);
-        if self.found.is_none() && !is_finite(&activation)? {
+        if self.found.is_none() && !all_finite(&activation)? {
             let values = activation.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             if values.iter().all(|value| value.is_finite() || *value == f64::NEG_INFINITY) {
                 self.masked = self.masked.or(Some(layer));
@@ -146,7 +141,7 @@ fn first_gradient(
 ) -> Result<Origin> {
     let mut probe = First::default();
     let output = network.forward(input, &mut probe)?;
-    if !is_finite(&cotangent(&output)?)? {
+    if !all_finite(&cotangent(&output)?)? {
         return Ok(Origin::Score);
     }
     for layers in probe.visited.rchunks(AT_A_TIME) {
@@ -154,7 +149,7 @@ fn first_gradient(
         let pulled = network.pull_back(input, &taps, &mut |output| Ok(vec![cotangent(output)?]))?;
         let mut found = None;
         for (&layer, gradient) in layers.iter().zip(pulled.gradients.iter().flatten()) {
-            if !is_finite(gradient)? {
+            if !all_finite(gradient)? {
                 found = Some(layer);
             }
         }
@@ -205,7 +200,7 @@ mod tests {
     fn what_is_finite_passes() {
         assert_eq!(message(&[[1.0, 2.0], [3.0, -4.0]]), "fine");
         let large = Tensor::full(f32::MAX, (4, 2), &Device::Cpu).unwrap();
-        assert!(is_finite(&large).unwrap() && is_finite(&large.narrow(0, 0, 0).unwrap()).unwrap());
+        assert!(all_finite(&large).unwrap() && all_finite(&large.narrow(0, 0, 0).unwrap()).unwrap());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::rule::{sum_places, weigh};
 use crate::{BaselineCache, EstimatorParameters, Layout};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, LayerId, Objective, Result, Score};
-use faithful_tensor::{Resize, resize2d};
+use faithful_tensor::{Resize, RowFactors, add_rows, resize2d};
 use std::num::NonZeroUsize;
 
 /// How neighbourhoods are explained.
@@ -122,7 +122,7 @@ fn explain_blocks(
     let laid_out = |x: &Tensor| laid_out_activation(x, input, *layout);
     let own = laid_out(&objective.activations(&Tensor::cat(blocks, 0)?, &[*layer])?[0])?;
     let mut points = Vec::new();
-    let mut differences = Vec::new();
+    let mut there = Vec::new();
     for (place, block) in blocks.iter().enumerate() {
         let stream = estimator.stream.derive(format!("neighbourhood {}", first + place));
         let mut baselines = Baselines::new(&*estimator.sampler, &stream, block, Some(cache));
@@ -131,9 +131,9 @@ fn explain_blocks(
         let alphas = estimator.alphas.alphas(&stream, 0..draws, draws);
         for (reference, alpha) in references.iter().zip(alphas) {
             points.push((&reference.baseline + ((block - &reference.baseline)? * alpha)?)?);
-            let there = reference.activations.get(layer);
-            let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
-            differences.push((own.narrow(0, place, 1)? - laid_out(there)?)?);
+            let activation = reference.activations.get(layer);
+            let activation = activation.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
+            there.push(laid_out(activation)?);
         }
     }
     let all = objective.differentiate_scores(&Tensor::cat(&points, 0)?, &[*layer], false, scores)?;
@@ -142,18 +142,12 @@ fn explain_blocks(
             let gradient = laid_out(&differentiated.traces[0].gradient)?;
             (0..blocks.len())
                 .map(|place| {
-                    let mut moved: Option<Tensor> = None;
-                    for draw in place * draws..(place + 1) * draws {
-                        let term = (gradient.narrow(0, draw, 1)? * &differences[draw])?;
-                        moved = Some(match moved.take() {
-                            Some(sum) => (sum + term)?,
-                            None => term,
-                        });
-                    }
-                    let moved = moved.ok_or_else(|| Error::parameter("draws", "there is none"))?;
+                    let own = own.narrow(0, place, 1)?;
+                    let between = RowFactors::Between { own: &own, there: &there };
+                    let moved = add_rows(None, &gradient, between, place * draws..(place + 1) * draws)?;
                     let cells = (moved.dim(2)? * moved.dim(3)?) as f64;
                     let weights = (sum_places(&moved)? / (cells * draws as f64))?;
-                    Ok(weigh(&weights, &own.narrow(0, place, 1)?)?.relu()?)
+                    Ok(weigh(&weights, &own)?.relu()?)
                 })
                 .collect()
         })

@@ -40,8 +40,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
         let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
         return Err(Error::parameter("class", reason).into());
     };
-    let number: Number =
-        class::parse_score(&making.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
+    let number: Number = model::number(&model, &making.score)?;
     let layers = layers(&model, &arguments.layers)?;
     let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, None)?;
     let shown = arguments.count.get().min(images.names().len());

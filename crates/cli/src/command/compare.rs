@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
         .collect::<Result<_>>()?;
     let labels = &model.labels;
     let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
-    let number = class::parse_score(&making.score, labels).map_err(|e| model::class_error(&model, e))?;
+    let number = model::number(&model, &making.score)?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
     let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&*network, output);

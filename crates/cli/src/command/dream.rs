@@ -40,8 +40,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
         let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
         return Err(Error::parameter("class", reason).into());
     };
-    let number =
-        class::parse_score(&arguments.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
+    let number = model::number(&model, &arguments.score)?;
     let target = number.of(class);
     let objective = Objective::new(&*network, &target);
     let stream = Stream::new(arguments.seed, "dream");

@@ -2,7 +2,7 @@
 
 use crate::arguments::{CurveScoreName, EvaluateArguments};
 use crate::baseline;
-use crate::class::{self, Number};
+use crate::class::Number;
 use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
 use crate::memory::Demand;
@@ -52,8 +52,7 @@ impl Making {
         let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
         let compute = arguments.model.name.compute.compute()?;
         let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
-        let number =
-            class::parse_score(&arguments.score, &model.labels).map_err(|error| model::class_error(&model, error))?;
+        let number = model::number(&model, &arguments.score)?;
         let network = compute.place(&model.graph)?;
         let preprocessing = model.photo_preprocessing()?;
         let protocol = protocol(arguments, preprocessing)?;

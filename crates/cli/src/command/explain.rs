@@ -157,7 +157,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let layers = target_layers(&model, &explainer, &arguments.layer)?;
     let labels = &model.labels;
     let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
-    let number = class::parse_score(&arguments.score, labels).map_err(|e| model::class_error(&model, e))?;
+    let number = model::number(&model, &arguments.score)?;
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
     let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
     let network = Watched::new(&*network, output);

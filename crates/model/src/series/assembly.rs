@@ -28,7 +28,8 @@ impl SeriesNetwork {
         }
         let tensor = |name: &str| tensors[name].clone();
         let mut builder = GraphBuilder::with_input("series", &[self.sensors, self.window]);
-        let read = self.with_trends(&mut builder, &tensor(&format!("{}output.weight", self.prefix(0))))?;
+        let like = tensor(&format!("{}output.weight", self.prefix(0)));
+        let read = self.with_trends(&mut builder, &like)?;
         let heads: Vec<Head> = (0..self.members)
             .flat_map(|member| (0..self.kernels.len()).map(move |place| (member, place)))
             .map(|(member, place)| Head { name: format!("{}heads.{place}", self.prefix(member)), place, member })
@@ -50,7 +51,6 @@ impl SeriesNetwork {
             })
             .collect();
         let x = builder.add(Self::MEMBERS, Op::Concat { axis: 1 }, &said);
-        let like = tensor(&format!("{}output.weight", self.prefix(0)));
         let weight = Tensor::full(self.scale / self.members as f32, (1, self.members), like.device())?;
         let mean = Op::Linear { weight: weight.to_dtype(like.dtype())?, bias: None };
         let x = builder.add("rul", mean, &[x]);

@@ -9,8 +9,7 @@ pub struct Preparation {
     /// How many cycles the network sees at once.
     pub window: usize,
     /// How many cycles a machine must have: what a window lacks at its beginning is the mean of its first
-    /// ten. 0 in a file
-    /// stands for the whole window.
+    /// ten. 0 in a file stands for the whole window.
     #[serde(default)]
     pub shortest: usize,
     /// The remaining life above which engines count as healthy, in cycles: targets are cut off there.

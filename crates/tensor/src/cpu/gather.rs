@@ -2,7 +2,6 @@ use super::factors::{Convert, Kept};
 use super::map::{LINE, RawFinish, Source, Target};
 use super::matrix::{Ahead, MOST_ROWS, Matrix, Panel, Product, TileRows};
 use super::scratch::{with_scratch, with_starts};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// About how many depths are multiplied at a time: a panel of so many stays in the first-level cache.
@@ -103,7 +102,7 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Gather<'_, F> {
         if chunks * groups <= 1 || self.rows * depth * columns < 20_000 {
             (0..chunks * groups).for_each(task);
         } else {
-            (0..chunks * groups).into_par_iter().with_max_len(1).for_each(task);
+            super::each_task(chunks * groups, task);
         }
     }
 }

@@ -122,7 +122,7 @@ pub fn linear_gradient(
     let step = inputs_at_once(n, i);
     with_scratch(n * o, |packed| {
         by_outputs(gradient, [n, o], packed);
-        (0..i.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|index| {
+        super::each_task(i.div_ceil(step), |index| {
             let (from, count) = (index * step, step.min(i - index * step));
             with_scratch(n * count, |sums| {
                 isa.run(Inputs {
@@ -176,7 +176,7 @@ struct Forward<'a> {
 impl Forward<'_> {
     fn run(&self, isa: Isa, kept: Kept) {
         let (step, o) = (24, self.size[2]);
-        (0..o.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|index| {
+        super::each_task(o.div_ceil(step), |index| {
             isa.run_on(kept, Outputs { job: self, from: index * step, to: ((index + 1) * step).min(o) });
         });
     }

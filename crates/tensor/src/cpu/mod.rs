@@ -46,6 +46,13 @@ pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};
 
 use candle_core::{Result, bail};
+use rayon::prelude::*;
+
+/// Runs tasks in parallel, handed out one by one: rayon otherwise leaves a few of them together, and one thread waits for the
+/// other at the end.
+fn each_task(count: usize, task: impl Fn(usize) + Sync + Send) {
+    (0..count).into_par_iter().with_max_len(1).for_each(task);
+}
 
 /// The height and width of a convolution's result.
 fn output_size(input: [usize; 2], kernel: [usize; 2], conv: &crate::Conv) -> Result<[usize; 2]> {

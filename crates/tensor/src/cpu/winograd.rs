@@ -262,7 +262,7 @@ impl Job<'_> {
             isa.run_on(kept, Forth { job: self, first, count, to, plane: input_plane, transform });
         };
         if blocks >= TASKS || panels.len() == 1 {
-            (0..blocks).into_par_iter().with_max_len(1).for_each(|index| {
+            super::each_task(blocks, |index| {
                 let first = index * block;
                 let count = block.min(self.tiles - first);
                 let input_plane = plane(count, elements);
@@ -281,13 +281,13 @@ impl Job<'_> {
             with_scratch(frequencies * input_plane, |scratch| {
                 let transformed = Target(scratch.as_mut_ptr());
                 let step = self.tiles.div_ceil(TASKS).max(1);
-                (0..self.tiles.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|index| {
+                super::each_task(self.tiles.div_ceil(step), |index| {
                     let first = index * step;
                     let to = Target(transformed.at(first * elements));
                     forth(first, step.min(self.tiles - first), to, input_plane);
                 });
                 let groups = panels.len().div_ceil(group);
-                (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|index| {
+                super::each_task(blocks * groups, |index| {
                     // Group by group: the weights, which are the larger part, are then read once.
                     let panels = &panels[index / blocks * group..((index / blocks + 1) * group).min(panels.len())];
                     let first = index % blocks * block;
