@@ -189,10 +189,14 @@ fn work(threads: usize) -> Result<()> {
             machine.report(&name, "depthwise", [plain, plain, weight.len() as f64, maps], n, seconds);
             continue;
         }
-        if [k, stride] == [3, 1] && c >= 16 {
-            let tiles = [(Tile::Two, 2), (Tile::Four, 4), (Tile::FourBalanced, 4), (Tile::Six, 6)];
+        if k == 3 && stride <= 2 && c >= 16 {
+            let tiles: &[(Tile, usize)] = if stride == 1 {
+                &[(Tile::Two, 2), (Tile::Four, 4), (Tile::FourBalanced, 4), (Tile::Six, 6)]
+            } else {
+                &[(Tile::StridedTwo, 2), (Tile::StridedFour, 4)]
+            };
             for (&(factors, suffix), (tile, side_of)) in
-                all_factors.iter().flat_map(|factors| tiles.map(|tile| (factors, tile)))
+                all_factors.iter().flat_map(|factors| tiles.iter().map(move |&tile| (factors, tile)))
             {
                 // Each of the two is for one of the types.
                 let other = if factors == Factors::F32 { Tile::FourBalanced } else { Tile::Four };
@@ -203,8 +207,9 @@ fn work(threads: usize) -> Result<()> {
                 let seconds = fastest(|| {
                     kernel.run(map(), [1, 1], MapMut::new(&mut out, to).expect("fits"), &finish).expect("runs");
                 });
-                let count = n * side.div_ceil(side_of) * side.div_ceil(side_of);
-                let done = 2.0 * (count * (side_of + 2) * (side_of + 2) * c * o) as f64;
+                let count = n * to[1].div_ceil(side_of) * to[2].div_ceil(side_of);
+                let inputs = stride * (side_of - 1) + 3;
+                let done = 2.0 * (count * inputs * inputs * c * o) as f64;
                 let weights = kernel.elements() as f64;
                 let kind = format!("F({side_of}x{side_of}){suffix}");
                 machine.report(&name, &kind, [plain, done, weights, maps], n, seconds);

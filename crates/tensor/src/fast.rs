@@ -35,7 +35,7 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, g: &Geome
         if g.is_depthwise() && g.outputs == g.conv.groups {
             return Depthwise::new(isa, weight, shape, &g.conv)?.run(input, out, &finish);
         }
-        if Winograd::suits(shape, &g.conv, 16) && g.result_pixels() >= FEWEST_FOR_WINOGRAD {
+        if Winograd::suits(Tile::Two, shape, &g.conv, 16) && g.result_pixels() >= FEWEST_FOR_WINOGRAD {
             let padding = [g.conv.padding[0], g.conv.padding[1]];
             return Winograd::new(isa, Tile::Two, weight, [shape[0], shape[1]])?.run(input, padding, out, &finish);
         }
@@ -60,7 +60,7 @@ pub(crate) fn input_gradient(gradient: &[f32], weight: &[f32], g: &Geometry) -> 
             }
         }
         let [top, left, ..] = g.conv.padding;
-        if Winograd::suits(shape, &g.conv, 16) && g.pixels() >= FEWEST_FOR_WINOGRAD && top <= 2 && left <= 2 {
+        if Winograd::suits(Tile::Two, shape, &g.conv, 16) && g.pixels() >= FEWEST_FOR_WINOGRAD && top <= 2 && left <= 2 {
             let kernel = Winograd::gradient(isa, Tile::Two, weight, [shape[0], shape[1]])?;
             return kernel.run(input, [2 - top, 2 - left], out, &finish);
         }

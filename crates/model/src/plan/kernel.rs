@@ -47,8 +47,8 @@ impl Convolution<'_> {
         if self.is_depthwise(shape) {
             return Ok(Kernel::Depthwise(Depthwise::new(isa, &weight, shape, self.conv)?));
         }
-        let (factors, tile) = rounding(shape[1], factors);
-        if Winograd::suits(shape, self.conv, 16) {
+        let (factors, tile) = rounding(shape[1], self.conv.stride, factors);
+        if Winograd::suits(tile, shape, self.conv, 16) {
             let weights = Winograd::with_factors(isa, factors, tile, &weight, [shape[0], shape[1]])?;
             return Ok(Kernel::Winograd { weights, padding: [self.conv.padding[0], self.conv.padding[1]] });
         }
@@ -63,7 +63,7 @@ impl Convolution<'_> {
         }
         let [top, left, ..] = self.conv.padding;
         // With few channels in the result, as at a photo, the products are few but the transforms are not saved.
-        if Winograd::suits(shape, self.conv, 1) && top <= 2 && left <= 2 {
+        if Winograd::suits(Tile::Four, shape, self.conv, 1) && top <= 2 && left <= 2 {
             let weights = Winograd::gradient(isa, Tile::Four, &weight, [shape[0], shape[1]])?;
             return Ok(Kernel::WinogradBack { weights, padding: [2 - top, 2 - left] });
         }
@@ -71,12 +71,15 @@ impl Convolution<'_> {
     }
 }
 
-/// What factors are rounded to where the graph asks for `factors`: where few channels are added up, as at a photo,
-/// rounding them takes longer than it saves.
-fn rounding(channels: usize, factors: Factors) -> (Factors, Tile) {
+/// What factors are rounded to where the graph asks for `factors`, and the tile of a 3x3 kernel: where few channels are added
+/// up, as at a photo, rounding them takes longer than it saves. Of stride 2, rounded factors and many channels, whose
+/// transformed weights would not stay in a cache, are multiplied directly: a tile of stride 1 does not suit them.
+fn rounding(channels: usize, stride: [usize; 2], factors: Factors) -> (Factors, Tile) {
     const FEWEST: usize = 32;
     match factors {
         Factors::Bf16 if channels >= FEWEST => (factors, Tile::FourBalanced),
+        _ if stride == [2, 2] && channels <= 128 => (Factors::F32, Tile::StridedFour),
+        _ if stride == [2, 2] && channels <= 256 => (Factors::F32, Tile::StridedTwo),
         _ => (Factors::F32, Tile::Four),
     }
 }
@@ -94,8 +97,9 @@ impl Kernel {
     /// How the window of a kernel that computes an output moves: its size, and the geometry.
     pub(super) fn window(&self) -> Option<([usize; 2], Conv)> {
         match self {
-            Self::Winograd { padding: [top, left], .. } => {
-                Some(([3, 3], Conv { padding: [*top, *left, *top, *left], ..Conv::default() }))
+            Self::Winograd { weights, padding: [top, left] } => {
+                let stride = [weights.stride(); 2];
+                Some(([3, 3], Conv { stride, padding: [*top, *left, *top, *left], ..Conv::default() }))
             }
             Self::Direct(weights) => Some(weights.window()).map(|(size, conv)| (size, *conv)),
             Self::Depthwise(weights) => Some(weights.window()).map(|(size, conv)| (size, *conv)),

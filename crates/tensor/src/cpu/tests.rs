@@ -134,6 +134,11 @@ fn isas() -> impl Strategy<Value = Isa> {
     proptest::sample::select(Isa::available())
 }
 
+fn tiles() -> impl Strategy<Value = Tile> {
+    use Tile::{Four, FourBalanced, Six, StridedFour, StridedTwo, Two};
+    proptest::sample::select(vec![Two, Four, FourBalanced, Six, StridedTwo, StridedFour])
+}
+
 fn rules() -> impl Strategy<Value = BackwardRule> {
     proptest::sample::select(vec![BackwardRule::Plain, BackwardRule::Deconvnet, BackwardRule::Guided])
 }
@@ -149,11 +154,11 @@ proptest! {
 
     #[test]
     fn winograd_is_a_convolution(
-        isa in isas(), tile in proptest::sample::select(vec![Tile::Two, Tile::Four, Tile::FourBalanced, Tile::Six]), rule in rules(),
+        isa in isas(), tile in tiles(), rule in rules(),
         n in 1usize..3, h in 1usize..20, w in 1usize..20, c in 1usize..40, o in 1usize..70,
         padding in prop::array::uniform4(0usize..3), gap in 0usize..3, seed in 0u64..1000,
     ) {
-        let conv = Conv { padding, ..Conv::default() };
+        let conv = Conv { padding, stride: [tile.stride(); 2], ..Conv::default() };
         let Ok([oh, ow]) = output_size([h, w], [3, 3], &conv) else { return Ok(()) };
         let input = Loose::new(seed, [n, h, w, c], gap);
         let weight = numbers(seed + 1, o * c * 9);
@@ -440,6 +445,7 @@ fn wrong_shapes_are_errors() {
     let map = [0.0; 12];
     assert!(Map::new(&map, [1, 2, 2, 4]).is_err());
     assert!(Winograd::new(isa, Tile::Four, &map, [1, 2]).is_err());
+    assert!(Winograd::gradient(isa, Tile::StridedFour, &numbers(0, 18), [1, 2]).is_err());
     assert!(Direct::new(isa, &map, [3, 1, 2, 2], &Conv { groups: 2, ..Conv::default() }).is_err());
     let direct = Direct::new(isa, &map, [3, 1, 2, 2], &Conv::default()).unwrap();
     assert!(direct.output_shape([1, 1, 1, 1]).is_err());

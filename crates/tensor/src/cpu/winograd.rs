@@ -4,7 +4,7 @@ use super::map::{Buffer, Finish, LINE, Map, MapMut, RawFinish, Source, Target};
 use super::matrix::{Ahead, MOST_ROWS, Panel, Product, TileRows, panels};
 use super::scratch::{with_scratch, with_starts};
 use super::simd::{Pairs, Simd};
-use super::winograd_transform::{Balanced, Four, MOST, Six, Transform, Two};
+use super::winograd_transform::{Balanced, Four, MOST, Six, StridedFour, StridedTwo, Transform, Two};
 use super::{Factors, Isa};
 use crate::Conv;
 use candle_core::{Result, bail};
@@ -21,9 +21,13 @@ pub enum Tile {
     FourBalanced,
     /// `F(6x6, 3x3)`: 5.06 times fewer; its rounding error is the largest.
     Six,
+    /// `F(2x2, 3x3)` of stride 2: 1.44 times fewer.
+    StridedTwo,
+    /// `F(4x4, 3x3)` of stride 2: 1.78 times fewer.
+    StridedFour,
 }
 
-/// A 3x3 convolution of stride 1 by Winograd's minimal filtering.
+/// A 3x3 convolution of stride 1 or 2 by Winograd's minimal filtering.
 ///
 /// Blocks of tiles are transformed, multiplied frequency by frequency with the transformed weights, and transformed
 /// back, all while the block is in the cache.
@@ -42,9 +46,23 @@ pub struct Winograd {
 impl Tile {
     fn outputs(self) -> usize {
         match self {
-            Self::Two => 2,
-            Self::Four | Self::FourBalanced => 4,
+            Self::Two | Self::StridedTwo => 2,
+            Self::Four | Self::FourBalanced | Self::StridedFour => 4,
             Self::Six => 6,
+        }
+    }
+
+    /// How far its outputs are apart, in inputs.
+    pub fn stride(self) -> usize {
+        if matches!(self, Self::StridedTwo | Self::StridedFour) { 2 } else { 1 }
+    }
+
+    /// How many different transformed weights there are per axis.
+    fn filters(self) -> usize {
+        match self {
+            Self::StridedTwo => StridedTwo::FILTERS,
+            Self::StridedFour => StridedFour::FILTERS,
+            _ => self.outputs() + 2,
         }
     }
 
@@ -54,16 +72,18 @@ impl Tile {
             Self::Four => Four::filter(g),
             Self::FourBalanced => Balanced::filter(g),
             Self::Six => Six::filter(g),
+            Self::StridedTwo => StridedTwo::filter(g),
+            Self::StridedFour => StridedFour::filter(g),
         }
     }
 }
 
 impl Winograd {
-    /// Whether this applies to weights of `shape` `[O, C / groups, kh, kw]`, with at least `fewest` channels on either
+    /// Whether `tile` applies to weights of `shape` `[O, C / groups, kh, kw]`, with at least `fewest` channels on either
     /// side to pay for the transforms.
-    pub fn suits([o, c, kh, kw]: [usize; 4], conv: &Conv, fewest: usize) -> bool {
+    pub fn suits(tile: Tile, [o, c, kh, kw]: [usize; 4], conv: &Conv, fewest: usize) -> bool {
         let Conv { stride, dilation, groups, .. } = *conv;
-        [kh, kw] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1 && c.min(o) >= fewest
+        [kh, kw] == [3, 3] && stride == [tile.stride(); 2] && dilation == [1, 1] && groups == 1 && c.min(o) >= fewest
     }
 
     /// Transforms `weight` of shape `[O, C, 3, 3]`.
@@ -81,7 +101,7 @@ impl Winograd {
 
     /// The gradient with respect to the input of the convolution that [`Winograd::new`] makes of the same weights:
     /// again a convolution, with the kernels turned by half a turn and their two channel axes exchanged. Its padding is
-    /// 2 minus the convolution's on every side.
+    /// 2 minus the convolution's on every side. An error for tiles of stride 2.
     pub fn gradient(isa: Isa, tile: Tile, weight: &[f32], size: [usize; 2]) -> Result<Self> {
         Self::gradient_with_factors(isa, Factors::F32, tile, weight, size)
     }
@@ -97,6 +117,9 @@ impl Winograd {
         if weight.len() != o * c * 9 {
             bail!("{} numbers are not {o} x {c} kernels of 3x3", weight.len());
         }
+        if tile.stride() != 1 {
+            bail!("the gradient of a convolution of stride 2 is none");
+        }
         Ok(Self::pack(isa, factors, tile, [c, o], |output, channel, tap| weight[(channel * c + output) * 9 + 8 - tap]))
     }
 
@@ -110,7 +133,7 @@ impl Winograd {
         let isa = isa.checked();
         let kept = Kept::of(isa, factors);
         let elements = kept.elements(channels);
-        let side = tile.outputs() + 2;
+        let side = tile.filters();
         let panels = panels(isa, outputs, side * side * elements);
         let lanes = isa.lanes();
         let length = panels.iter().map(|panel| panel.vectors * lanes * side * side * elements).sum();
@@ -146,6 +169,11 @@ impl Winograd {
         self.data.len()
     }
 
+    /// How far outputs are apart, in inputs.
+    pub fn stride(&self) -> usize {
+        self.tile.stride()
+    }
+
     /// The number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
@@ -178,6 +206,8 @@ impl Winograd {
             Tile::Four => job.run::<Four>(),
             Tile::FourBalanced => job.run::<Balanced>(),
             Tile::Six => job.run::<Six>(),
+            Tile::StridedTwo => job.run::<StridedTwo>(),
+            Tile::StridedFour => job.run::<StridedFour>(),
         }
         Ok(())
     }
@@ -187,8 +217,8 @@ impl Winograd {
 const MOST_BLOCK: usize = 256;
 /// Elements of the products that are kept before they are transformed back.
 const PRODUCTS: usize = 2 * 1024 * 1024;
-/// Enough tasks that the last ones to finish do not matter.
-const TASKS: usize = 8;
+/// Enough tasks per thread that the last ones to finish do not matter.
+const TASKS: usize = 4;
 
 /// Tiles per block. With few channels a block's transformed inputs stay in the second-level cache; where the weights
 /// are large, which are read once per block, it must not be small, and rather spills to the third-level cache.
@@ -253,7 +283,7 @@ impl Job<'_> {
                     product_plane,
                     transform: std::marker::PhantomData,
                 };
-                back.multiply(frequencies, tiles);
+                back.multiply(tiles);
                 isa.run(back);
             });
         };
@@ -261,7 +291,8 @@ impl Job<'_> {
             let transform = std::marker::PhantomData::<T>;
             isa.run_on(kept, Forth { job: self, first, count, to, plane: input_plane, transform });
         };
-        if blocks >= TASKS || panels.len() == 1 {
+        let tasks = TASKS * rayon::current_num_threads().max(2);
+        if blocks >= tasks || panels.len() == 1 {
             super::each_task(blocks, |index| {
                 let first = index * block;
                 let count = block.min(self.tiles - first);
@@ -277,10 +308,10 @@ impl Job<'_> {
         } else {
             // Few tiles with many channels: all are transformed first, then blocks and panels are shared out.
             let input_plane = plane(self.tiles, elements);
-            let group = group.min(panels.len().div_ceil(TASKS.div_ceil(blocks.max(1)))).max(1);
+            let group = group.min(panels.len().div_ceil(tasks.div_ceil(blocks.max(1)))).max(1);
             with_scratch(frequencies * input_plane, |scratch| {
                 let transformed = Target(scratch.as_mut_ptr());
-                let step = self.tiles.div_ceil(TASKS).max(1);
+                let step = self.tiles.div_ceil(tasks).max(1);
                 super::each_task(self.tiles.div_ceil(step), |index| {
                     let first = index * step;
                     let to = Target(transformed.at(first * elements));
@@ -298,7 +329,7 @@ impl Job<'_> {
         }
     }
 
-    /// The image, and the first output row and column of a tile.
+    /// The image, and the first row and column of a tile that are `m` apart.
     #[inline(always)]
     fn corner(&self, tile: usize, m: usize) -> [usize; 3] {
         let [down, across] = self.grid;
@@ -341,7 +372,7 @@ impl<T: Transform> Forth<'_, T> {
         let channels = self.job.weights.channels;
         let elements = self.job.weights.kept.elements(channels);
         for tile in 0..self.count {
-            let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS);
+            let [image, y, x] = self.job.corner(self.first + tile, T::OUTPUTS * T::STRIDE);
             // Rows `from .. to` of the tile lie inside the map; the first of them is the map's row `y + from - top`.
             let inside = |start: usize, padding: usize, size: usize| {
                 let from = padding.saturating_sub(start).min(T::INPUTS);
@@ -422,7 +453,7 @@ unsafe fn transform_whole<S: Simd, F: Factor<S>, T: Transform>(
             let mut column = [S::splat(0.0); MOST];
             for j in 0..T::INPUTS {
                 column[j] = S::load(from.wrapping_add(j * down));
-                if i < T::OUTPUTS {
+                if i < T::OUTPUTS * T::STRIDE {
                     S::prefetch(from.wrapping_add(T::INPUTS * across).wrapping_add(j * down));
                 }
             }
@@ -467,15 +498,18 @@ impl<T: Transform> Kernel for Back<'_, T> {
     }
 }
 
-impl<T> Back<'_, T> {
-    /// The products of all `frequencies`. A frequency's inputs are used for all panels while they are in the cache.
-    fn multiply(&self, frequencies: usize, tiles: &[TileRows]) {
+impl<T: Transform> Back<'_, T> {
+    /// The products of all frequencies. A frequency's inputs are used for all panels while they are in the cache.
+    fn multiply(&self, tiles: &[TileRows]) {
+        let frequencies = T::INPUTS * T::INPUTS;
         let Winograd { isa, kept, channels, .. } = *self.job.weights;
         let elements = kept.elements(channels);
         let weights = &self.job.weights.data;
         let width = |panel: &Panel| panel.vectors * isa.lanes();
-        let data =
-            |frequency: usize, panel: &Panel| weights[panel.offset + frequency * elements * width(panel)..].as_ptr();
+        let data = |frequency: usize, panel: &Panel| {
+            let [j, i] = [frequency / T::INPUTS, frequency % T::INPUTS].map(|axis| axis.min(T::FILTERS - 1));
+            weights[panel.offset + (j * T::FILTERS + i) * elements * width(panel)..].as_ptr()
+        };
         with_starts(self.count, |starts| {
             for frequency in 0..frequencies {
                 for (tile, start) in starts.iter_mut().enumerate() {

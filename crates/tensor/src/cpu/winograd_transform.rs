@@ -1,18 +1,25 @@
 use super::simd::Simd;
 
 /// The longest transformed line of any [`Transform`].
-pub(super) const MOST: usize = 8;
+pub(super) const MOST: usize = 9;
 
 /// Winograd's minimal filtering `F(m, 3)` along one axis (Winograd 1980; Lavin and Gray 2016, "Fast Algorithms for
 /// Convolutional Neural Networks"): `m` outputs of a filter with three taps from `m + 2` products.
 ///
 /// A line `d` of `m + 2` inputs is transformed to `B'd`, a filter `g` to `Gg`; the outputs are `A'(Gg * B'd)`.
 /// Only the first `INPUTS` or `OUTPUTS` entries of the arrays count.
+///
+/// Where outputs are two inputs apart, the first and the last tap meet every other input only: `F(m, 2)` over those, and the
+/// middle tap times what lies between them, are `2 m + 1` products instead of `3 m`.
 pub(super) trait Transform {
     /// `m`.
     const OUTPUTS: usize;
-    /// `m + 2`.
-    const INPUTS: usize = Self::OUTPUTS + 2;
+    /// How far outputs are apart, in inputs.
+    const STRIDE: usize = 1;
+    /// The inputs of `m` outputs, and as many products: `m + 2`, or `2 m + 1` for a stride of 2.
+    const INPUTS: usize = Self::STRIDE * (Self::OUTPUTS - 1) + 3;
+    /// How many different numbers there are in `Gg`; the products from there on have the last one in common.
+    const FILTERS: usize = Self::INPUTS;
 
     /// `Gg`.
     fn filter(g: [f64; 3]) -> [f64; MOST];
@@ -39,12 +46,16 @@ pub(super) struct Four;
 pub(super) struct Balanced;
 /// `F(6, 3)`: points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
 pub(super) struct Six;
+/// `F(2, 3)` of stride 2: points 0, 1 and infinity for the outer taps.
+pub(super) struct StridedTwo;
+/// `F(4, 3)` of stride 2: points 0, 1, -1, 2 and infinity for the outer taps.
+pub(super) struct StridedFour;
 
 impl Transform for Two {
     const OUTPUTS: usize = 2;
 
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
-        [a, (a + b + c) / 2.0, f64::midpoint(a - b, c), c, 0.0, 0.0, 0.0, 0.0]
+        [a, (a + b + c) / 2.0, f64::midpoint(a - b, c), c, 0.0, 0.0, 0.0, 0.0, 0.0]
     }
 
     #[inline(always)]
@@ -78,7 +89,7 @@ impl Transform for Four {
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
         let (even, odd) = (a + c, b);
         let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
-        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c, 0.0, 0.0]
+        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c, 0.0, 0.0, 0.0]
     }
 
     #[inline(always)]
@@ -124,7 +135,7 @@ impl Transform for Balanced {
         // At the points ±√½ the denominators are -3/2, at ±√2 they are 6.
         let (even, odd) = (a + c / 2.0, b * std::f64::consts::FRAC_1_SQRT_2);
         let (even2, odd2) = (a + 2.0 * c, b * std::f64::consts::SQRT_2);
-        [a, (even + odd) / -1.5, (even - odd) / -1.5, (even2 + odd2) / 6.0, (even2 - odd2) / 6.0, c, 0.0, 0.0]
+        [a, (even + odd) / -1.5, (even - odd) / -1.5, (even2 + odd2) / 6.0, (even2 - odd2) / 6.0, c, 0.0, 0.0, 0.0]
     }
 
     #[inline(always)]
@@ -184,6 +195,7 @@ impl Transform for Six {
             (even_half + odd_half) / 180.0,
             (even_half - odd_half) / 180.0,
             c,
+            0.0,
         ]
     }
 
@@ -207,6 +219,7 @@ impl Transform for Six {
                 S::add(even_half, odd_half),
                 S::sub(even_half, odd_half),
                 S::mul_add(S::splat(5.25), S::sub(d[3], d[5]), S::sub(d[7], d[1])),
+                d[8],
             ]
         }
     }
@@ -226,6 +239,85 @@ impl Transform for Six {
                 y[i + 1] = S::mul_add(S::splat(two), two_, S::mul_add(S::splat(half), half_, one));
             }
             y[5] = S::add(S::add(odd, odd_half), S::mul_add(S::splat(32.0), odd2, m[7]));
+            y
+        }
+    }
+}
+
+impl Transform for StridedTwo {
+    const OUTPUTS: usize = 2;
+    const STRIDE: usize = 2;
+    const FILTERS: usize = 4;
+
+    fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
+        [a, a + c, c, b, 0.0, 0.0, 0.0, 0.0, 0.0]
+    }
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut t = d;
+            t[0] = S::sub(d[0], d[2]);
+            t[1] = d[2];
+            t[2] = S::sub(d[4], d[2]);
+            t[3] = d[1];
+            t[4] = d[3];
+            t
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut y = m;
+            y[0] = S::add(S::add(m[0], m[1]), m[3]);
+            y[1] = S::add(S::add(m[1], m[2]), m[4]);
+            y
+        }
+    }
+}
+
+impl Transform for StridedFour {
+    const OUTPUTS: usize = 4;
+    const STRIDE: usize = 2;
+    const FILTERS: usize = 6;
+
+    fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
+        [a / 2.0, (a + c) / -2.0, (a - c) / -6.0, (a + 2.0 * c) / 6.0, c, b, 0.0, 0.0, 0.0]
+    }
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (two, minus_two, minus_three) = (S::splat(2.0), S::splat(-2.0), S::splat(-3.0));
+            // The outer taps' inputs are d[0], d[2] .. d[8].
+            let mut t = d;
+            t[0] = S::mul_add(two, S::sub(d[0], d[4]), S::sub(d[6], d[2]));
+            t[1] = S::mul_add(minus_two, d[2], S::sub(d[6], d[4]));
+            t[2] = S::mul_add(two, d[2], S::mul_add(minus_three, d[4], d[6]));
+            t[3] = S::sub(d[6], d[2]);
+            t[4] = S::mul_add(two, S::sub(d[2], d[6]), S::sub(d[8], d[4]));
+            t[5] = d[1];
+            t[6] = d[3];
+            t[7] = d[5];
+            t[8] = d[7];
+            t
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; MOST]) -> [S::Vector; MOST] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (sum, difference) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            let mut y = m;
+            y[0] = S::add(S::add(S::add(m[0], sum), m[3]), m[5]);
+            y[1] = S::mul_add(S::splat(2.0), m[3], S::add(difference, m[6]));
+            y[2] = S::mul_add(S::splat(4.0), m[3], S::add(sum, m[7]));
+            y[3] = S::mul_add(S::splat(8.0), m[3], S::add(S::add(difference, m[4]), m[8]));
             y
         }
     }

@@ -47,6 +47,10 @@ fn results_do_not_depend_on_threads_or_batch() {
         for (factors, tile) in [(Factors::F32, Tile::Four), (Factors::Bf16, Tile::FourBalanced)] {
             let winograd = Winograd::with_factors(isa, factors, tile, &weight, [o, c]).unwrap();
             check_maps("winograd", [c, o], [SIDE; 2], |map, out| winograd.run(map, [1, 1], out, &finish));
+            if factors == Factors::F32 {
+                let strided = Winograd::new(isa, Tile::StridedFour, &weight, [o, c]).unwrap();
+                check_maps("strided winograd", [c, o], [SIDE, half], |map, out| strided.run(map, [1, 1], out, &finish));
+            }
             for (conv, to) in [(&same, SIDE), (&strided, half)] {
                 let direct = Direct::with_factors(isa, factors, &weight, [o, c, 3, 3], conv).unwrap();
                 check_maps("direct", [c, o], [SIDE, to], |map, out| direct.run(map, out, &finish));
