@@ -60,7 +60,8 @@ pub(crate) fn input_gradient(gradient: &[f32], weight: &[f32], g: &Geometry) -> 
             }
         }
         let [top, left, ..] = g.conv.padding;
-        if Winograd::suits(Tile::Two, shape, &g.conv, 16) && g.pixels() >= FEWEST_FOR_WINOGRAD && top <= 2 && left <= 2 {
+        if Winograd::suits(Tile::Two, shape, &g.conv, 16) && g.pixels() >= FEWEST_FOR_WINOGRAD && top <= 2 && left <= 2
+        {
             let kernel = Winograd::gradient(isa, Tile::Two, weight, [shape[0], shape[1]])?;
             return kernel.run(input, [2 - top, 2 - left], out, &finish);
         }

@@ -29,7 +29,6 @@ mod simd;
 mod simd_x86;
 mod transposed;
 mod winograd;
-mod winograd_transform;
 
 pub use depthwise::Depthwise;
 pub use direct::Direct;

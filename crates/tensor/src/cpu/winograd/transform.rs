@@ -1,4 +1,4 @@
-use super::simd::Simd;
+use super::super::simd::Simd;
 
 /// The longest transformed line of any [`Transform`].
 pub(super) const MOST: usize = 9;
@@ -89,7 +89,17 @@ impl Transform for Four {
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
         let (even, odd) = (a + c, b);
         let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
-        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c, 0.0, 0.0, 0.0]
+        [
+            a / 4.0,
+            -(even + odd) / 6.0,
+            -(even - odd) / 6.0,
+            (even2 + odd2) / 24.0,
+            (even2 - odd2) / 24.0,
+            c,
+            0.0,
+            0.0,
+            0.0,
+        ]
     }
 
     #[inline(always)]
