@@ -80,9 +80,10 @@ impl Windows {
                 let lacking = window - rows.len() / sensors;
                 let first = &rows[..rows.len().min(EARLY * sensors)];
                 for sensor in 0..sensors {
-                    let early =
-                        first.iter().skip(sensor).step_by(sensors).sum::<f32>() * sensors as f32 / first.len() as f32;
-                    values.extend(std::iter::repeat_n(early, lacking));
+                    if lacking > 0 {
+                        let sum = first.iter().skip(sensor).step_by(sensors).sum::<f32>();
+                        values.extend(std::iter::repeat_n(sum * sensors as f32 / first.len() as f32, lacking));
+                    }
                     values.extend(rows.iter().skip(sensor).step_by(sensors));
                 }
                 remaining.push(unit.remaining(end).unwrap_or(f32::NAN));

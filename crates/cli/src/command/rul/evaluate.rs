@@ -16,6 +16,7 @@ use faithful_metric::{Canvas, Masked, Masking, masked_scores};
 use faithful_page::{Cell, Page, Section, Table};
 use faithful_report::prediction_chart;
 use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table};
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
@@ -154,17 +155,21 @@ fn measure(
     let rows = methods
         .iter()
         .map(|method| {
-            let mut rows = vec![Vec::with_capacity(windows.len()); MASKS.len()];
-            for place in 0..windows.len() {
-                let window = windows.inputs.narrow(0, place, 1)?;
-                let stream = Stream::new(seed, &fleet.units[windows.units[place]].name);
-                let found = method.explain(loaded, &window, &loaded.life, stream, output)?;
-                let map = map_of(&found, &window)?;
-                let masked = masked_scores(&objective, &window, &map, &maskings, &Canvas::Zero)?;
-                rows.iter_mut().zip(masked).for_each(|(rows, masked)| rows.push(masked));
-                output.advance();
-            }
-            Ok(rows)
+            // These networks are small: what is worth a thread of its own is a machine.
+            let machines: Vec<Vec<Masked>> = (0..windows.len())
+                .into_par_iter()
+                .map(|place| {
+                    let window = windows.inputs.narrow(0, place, 1)?;
+                    let stream = Stream::new(seed, &fleet.units[windows.units[place]].name);
+                    let found = method.explain(loaded, &window, &loaded.life, stream, output)?;
+                    let map = map_of(&found, &window)?;
+                    let masked = masked_scores(&objective, &window, &map, &maskings, &Canvas::Zero)?;
+                    output.advance();
+                    Ok(masked)
+                })
+                .collect::<Result<_>>()?;
+            let of_mask = |mask: usize| machines.iter().map(|masked| masked[mask]).collect();
+            Ok((0..MASKS.len()).map(of_mask).collect())
         })
         .collect::<Result<_>>();
     output.finish();

@@ -12,6 +12,7 @@ use anyhow::Result;
 use faithful_core::Stream;
 use faithful_report::{Bars, Map, SeriesMap, bar_chart, encode_npy, series_chart};
 use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows};
+use rayon::prelude::*;
 use serde_json::json;
 use std::time::Instant;
 
@@ -48,11 +49,28 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     output.line(&table.headings())?;
     output.start(windows.len() * methods.len(), "explaining");
     let mut engines = Vec::new();
-    for place in 0..windows.len() {
+    // These networks are small: what is worth a thread of its own is a machine. Those that are done are written before others begin.
+    let explain = |place: usize| -> Result<Vec<(SeriesFound, f64)>> {
         let unit = &fleet.units[place];
         let window = windows.inputs.narrow(0, place, 1)?;
-        let (cycles, length) = (unit.cycles.len(), loaded.preparation.window);
-        let (first, repeated) = (cycles.saturating_sub(length), length.saturating_sub(cycles));
+        let repeated = loaded.preparation.window.saturating_sub(unit.cycles.len());
+        let one = |method: &SeriesMethod| {
+            let start = Instant::now();
+            // A machine has the same draws whatever else is explained.
+            let stream = Stream::new(arguments.explanation.seed, &unit.name);
+            let found = method.explain(&loaded, &window, &score, stream, output)?.of_readings(repeated);
+            output.advance();
+            Ok((found, start.elapsed().as_secs_f64()))
+        };
+        methods.iter().map(one).collect()
+    };
+    let places: Vec<usize> = (0..windows.len()).collect();
+    let together = rayon::current_num_threads();
+    let explained = places.chunks(together).map(|places| places.par_iter().map(|&place| explain(place)).collect());
+    let explained = explained.flat_map(|chunk: Vec<_>| chunk);
+    for (place, explained) in explained.enumerate() {
+        let unit = &fleet.units[place];
+        let first = unit.cycles.len().saturating_sub(loaded.preparation.window);
         let remaining = Some(windows.remaining[place]).filter(|remaining| !remaining.is_nan());
         let mut engine = Engine {
             name: unit.name.clone(),
@@ -62,12 +80,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
             remaining,
             explanations: Vec::new(),
         };
-        for method in &methods {
-            let start = Instant::now();
-            // A machine has the same draws whatever else is explained.
-            let stream = Stream::new(arguments.explanation.seed, &unit.name);
-            let found = method.explain(&loaded, &window, &score, stream, output)?.of_readings(repeated);
-            let seconds = start.elapsed().as_secs_f64();
+        for (method, (found, seconds)) in methods.iter().zip(explained?) {
             let explanation = write(&folder, &loaded, &engine, method, found, seconds)?;
             let drivers: Vec<String> = explanation
                 .drivers
@@ -87,7 +100,6 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
                 output.note(&format!("machine {}: {note}", engine.name));
             }
             engine.explanations.push(explanation);
-            output.advance();
         }
         output.object(&engine)?;
         engines.push(engine);
