@@ -82,8 +82,8 @@ fn compare(network: &str, graph: &Graph, size: usize, layer: impl Fn(&str) -> St
         // Where a layer has negative values (a linear residual sum), the denominators of the ++ methods pass through
         // zero, and rounding in f32 decides at both ends.
         let ill = name.ends_with("++") && network == "mobilenet_v2" && key.ends_with("features.13");
-        // The peer subtracts logits in f32 that are equal to four digits: the random VGG16 hardly misses one channel.
-        let cancels = name == "ablation-cam" && network == "vgg16";
+        // The peer subtracts logits in f32 that are equal to three or four digits: random networks hardly miss one channel.
+        let cancels = name == "ablation-cam" && ["vgg16", "resnet18"].contains(&network);
         if error
             > if ill {
                 3e-2

@@ -155,9 +155,9 @@ fn measure(
     let rows = methods
         .iter()
         .map(|method| {
-            // These networks are small: what is worth a thread of its own is a machine.
             let machines: Vec<Vec<Masked>> = (0..windows.len())
                 .into_par_iter()
+                .with_min_len(if loaded.side_by_side() == 1 { windows.len() } else { 1 })
                 .map(|place| {
                     let window = windows.inputs.narrow(0, place, 1)?;
                     let stream = Stream::new(seed, &fleet.units[windows.units[place]].name);

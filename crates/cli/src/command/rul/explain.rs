@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     output.line(&table.headings())?;
     output.start(windows.len() * methods.len(), "explaining");
     let mut engines = Vec::new();
-    // These networks are small: what is worth a thread of its own is a machine. Those that are done are written before others begin.
+    // Machines that are done are written before others begin.
     let explain = |place: usize| -> Result<Vec<(SeriesFound, f64)>> {
         let unit = &fleet.units[place];
         let window = windows.inputs.narrow(0, place, 1)?;
@@ -65,8 +65,8 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
         methods.iter().map(one).collect()
     };
     let places: Vec<usize> = (0..windows.len()).collect();
-    let together = rayon::current_num_threads();
-    let explained = places.chunks(together).map(|places| places.par_iter().map(|&place| explain(place)).collect());
+    let explained =
+        places.chunks(loaded.side_by_side()).map(|places| places.par_iter().map(|&place| explain(place)).collect());
     let explained = explained.flat_map(|chunk: Vec<_>| chunk);
     for (place, explained) in explained.enumerate() {
         let unit = &fleet.units[place];

@@ -127,6 +127,12 @@ impl Loaded {
         Ok(Self { name, kind, trained_on, preparation, life: usage.life, network, picture, target, healthy, typical })
     }
 
+    /// How many machines to explain at a time: these networks are small, and what is worth a thread of its own is a machine. A
+    /// GPU is busy with one.
+    pub(crate) fn side_by_side(&self) -> usize {
+        if self.network.device().is_cpu() { rayon::current_num_threads() } else { 1 }
+    }
+
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
     pub(crate) fn predict(&self, inputs: &Tensor) -> Result<Vec<f32>> {
         let rows = inputs.dim(0)?;
