@@ -221,12 +221,11 @@ fn with_last(leading: &[usize], last: &[usize]) -> Vec<usize> {
     leading.iter().chain(last).copied().collect()
 }
 
-/// The number of elements, unless it overflows.
+/// The number of elements, unless it overflows. It does so beside a size of 0 too: who multiplies in order meets the 0 too late.
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
+    let others =
+        shape.iter().filter(|size| **size > 0).try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+    Some(if shape.contains(&0) { 0 } else { others })
 }
 
 /// `NumPy`'s broadcasting.
@@ -442,4 +441,18 @@ fn expand_goal(x: &[usize], dims: &[Dim], batch: usize) -> std::result::Result<V
             Dim::Rest => Err("a goal without a free axis".into()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elements;
+
+    #[test]
+    fn elements_are_counted_unless_any_order_overflows() {
+        assert_eq!(elements(&[2, 3, 4]), Some(24));
+        assert_eq!(elements(&[]), Some(1));
+        assert_eq!(elements(&[2, 0, 4]), Some(0));
+        assert_eq!(elements(&[usize::MAX, 2]), None);
+        assert_eq!(elements(&[usize::MAX, 2, 0]), None);
+    }
 }
