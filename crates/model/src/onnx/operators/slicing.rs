@@ -247,7 +247,7 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
         Some(axes) => axes.iter().map(|&axis| call.axis(axis, rank)).collect::<Result<Vec<_>>>()?,
         None => (0..rank).collect(),
     };
-    if pads.len() != 2 * axes.len() || pads.iter().any(|pad| pad.abs() > 1 << 20) {
+    if pads.len() != 2 * axes.len() || pads.iter().any(|pad| pad.unsigned_abs() > 1 << 20) {
         return Err(call.damaged(format!("pads {pads:?} for {} axes", axes.len())));
     }
     let mut around = vec![[0_isize; 2]; rank];
