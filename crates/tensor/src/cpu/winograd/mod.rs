@@ -46,38 +46,36 @@ pub struct Winograd {
     data: Buffer,
 }
 
+/// What is to know of a tile's [`Transform`] before it runs.
+struct Line {
+    outputs: usize,
+    stride: usize,
+    /// How many different transformed weights there are.
+    filters: usize,
+    filter: fn([f64; 3]) -> [f64; MOST],
+}
+
+impl Line {
+    fn of<T: Transform>() -> Self {
+        Self { outputs: T::OUTPUTS, stride: T::STRIDE, filters: T::FILTERS, filter: T::filter }
+    }
+}
+
 impl Tile {
-    fn outputs(self) -> usize {
+    fn line(self) -> Line {
         match self {
-            Self::Two | Self::StridedTwo => 2,
-            Self::Four | Self::FourBalanced | Self::StridedFour => 4,
-            Self::Six => 6,
+            Self::Two => Line::of::<Two>(),
+            Self::Four => Line::of::<Four>(),
+            Self::FourBalanced => Line::of::<Balanced>(),
+            Self::Six => Line::of::<Six>(),
+            Self::StridedTwo => Line::of::<StridedTwo>(),
+            Self::StridedFour => Line::of::<StridedFour>(),
         }
     }
 
     /// How far its outputs are apart, in inputs.
     pub fn stride(self) -> usize {
-        if matches!(self, Self::StridedTwo | Self::StridedFour) { 2 } else { 1 }
-    }
-
-    /// How many different transformed weights there are per axis.
-    fn filters(self) -> usize {
-        match self {
-            Self::StridedTwo => StridedTwo::FILTERS,
-            Self::StridedFour => StridedFour::FILTERS,
-            _ => self.outputs() + 2,
-        }
-    }
-
-    fn filter(self, g: [f64; 3]) -> [f64; MOST] {
-        match self {
-            Self::Two => Two::filter(g),
-            Self::Four => Four::filter(g),
-            Self::FourBalanced => Balanced::filter(g),
-            Self::Six => Six::filter(g),
-            Self::StridedTwo => StridedTwo::filter(g),
-            Self::StridedFour => StridedFour::filter(g),
-        }
+        self.line().stride
     }
 }
 
@@ -136,7 +134,7 @@ impl Winograd {
         let isa = isa.checked();
         let kept = Kept::of(isa, factors);
         let elements = kept.elements(channels);
-        let side = tile.filters();
+        let Line { filters: side, filter, .. } = tile.line();
         let panels = panels(isa, outputs, side * side * elements);
         let lanes = isa.lanes();
         let length = panels.iter().map(|panel| panel.vectors * lanes * side * side * elements).sum();
@@ -153,9 +151,9 @@ impl Winograd {
             for channel in 0..channels {
                 for column in 0..panel.width {
                     let g = |y: usize, x: usize| f64::from(tap(panel.column + column, channel, y * 3 + x));
-                    let lines: [[f64; MOST]; 3] = std::array::from_fn(|x| tile.filter([g(0, x), g(1, x), g(2, x)]));
+                    let lines: [[f64; MOST]; 3] = std::array::from_fn(|x| filter([g(0, x), g(1, x), g(2, x)]));
                     for y in 0..side {
-                        let line = tile.filter([lines[0][y], lines[1][y], lines[2][y]]);
+                        let line = filter([lines[0][y], lines[1][y], lines[2][y]]);
                         for (x, value) in line.into_iter().enumerate().take(side) {
                             let element = (y * side + x) * elements + channel / kept.each();
                             kept.put(&mut part[element * width + column], channel, value as f32);
@@ -189,7 +187,7 @@ impl Winograd {
         if n != rows || c != self.channels || o != self.outputs {
             bail!("an input of shape {:?} does not go with a result of shape {:?}", input.shape(), out.shape());
         }
-        let m = self.tile.outputs();
+        let m = self.tile.line().outputs;
         let grid = [oh.div_ceil(m), ow.div_ceil(m)];
         let job = Job {
             weights: self,

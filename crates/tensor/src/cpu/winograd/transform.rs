@@ -37,6 +37,13 @@ pub(super) trait Transform {
     unsafe fn output<S: Simd>(m: [S::Vector; MOST]) -> [S::Vector; MOST];
 }
 
+/// Zeros behind a transform's own numbers.
+fn filled<const N: usize>(own: [f64; N]) -> [f64; MOST] {
+    let mut line = [0.0; MOST];
+    line[..N].copy_from_slice(&own);
+    line
+}
+
 /// `F(2, 3)`: points 0, 1, -1 and infinity.
 pub(super) struct Two;
 /// `F(4, 3)`: points 0, 1, -1, 2, -2 and infinity.
@@ -55,7 +62,7 @@ impl Transform for Two {
     const OUTPUTS: usize = 2;
 
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
-        [a, (a + b + c) / 2.0, f64::midpoint(a - b, c), c, 0.0, 0.0, 0.0, 0.0, 0.0]
+        filled([a, (a + b + c) / 2.0, f64::midpoint(a - b, c), c])
     }
 
     #[inline(always)]
@@ -89,17 +96,7 @@ impl Transform for Four {
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
         let (even, odd) = (a + c, b);
         let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
-        [
-            a / 4.0,
-            -(even + odd) / 6.0,
-            -(even - odd) / 6.0,
-            (even2 + odd2) / 24.0,
-            (even2 - odd2) / 24.0,
-            c,
-            0.0,
-            0.0,
-            0.0,
-        ]
+        filled([a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c])
     }
 
     #[inline(always)]
@@ -145,7 +142,7 @@ impl Transform for Balanced {
         // At the points ±√½ the denominators are -3/2, at ±√2 they are 6.
         let (even, odd) = (a + c / 2.0, b * std::f64::consts::FRAC_1_SQRT_2);
         let (even2, odd2) = (a + 2.0 * c, b * std::f64::consts::SQRT_2);
-        [a, (even + odd) / -1.5, (even - odd) / -1.5, (even2 + odd2) / 6.0, (even2 - odd2) / 6.0, c, 0.0, 0.0, 0.0]
+        filled([a, (even + odd) / -1.5, (even - odd) / -1.5, (even2 + odd2) / 6.0, (even2 - odd2) / 6.0, c])
     }
 
     #[inline(always)]
@@ -196,7 +193,7 @@ impl Transform for Six {
         let (even, odd) = (a + c, b);
         let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
         let (even_half, odd_half) = (4.0 * a + c, 2.0 * b);
-        [
+        filled([
             a,
             -2.0 / 9.0 * (even + odd),
             -2.0 / 9.0 * (even - odd),
@@ -205,8 +202,7 @@ impl Transform for Six {
             (even_half + odd_half) / 180.0,
             (even_half - odd_half) / 180.0,
             c,
-            0.0,
-        ]
+        ])
     }
 
     #[inline(always)]
@@ -260,7 +256,7 @@ impl Transform for StridedTwo {
     const FILTERS: usize = 4;
 
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
-        [a, a + c, c, b, 0.0, 0.0, 0.0, 0.0, 0.0]
+        filled([a, a + c, c, b])
     }
 
     #[inline(always)]
@@ -295,7 +291,7 @@ impl Transform for StridedFour {
     const FILTERS: usize = 6;
 
     fn filter([a, b, c]: [f64; 3]) -> [f64; MOST] {
-        [a / 2.0, (a + c) / -2.0, (a - c) / -6.0, (a + 2.0 * c) / 6.0, c, b, 0.0, 0.0, 0.0]
+        filled([a / 2.0, (a + c) / -2.0, (a - c) / -6.0, (a + 2.0 * c) / 6.0, c, b])
     }
 
     #[inline(always)]
