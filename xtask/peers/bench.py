@@ -1,8 +1,8 @@
 """The same work as crates/model/examples/speed.rs in PyTorch; `cargo xtask bench --peer PYTHON` talks to it.
 
 Usage: python bench.py LAYOUT THREADS, where LAYOUT is contiguous_format or channels_last.
-Each line of the standard input names some work, such as `vgg16 forward batch 8`; the answer is a line with the seconds
-per image (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
+Each line of the standard input names some work, such as `vgg16 forward batch 8` or `cnn-bilstm forward batch 64`; the
+answer is a line with the seconds per image or window (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
 Weights are random: speed does not depend on them.
 """
 import resource, sys, time
@@ -15,28 +15,57 @@ BATCH = 8
 network, images, baselines, seen = (None, None), {}, None, set()
 
 
+class Series(torch.nn.Module):
+    """`SeriesNetwork` of crates/model for windows of 60 steps of 14 sensors."""
+
+    def __init__(self, kernels, channels, hidden, layers, bidirectional):
+        super().__init__()
+        self.heads = torch.nn.ModuleList(torch.nn.ModuleDict({
+            "conv1": torch.nn.Conv1d(14, channels, kernel, padding=kernel // 2),
+            "conv2": torch.nn.Conv1d(channels, channels, kernel, padding=kernel // 2),
+            "lstm": torch.nn.LSTM(channels, hidden, layers, batch_first=True, bidirectional=bidirectional),
+        }) for kernel in kernels)
+        states = len(kernels) * hidden * (2 if bidirectional else 1) * 12
+        self.dense, self.output = torch.nn.Linear(states, 32), torch.nn.Linear(32, 1)
+
+    def forward(self, x):
+        states = []
+        for head in self.heads:
+            y = F.relu(head["conv2"](F.relu(head["conv1"](x))))
+            states.append(head["lstm"](F.max_pool1d(y, 5).transpose(1, 2))[0].flatten(1))
+        return self.output(F.relu(self.dense(torch.cat(states, 1))))
+
+
+SERIES = {"cnn-lstm": ([5], 32, 32, 1, False), "cnn-bilstm": ([3, 7], 16, 16, 2, True)}
+
+
 def load(name):
     torch.manual_seed(0)
-    net = getattr(torchvision.models, name)(weights=None).eval().to(memory_format=layout)
+    if name in SERIES:
+        net = Series(*SERIES[name]).eval()
+    else:
+        net = getattr(torchvision.models, name)(weights=None).eval().to(memory_format=layout)
     for p in net.parameters():
         p.requires_grad_(False)
     return net
 
 
-def batch_of(count):
-    if count not in images:
-        images[count] = torch.randn(count, 3, 224, 224).to(memory_format=layout)
-    return images[count]
+def batch_of(net, count):
+    shape = (count, 14, 60) if isinstance(net, Series) else (count, 3, 224, 224)
+    if shape not in images:
+        x = torch.randn(shape)
+        images[shape] = x if isinstance(net, Series) else x.to(memory_format=layout)
+    return images[shape]
 
 
 def forward(net, count):
     with torch.no_grad():
-        net(batch_of(count))
+        net(batch_of(net, count))
 
 
 def forward_backward(net, count):
-    x = batch_of(count).detach().requires_grad_(True)
-    torch.autograd.grad(net(x)[:, 5].sum(), x)
+    x = batch_of(net, count).detach().requires_grad_(True)
+    torch.autograd.grad(net(x)[:, 0 if isinstance(net, Series) else 5].sum(), x)
 
 
 def expected_gradcam(net, draws):
@@ -48,7 +77,7 @@ def expected_gradcam(net, draws):
             base = torch.randn(draws, 3, 224, 224).to(memory_format=layout)
             baselines = base, torch.cat([lower(base[i:i + BATCH]) for i in range(0, draws, BATCH)])
         base, acts = baselines
-        x = batch_of(1)
+        x = batch_of(net, 1)
         act = lower(x)
     total = 0
     for i in range(0, draws, BATCH):

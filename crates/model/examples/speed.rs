@@ -1,12 +1,13 @@
 //! Does one piece of work at a time and says how long it took: `cargo xtask bench` talks to it.
 //!
-//! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`; the answer is a line with the
-//! seconds per image (per explanation, for those). What a network needs before its first run is prepared with it and
+//! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`, or
+//! `cnn-bilstm forward batch 64` over windows of 60 steps of 14 sensors; the answer is a line with the
+//! seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
 //! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Target};
-use faithful_model::{Compute, Precision, architecture, portable_uniform};
+use faithful_model::{Compute, Graph, Precision, SeriesNetwork, architecture, portable_uniform};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
@@ -14,6 +15,8 @@ use std::time::Instant;
 
 /// The class whose score is differentiated.
 const CLASS: usize = 5;
+/// Sensors and steps of a series.
+const SERIES: [usize; 2] = [14, 60];
 
 fn main() -> Result<()> {
     // As the command does.
@@ -41,7 +44,8 @@ struct Bench {
     /// One network at a time: they are large.
     network: Option<(String, Box<dyn Network>)>,
     precision: Precision,
-    images: HashMap<(usize, usize), Tensor>,
+    /// By their shape.
+    inputs: HashMap<Vec<usize>, Tensor>,
     /// What an explanation keeps between images: baselines and their activations.
     baselines: Option<(Tensor, Tensor)>,
     seen: Vec<String>,
@@ -63,8 +67,7 @@ impl Bench {
         if self.network.as_ref().is_none_or(|(loaded, _)| loaded != name) {
             (self.network, self.baselines) = (None, None);
             self.seen.clear();
-            let graph = architecture(name)?.random(1000, 0, &Device::Cpu)?;
-            self.network = Some((name.into(), Compute::new("cpu", self.precision)?.place(&graph)?));
+            self.network = Some((name.into(), Compute::new("cpu", self.precision)?.place(&graph(name)?)?));
         }
         if !self.seen.iter().any(|seen| seen == line) {
             self.work(kind, count, size)?;
@@ -77,23 +80,30 @@ impl Bench {
     }
 
     fn work(&mut self, kind: &str, count: usize, size: usize) -> Result<()> {
-        let (_, network) = self.network.as_ref().expect("the caller loads one");
-        let objective = Objective::new(&**network, &Target::Output(CLASS));
+        let (name, network) = self.network.as_ref().expect("the caller loads one");
+        let is_series = SeriesNetwork::NAMES.contains(&name.as_str());
+        let target = Target::Output(if is_series { 0 } else { CLASS });
+        let objective = Objective::new(&**network, &target);
+        let one = if is_series { SERIES.to_vec() } else { vec![3, size, size] };
+        let mut input = |count: usize| {
+            let shape: Vec<usize> = std::iter::once(count).chain(one.iter().copied()).collect();
+            input_of(&mut self.inputs, shape)
+        };
         match kind {
-            "forward" => network.evaluate(images(&mut self.images, count, size)?, &[]).map(drop),
+            "forward" => network.evaluate(&input(count)?, &[]).map(drop),
             "forward+input-gradient" => {
                 let batch = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
-                objective.with_batch(batch).input_gradient(images(&mut self.images, count, size)?).map(drop)
+                objective.with_batch(batch).input_gradient(&input(count)?).map(drop)
             }
             "expected-grad-cam" => {
                 let layer = network.layer("features.29")?;
                 if self.baselines.is_none() {
-                    let baselines = random_images("baselines", count, size)?;
+                    let baselines = random("baselines", &[count, 3, size, size])?;
                     let activations = objective.activations(&baselines, &[layer])?.remove(0);
                     self.baselines = Some((baselines, activations));
                 }
                 let baselines = self.baselines.as_ref().expect("made above");
-                expected_gradcam(&objective, images(&mut self.images, 1, size)?, baselines).map(drop)
+                expected_gradcam(&objective, &input(1)?, baselines).map(drop)
             }
             _ => Err(Error::format(
                 "work",
@@ -103,16 +113,24 @@ impl Bench {
     }
 }
 
-fn random_images(name: &str, count: usize, size: usize) -> Result<Tensor> {
-    let numbers = portable_uniform(name, 0, count * 3 * size * size);
-    Ok(Tensor::from_vec(numbers, (count, 3, size, size), &Device::Cpu)?)
+fn graph(name: &str) -> Result<Graph> {
+    if SeriesNetwork::NAMES.contains(&name) {
+        let network = SeriesNetwork::named(name, SERIES[0], SERIES[1], 125.0)?;
+        return network.graph(&network.random(0)?.into_iter().collect());
+    }
+    architecture(name)?.random(1000, 0, &Device::Cpu)
 }
 
-fn images(made: &mut HashMap<(usize, usize), Tensor>, count: usize, size: usize) -> Result<&Tensor> {
-    if let std::collections::hash_map::Entry::Vacant(e) = made.entry((count, size)) {
-        e.insert(random_images("images", count, size)?);
+fn random(name: &str, shape: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::from_vec(portable_uniform(name, 0, shape.iter().product()), shape, &Device::Cpu)?)
+}
+
+fn input_of(made: &mut HashMap<Vec<usize>, Tensor>, shape: Vec<usize>) -> Result<Tensor> {
+    if let Some(input) = made.get(&shape) {
+        return Ok(input.clone());
     }
-    Ok(&made[&(count, size)])
+    let input = random("images", &shape)?;
+    Ok(made.entry(shape).or_insert(input).clone())
 }
 
 /// Expected Grad-CAM with the activation difference: the mean over draws of `(A(x) - A(x')) * g`, pooled, weighs the

@@ -1,8 +1,10 @@
+mod vectorised;
+
 use crate::composed::{has_kernels, recurrent as composed};
 use crate::function::{Elements, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use crate::linear;
 use crate::recurrent_cells::{self as cells, Cell};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use std::any::Any;
 
 /// Which way a recurrent layer reads the series.
@@ -121,6 +123,9 @@ fn run(name: &'static str, x: &Tensor, weights: &Recurrent, direction: Direction
         return composed::states(&gates, hidden_weight, &bias, &order, cell);
     }
     let (gates, weight, bias) = (gates.contiguous()?, hidden_weight.contiguous()?, bias.contiguous()?);
+    if cell == Cell::Lstm && gates.dtype() == DType::F32 {
+        return vectorised::lstm(&gates, [&weight, &bias], direction);
+    }
     let training = weight.track_op() || bias.track_op();
     let (value, history) = by_type!(gates, states(&gates, [&weight, &bias], &order, cell, training))?;
     // One step after the other cannot be computed twice as fast as once: what the way back needs is remembered.

@@ -301,6 +301,11 @@ impl RawFinish {
         rule: crate::BackwardRule::Plain,
     };
 
+    /// Results are added to what is where they go, pixels `pixel` elements apart.
+    pub(super) fn adding_to(out: Target, pixel: usize) -> Self {
+        Self { add: Source(out.0.cast_const()), add_pixel: pixel, ..Self::NONE }
+    }
+
     /// The same for results whose channel 0 is the channel `first` here.
     pub(super) fn starting_at_channel(&self, first: usize) -> Self {
         let move_on = |source: Source| if source.0.is_null() { source } else { Source(source.at(first)) };

@@ -23,10 +23,12 @@ mod map;
 mod matrix;
 mod peak;
 mod pooling;
+mod recurrent;
 mod scratch;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+mod transcendental;
 mod transposed;
 mod winograd;
 
@@ -41,6 +43,7 @@ pub use map::{Buffer, Finish, Gate, Map, MapMut};
 pub use matrix::Matrix;
 pub use peak::peak;
 pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub use recurrent::{Lstm, LstmSteps};
 pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};
 

@@ -20,6 +20,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once where the hardware does.
     unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The greater one; `b` where either is NaN.
@@ -42,6 +43,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         high: Self::Vector,
         value: Self::Vector,
     ) -> Self::Vector;
+    /// `2^n` for integers from -126 to 127; anything where `n` is NaN.
+    unsafe fn power_of_two(n: Self::Vector) -> Self::Vector;
     /// The sum of the lanes, in a fixed order.
     unsafe fn sum(value: Self::Vector) -> f32;
     /// Asks for the cache line at `from`, any address, in the second-level cache; nothing where the target cannot.
@@ -140,6 +143,10 @@ impl Simd for Portable {
         Self::zip(a, b, |a, b| a * b)
     }
     #[inline(always)]
+    unsafe fn div(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        Self::zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
     unsafe fn mul_add(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         // Not `f32::mul_add`, which is a library call where the target has no such instruction.
         std::array::from_fn(|i| a[i] * b[i] + c[i])
@@ -165,6 +172,10 @@ impl Simd for Portable {
         std::array::from_fn(|i| if x[i] > low[i] && x[i] < high[i] { value[i] } else { 0.0 })
     }
     #[inline(always)]
+    unsafe fn power_of_two(n: [f32; 4]) -> [f32; 4] {
+        n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
+    }
+    #[inline(always)]
     unsafe fn sum(v: [f32; 4]) -> f32 {
         (v[0] + v[2]) + (v[1] + v[3])
     }
@@ -177,8 +188,9 @@ pub(crate) use neon::Neon;
 mod neon {
     use super::Simd;
     use std::arch::aarch64::{
-        float32x4_t, vaddq_f32, vaddvq_f32, vandq_u32, vbslq_f32, vceqq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32,
-        vld1q_f32, vmulq_f32, vmvnq_u32, vorrq_u32, vst1q_f32, vsubq_f32,
+        float32x4_t, vaddq_f32, vaddq_s32, vaddvq_f32, vandq_u32, vbslq_f32, vceqq_f32, vcgtq_f32, vcvtq_s32_f32,
+        vdivq_f32, vdupq_n_f32, vdupq_n_s32, vfmaq_f32, vld1q_f32, vmulq_f32, vmvnq_u32, vorrq_u32,
+        vreinterpretq_f32_s32, vshlq_n_s32, vst1q_f32, vsubq_f32,
     };
 
     /// ARM's vectors.
@@ -230,6 +242,10 @@ mod neon {
             unsafe { vmulq_f32(a, b) }
         }
         #[inline(always)]
+        unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vdivq_f32(a, b) }
+        }
+        #[inline(always)]
         unsafe fn mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
             unsafe { vfmaq_f32(c, a, b) }
         }
@@ -262,6 +278,10 @@ mod neon {
             value: float32x4_t,
         ) -> float32x4_t {
             unsafe { vbslq_f32(vandq_u32(vcgtq_f32(x, low), vcgtq_f32(high, x)), value, vdupq_n_f32(0.0)) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+            unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)))) }
         }
         #[inline(always)]
         unsafe fn sum(v: float32x4_t) -> f32 {

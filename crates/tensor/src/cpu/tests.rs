@@ -4,8 +4,10 @@ use super::*;
 use crate::{BackwardRule, Conv, Pool};
 use proptest::prelude::*;
 
+mod recurrent;
 mod rounded;
 mod threads;
+mod transcendental;
 
 /// Numbers in (-1, 1) that depend on the seed alone.
 fn numbers(seed: u64, length: usize) -> Vec<f32> {

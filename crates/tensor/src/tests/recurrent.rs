@@ -1,7 +1,7 @@
 use super::{assert_close, check_gradients, check_rows_alone, numbers};
 use crate::recurrent_cells::Cell;
 use crate::{Direction, Recurrent, concat, gru, linear, lstm};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, Var};
 
 fn layer(t: &[Tensor]) -> Recurrent {
     Recurrent {
@@ -64,6 +64,31 @@ fn recurrent_layers_equal_their_step_by_step_composition() {
 }
 
 #[test]
+fn single_precision_has_the_gradients_of_double_precision() {
+    let shapes: [&[usize]; 5] = [&[5, 7, 3], &[36, 3], &[36, 9], &[36], &[36]];
+    for (run, direction) in [(lstm as Run, Direction::Forward), (lstm, Direction::Reverse)] {
+        let gradients = |dtype: DType| -> Vec<Vec<f64>> {
+            let variable = |(place, shape): (usize, &&[usize])| {
+                Var::from_tensor(&numbers(shape, place as u64).to_dtype(dtype).unwrap()).unwrap()
+            };
+            let tensors: Vec<Var> = shapes.iter().enumerate().map(variable).collect();
+            let all: Vec<Tensor> = tensors.iter().map(|var| var.as_tensor().clone()).collect();
+            let states = run(&all[0], &layer(&all[1..]), direction).unwrap();
+            let weights = numbers(states.dims(), 9).to_dtype(dtype).unwrap();
+            let store = (states * weights).unwrap().sum_all().unwrap().backward().unwrap();
+            let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap();
+            all.iter().map(|tensor| flat(store.get(tensor).unwrap())).collect()
+        };
+        for (single, double) in gradients(DType::F32).into_iter().zip(gradients(DType::F64)) {
+            let largest = double.iter().fold(0f64, |most, value| most.max(value.abs()));
+            for (a, b) in single.iter().zip(&double) {
+                assert!((a - b).abs() < 3e-6 * largest, "{a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_row_does_not_depend_on_its_batch() {
     for (cell, run) in runs() {
         let weights: Vec<Tensor> =
@@ -76,7 +101,7 @@ fn a_row_does_not_depend_on_its_batch() {
 #[test]
 fn a_long_series_goes_back_without_deep_recursion() {
     let weights = weights(4, 1, 2);
-    let x = candle_core::Var::from_tensor(&numbers(&[1, 5000, 1], 1)).unwrap();
+    let x = Var::from_tensor(&numbers(&[1, 5000, 1], 1)).unwrap();
     let y = lstm(&x, &layer(&weights), Direction::Forward).unwrap();
     let gradients = y.sum_all().unwrap().backward().unwrap();
     assert_eq!(gradients.get(&x).unwrap().dims(), [1, 5000, 1]);
