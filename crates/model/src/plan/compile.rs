@@ -1,13 +1,13 @@
 //! From a graph to steps: which nodes become one kernel, and where values lie.
 
 use super::kernel::{Convolution, Kernel, numbers};
-use super::memory::Slot;
+use super::memory::{Order, Slot};
 use super::step::{Bounds, Ending, LinearWeight, Operand, Step, Work, with_elements};
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Factors, Isa, Linear, Windows};
-use faithful_tensor::{Activation, Binary, PadMode, Pool, Reduction};
+use faithful_tensor::cpu::{Factors, Isa, Linear, Lstm, Windows};
+use faithful_tensor::{Activation, Binary, Direction, PadMode, Recurrent};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +17,7 @@ pub(super) struct Kernels {
     convolutions: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     /// Rounded ones, by their nodes.
     linear: Mutex<HashMap<usize, Arc<Linear>>>,
+    lstms: Mutex<HashMap<usize, Arc<Lstm>>>,
 }
 
 /// What is folded, and whether the kernel is the reverse pass's.
@@ -38,8 +39,11 @@ impl Kernels {
         if let Some(kernel) = kernels().get(&key) {
             return Ok(kernel.clone());
         }
-        let Op::Conv2d { weight, conv, .. } = &graph.nodes[folded.convolution].op else {
-            unreachable!("only convolutions are folded")
+        let (weight, conv) = match &graph.nodes[folded.convolution].op {
+            Op::Conv2d { weight, conv, .. } => (weight.clone(), conv),
+            // A series is a map of one line.
+            Op::Conv1d { weight, conv, .. } => (weight.unsqueeze(2)?, conv),
+            _ => unreachable!("only convolutions are folded"),
         };
         let scale = folded.normalization.map(|node| match &graph.nodes[node].op {
             Op::BatchNorm { scale, .. } => scale,
@@ -49,7 +53,7 @@ impl Kernels {
         if let Some(more) = folded.padding.and_then(|node| zeros_around(&graph.nodes[node].op)) {
             conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
         }
-        let convolution = Convolution { weight, conv: &conv, scale };
+        let convolution = Convolution { weight: &weight, conv: &conv, scale };
         // Without the lock: repacking is parallel, and a thread that waits in it may take up work that comes here again.
         let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa, graph.factors)? });
         Ok(kernels().entry(key).or_insert(kernel).clone())
@@ -68,6 +72,24 @@ impl Kernels {
         let kernel = with_elements(weight, |weight| Linear::new(isa, graph.factors, weight, [size.0, size.1]))?;
         // Without the lock, as above.
         Ok(LinearWeight::Rounded(kernels().entry(node).or_insert(Arc::new(kernel)).clone()))
+    }
+
+    /// The LSTM layer `node`, repacked at its first use.
+    pub(super) fn lstm(&self, isa: Isa, node: usize, weights: &Recurrent, direction: Direction) -> Result<Arc<Lstm>> {
+        let kernels = || self.lstms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(kernel) = kernels().get(&node) {
+            return Ok(kernel.clone());
+        }
+        let (rows, inputs) = weights.input_weight.dims2()?;
+        let mut bias = vec![0.0; rows];
+        for more in [&weights.input_bias, &weights.hidden_bias].into_iter().flatten() {
+            bias.iter_mut().zip(numbers(more)?).for_each(|(bias, more)| *bias += more);
+        }
+        let sizes = [inputs, weights.hidden_weight.dim(1)?];
+        let (input, hidden) = (numbers(&weights.input_weight)?, numbers(&weights.hidden_weight)?);
+        // Without the lock, as above.
+        let kernel = Arc::new(Lstm::new(isa, sizes, &input, &hidden, bias, direction)?);
+        Ok(kernels().entry(node).or_insert(kernel).clone())
     }
 }
 
@@ -122,6 +144,15 @@ pub(super) enum RecordKind {
     Concat {
         inputs: Vec<usize>,
     },
+    /// The channels from `first` on.
+    Slice {
+        input: usize,
+        first: usize,
+    },
+    Lstm {
+        kernel: Arc<Lstm>,
+        input: usize,
+    },
     ToPlanes {
         input: usize,
     },
@@ -144,6 +175,8 @@ impl RecordKind {
             | Self::MaxPool { input, .. }
             | Self::AveragePool { input, .. }
             | Self::Copy { input, .. }
+            | Self::Slice { input, .. }
+            | Self::Lstm { input, .. }
             | Self::ToPlanes { input }
             | Self::FromPlanes { input } => vec![*input],
             Self::Add { inputs } => inputs.to_vec(),
@@ -180,8 +213,8 @@ pub(super) struct Forward<'a> {
     pub(super) steps: Vec<Step>,
     pub(super) records: Vec<Record>,
     /// Whether a node's value depends on what is given.
-    depends: Vec<bool>,
-    users: Vec<Vec<usize>>,
+    pub(super) depends: Vec<bool>,
+    pub(super) users: Vec<Vec<usize>>,
     /// Nodes that must have a value of their own.
     pinned: Vec<bool>,
     /// Chains of nodes that one step computes, by the number of their last node.
@@ -279,10 +312,9 @@ impl<'a> Forward<'a> {
     }
 
     /// A buffer for a value of these dimensions.
-    pub(super) fn allocate(&mut self, dims: &[usize]) -> Slot {
-        let shape = slot_shape(dims);
-        self.buffers.push(shape.iter().product());
-        Slot { buffer: self.buffers.len() - 1, offset: 0, shape, pixel: shape[3] }
+    pub(super) fn allocate(&mut self, dims: &[usize], order: Order) -> Slot {
+        self.buffers.push(dims.iter().product());
+        Slot::new(self.buffers.len() - 1, dims, order)
     }
 
     pub(super) fn slot(&self, node: usize) -> Option<Slot> {
@@ -294,7 +326,7 @@ impl<'a> Forward<'a> {
 
     fn node(&mut self, index: usize) -> Result<()> {
         if index == self.request.given {
-            let slot = self.allocate(&self.request.dims);
+            let slot = self.allocate(&self.request.dims, self.order(index));
             self.values[index] = Value::Slot(slot);
             return Ok(());
         }
@@ -334,12 +366,12 @@ impl<'a> Forward<'a> {
     fn is_fusible(&self, index: usize) -> bool {
         let node = &self.graph.nodes[index];
         let rank = self.dims[index].len();
-        if !self.depends[node.inputs[0].0] {
-            return false;
-        }
+        let Some(slot) = self.slot(node.inputs[0].0) else { return self.padded.contains_key(&index) };
+        let innermost = slot.order == Order::Innermost;
         match &node.op {
             Op::Conv2d { .. } => true,
-            Op::BatchNorm { .. } => rank == 4 || rank == 2,
+            Op::Conv1d { .. } => innermost,
+            Op::BatchNorm { .. } => innermost || rank == 2,
             Op::Linear { .. } => rank == 2,
             Op::Activation(activation) => bounds(*activation).is_some(),
             Op::Binary(Binary::Add) => self.is_plain_addition(index),
@@ -347,11 +379,11 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// An addition of two computed maps of one shape.
+    /// An addition of two computed values of one shape that lie alike.
     fn is_plain_addition(&self, index: usize) -> bool {
-        let node = &self.graph.nodes[index];
-        node.inputs.iter().all(|input| self.depends[input.0])
-            && self.dims[node.inputs[0].0] == self.dims[node.inputs[1].0]
+        let [a, b] = [0, 1].map(|operand| self.graph.nodes[index].inputs[operand].0);
+        let order = |node: usize| self.slot(node).map(|slot| (slot.order, slot.shape));
+        self.dims[a] == self.dims[b] && order(a).is_some() && order(a) == order(b)
     }
 
     /// The longest chain from `head` on, and its last node; what lies inside is marked as absorbed.
@@ -363,7 +395,7 @@ impl<'a> Forward<'a> {
             chain.bounds = bounds(*activation).unwrap_or(Bounds::NONE);
             return (chain, head);
         }
-        let convolution = matches!(head_op, Op::Conv2d { .. });
+        let convolution = matches!(head_op, Op::Conv2d { .. } | Op::Conv1d { .. });
         if let Op::Binary(Binary::Add) = head_op {
             chain.add = Some(self.graph.nodes[head].inputs[1].0);
         }
@@ -378,7 +410,11 @@ impl<'a> Forward<'a> {
                     let Some(other) = node.inputs.iter().map(|input| input.0).find(|&input| input != end) else {
                         break;
                     };
-                    if self.dims[other] != self.dims[end] || !self.depends[other] {
+                    let is_map = self.dims[other].len() == 4;
+                    let lies_alike = self.dims[other] == self.dims[end]
+                        && self.depends[other]
+                        && self.slot(other).map_or(is_map, |slot| slot.order == Order::Innermost);
+                    if !lies_alike {
                         break;
                     }
                     chain.add = Some(other);
@@ -397,14 +433,15 @@ impl<'a> Forward<'a> {
         (chain, end)
     }
 
-    fn push(&mut self, node: usize, work: Work, ending: Ending, kind: RecordKind) {
+    /// A step that computes a node's value, in this order.
+    pub(super) fn push(&mut self, node: usize, order: Order, work: Work, ending: Ending, kind: RecordKind) {
         let bounds = ending.bounds;
         let bounds = match &work {
             Work::Linear { bounds, .. } => *bounds,
             _ => bounds,
         };
         let dims = self.dims[node].clone();
-        let out = self.allocate(&dims);
+        let out = self.allocate(&dims, order);
         self.steps.push(Step { work, out, ending });
         self.values[node] = Value::Slot(out);
         self.records.push(Record { node, kind, bounds });
@@ -420,34 +457,35 @@ impl<'a> Forward<'a> {
         let bounds = chain.bounds;
         let ending = Ending { add, bounds, ..Ending::default() };
         match &head.op {
-            Op::Conv2d { bias, .. } => {
+            Op::Conv2d { bias, .. } | Op::Conv1d { bias, .. } => {
                 let folded = Folded { padding, convolution: chain.head, normalization: chain.normalization };
                 let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
                 let bias = self.folded_bias(bias.as_ref(), chain.normalization)?;
                 let ending = Ending { bias, ..ending };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
-                self.push(end, Work::Convolution { kernel, input: slot }, ending, kind);
+                self.push(end, Order::Innermost, Work::Convolution { kernel, input: slot }, ending, kind);
             }
             Op::BatchNorm { scale, shift } => {
                 let scale: Option<Arc<[f32]>> = Some(numbers(scale)?.into());
                 let ending = Ending { bias: Some(numbers(shift)?.into()), ..ending };
                 let kind = RecordKind::Copy { scale: scale.clone(), input };
-                self.push(end, Work::Copy { scale, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale, input: slot }, ending, kind);
             }
             Op::Linear { weight, bias } => {
                 let weight = weight.contiguous()?;
                 let bias = bias.as_ref().map(|bias| Ok::<_, candle_core::Error>(numbers(bias)?.into())).transpose()?;
                 let kind = RecordKind::Linear { weight: weight.clone(), input };
                 let weight = self.kernels.linear(self.graph, self.isa, chain.head, &weight)?;
-                self.push(end, Work::Linear { weight, bias, input: slot, bounds }, Ending::default(), kind);
+                let work = Work::Linear { weight, bias, input: slot, bounds };
+                self.push(end, Order::Own, work, Ending::default(), kind);
             }
             Op::Binary(_) => {
                 let kind = RecordKind::Add { inputs: [input, head.inputs[1].0] };
-                self.push(end, Work::Copy { scale: None, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, ending, kind);
             }
             _ => {
                 let kind = RecordKind::Copy { scale: None, input };
-                self.push(end, Work::Copy { scale: None, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, ending, kind);
             }
         }
         Ok(())
@@ -464,123 +502,6 @@ impl<'a> Forward<'a> {
             *shift += bias.as_ref().map_or(0.0, |bias| bias[i]) * scale[i];
         }
         Ok(Some(shift.into()))
-    }
-
-    /// A node on its own.
-    fn single(&mut self, index: usize) -> Result<()> {
-        let node = &self.graph.nodes[index];
-        let input = node.inputs[0].0;
-        let (from, to) = (self.dims[input].clone(), self.dims[index].clone());
-        let slot = self.slot(input);
-        let pool = |windows: [Windows; 2]| Arc::new(windows);
-        match (&node.op, slot) {
-            (Op::Identity | Op::Flatten { .. } | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_), Some(slot)) => {
-                self.reshape(index, input, slot);
-                return Ok(());
-            }
-            (Op::MaxPool2d(window), Some(slot)) if from.len() == 4 => {
-                let windows = pool([Windows::sliding(window, 0, from[2])?, Windows::sliding(window, 1, from[3])?]);
-                self.push_pool(index, windows, slot, true);
-            }
-            (Op::AvgPool2d(window), Some(slot)) if from.len() == 4 => {
-                let window = Pool { dilation: [1, 1], ..*window };
-                let windows = pool([Windows::sliding(&window, 0, from[2])?, Windows::sliding(&window, 1, from[3])?]);
-                self.push_pool(index, windows, slot, false);
-            }
-            (Op::AdaptiveAvgPool2d([h, w]) | Op::AdaptiveMaxPool2d([h, w]), Some(slot)) if from.len() == 4 => {
-                let windows = pool([Windows::adaptive(from[2], *h), Windows::adaptive(from[3], *w)]);
-                self.push_pool(index, windows, slot, matches!(node.op, Op::AdaptiveMaxPool2d(_)));
-            }
-            (Op::Reduce { axes, reduction: Reduction::Mean, .. }, Some(slot))
-                if from.len() == 4 && axes[..] == [2, 3] && from[2] * from[3] > 0 =>
-            {
-                let windows = pool([Windows::adaptive(from[2], 1), Windows::adaptive(from[3], 1)]);
-                self.push_pool(index, windows, slot, false);
-            }
-            (Op::Concat { axis: 1 }, _)
-                if (to.len() == 4 || to.len() == 2) && node.inputs.iter().all(|input| self.slot(input.0).is_some()) =>
-            {
-                let out = self.allocate(&to);
-                let mut first = 0;
-                for input in &node.inputs {
-                    let slot = self.slot(input.0).expect("all operands are in memory");
-                    let part = out.channels(first, slot.shape[3]);
-                    first += slot.shape[3];
-                    let work = Work::Copy { scale: None, input: slot };
-                    self.steps.push(Step { work, out: part, ending: Ending::default() });
-                }
-                self.values[index] = Value::Slot(out);
-                let kind = RecordKind::Concat { inputs: node.inputs.iter().map(|input| input.0).collect() };
-                self.records.push(Record { node: index, kind, bounds: Bounds::NONE });
-            }
-            _ => self.generic(index),
-        }
-        Ok(())
-    }
-
-    fn push_pool(&mut self, node: usize, windows: Arc<[Windows; 2]>, slot: Slot, maximum: bool) {
-        let input = self.graph.nodes[node].inputs[0].0;
-        // A mean over both axes may drop them: the slot is the same.
-        let (work, kind) = if maximum {
-            (Work::MaxPool { windows: windows.clone(), input: slot }, RecordKind::MaxPool { windows, input })
-        } else {
-            (Work::AveragePool { windows: windows.clone(), input: slot }, RecordKind::AveragePool { windows, input })
-        };
-        self.push(node, work, Ending::default(), kind);
-    }
-
-    /// A value with the same elements: the same memory where their order is the same.
-    fn reshape(&mut self, index: usize, input: usize, slot: Slot) {
-        let (from, to) = (&self.dims[input], self.dims[index].clone());
-        let planes = |dims: &[usize]| dims.len() == 4 && dims[2] * dims[3] != 1;
-        let tapped = self.request.taps.contains(&index) || self.request.taps.contains(&input);
-        if from == &to || (!planes(from) && !planes(&to)) {
-            if tapped || !slot.is_dense() {
-                if slot.shape == slot_shape(&to) {
-                    let kind = RecordKind::Copy { scale: None, input };
-                    self.push(index, Work::Copy { scale: None, input: slot }, Ending::default(), kind);
-                } else {
-                    self.generic(index);
-                }
-                return;
-            }
-            let shape = slot_shape(&to);
-            self.values[index] = Value::Slot(Slot { shape, pixel: shape[3], ..slot });
-            self.root[index] = self.root[input];
-        } else if planes(from) && !planes(&to) {
-            self.push(index, Work::ToPlanes { input: slot }, Ending::default(), RecordKind::ToPlanes { input });
-        } else if !planes(from) && slot.is_dense() {
-            self.push(index, Work::FromPlanes { input: slot }, Ending::default(), RecordKind::FromPlanes { input });
-        } else {
-            self.generic(index);
-        }
-    }
-
-    /// A node by the reference implementation.
-    fn generic(&mut self, index: usize) {
-        let node = &self.graph.nodes[index];
-        let operands: Vec<Operand> = node
-            .inputs
-            .iter()
-            .map(|input| match &self.values[input.0] {
-                Value::Constant(value) => Operand::Constant(value.clone()),
-                Value::Slot(slot) => Operand::Value(*slot, self.dims[input.0].clone()),
-                Value::Absent => unreachable!("operands stand before their users"),
-            })
-            .collect();
-        let inputs = node.inputs.iter().map(|input| input.0).collect();
-        let node = Arc::new(node.clone());
-        let kind = RecordKind::Generic { node: node.clone(), operands: operands.clone(), inputs };
-        self.push(index, Work::Generic { node, operands, batch: self.batch }, Ending::default(), kind);
-    }
-}
-
-/// How values lie in memory: maps with their channels innermost, all else in its own order.
-fn slot_shape(dims: &[usize]) -> [usize; 4] {
-    match *dims {
-        [n, c, h, w] => [n, h, w, c],
-        [n, k] => [n, 1, 1, k],
-        _ => [1, 1, 1, dims.iter().product()],
     }
 }
 

@@ -6,19 +6,55 @@ use faithful_tensor::cpu::{Buffer, Map, MapMut};
 /// A buffer's number.
 pub(super) type BufferId = usize;
 
+/// How a value's elements follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Maps `(N, C, H, W)` and series `(N, C, T)` with their channels innermost.
+    Innermost,
+    /// As the dimensions say.
+    Own,
+}
+
 /// A value's place: some channels of a buffer's pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Slot {
     pub(super) buffer: BufferId,
     /// Elements from the buffer's start.
     pub(super) offset: usize,
-    /// `[N, H, W, C]`; values of another rank lie in their own order as `[1, 1, 1, elements]` or `[N, 1, 1, K]`.
+    /// `[N, H, W, C]` or `[N, 1, T, C]`; in their own order the first axis, 1, what is between, the last axis.
     pub(super) shape: [usize; 4],
     /// From one pixel to the next.
     pub(super) pixel: usize,
+    pub(super) order: Order,
 }
 
 impl Slot {
+    /// A place for a value of these dimensions at the start of a buffer.
+    pub(super) fn new(buffer: BufferId, dims: &[usize], order: Order) -> Self {
+        let shape = match (order, dims) {
+            (Order::Innermost, &[n, c, h, w]) => [n, h, w, c],
+            (Order::Innermost, &[n, c, t]) => [n, 1, t, c],
+            (_, []) => [1; 4],
+            (_, &[k]) => [1, 1, 1, k],
+            (_, &[n, ref between @ .., k]) => [n, 1, between.iter().product(), k],
+        };
+        Self { buffer, offset: 0, shape, pixel: shape[3], order }
+    }
+
+    /// The same place looked at as `like`, whose elements are as many and follow each other alike. None where there are gaps
+    /// at other places.
+    pub(super) fn seen_as(&self, like: &Self) -> Option<Self> {
+        if self.shape == like.shape {
+            return Some(Self { order: like.order, ..*self });
+        }
+        self.is_dense().then_some(Self { buffer: self.buffer, offset: self.offset, pixel: like.shape[3], ..*like })
+    }
+
+    /// Whether its elements follow each other as the dimensions say, whatever its order is called.
+    pub(super) fn follows_its_dimensions(&self) -> bool {
+        self.order == Order::Own || self.shape[1] * self.shape[2] == 1 || self.shape[3] == 1
+    }
+
     /// The elements it reaches over.
     fn span(&self) -> usize {
         let pixels: usize = self.shape[..3].iter().product();

@@ -12,6 +12,7 @@ mod kernel;
 mod memory;
 mod reverse;
 mod similar;
+mod single;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use memory::{Lifetime, Memory, Placed, Slot};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use step::Step;
+use step::{Step, Work};
 
 /// Plans that a graph remembers: a few input shapes times a few sets of layers.
 const REMEMBERED: usize = 32;
@@ -62,10 +63,12 @@ struct Plan {
 }
 
 impl Plan {
-    /// Whether the weights and the values of a row per thread do.
-    fn stays_in_cache(&self) -> bool {
+    /// Whether rows had better run one by one: the weights and the values of a row per thread stay in the cache, and no step is
+    /// as long for one row as for several.
+    fn suits_single_rows(&self) -> bool {
         let weights: usize = self.steps.iter().map(Step::weights).sum();
-        weights + self.length * rayon::current_num_threads() <= CACHE
+        let fits = weights + self.length * rayon::current_num_threads() <= CACHE;
+        fits && !self.steps.iter().any(|step| matches!(step.work, Work::Lstm { .. }))
     }
 }
 
@@ -102,6 +105,9 @@ pub(crate) fn of(graph: &Graph) -> Option<Fast<'_>> {
 impl Fast<'_> {
     /// The values of `wanted`, in their order, when the node `given` has the value `start`.
     pub(crate) fn run(&self, given: NodeId, start: &Tensor, wanted: &[NodeId]) -> Result<Vec<Tensor>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let request = Request {
             given: given.0,
             dims: start.dims().to_vec(),
@@ -113,7 +119,7 @@ impl Fast<'_> {
             let one =
                 Request { dims: std::iter::once(1).chain(start.dims()[1..].iter().copied()).collect(), ..request };
             let plan = self.plan(&one)?;
-            if plan.stays_in_cache() {
+            if plan.suits_single_rows() {
                 return self.row_by_row(&plan, start, rows);
             }
             return self.whole(&Request { dims: start.dims().to_vec(), ..one }, start);
@@ -188,7 +194,11 @@ impl Fast<'_> {
         let one: Vec<usize> = std::iter::once(1).chain(dims.iter().skip(1).copied()).collect();
         let (plan, lanes) = if taps.is_empty() && rows > 1 && self.splits(self.graph.input, &[self.graph.output]) {
             let one = plan(one)?;
-            if one.stays_in_cache() { (one, rows.min(rayon::current_num_threads())) } else { (plan(dims.to_vec())?, 1) }
+            if one.suits_single_rows() {
+                (one, rows.min(rayon::current_num_threads()))
+            } else {
+                (plan(dims.to_vec())?, 1)
+            }
         } else {
             (plan(dims.to_vec())?, 1)
         };

@@ -47,7 +47,7 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
     for tap in taps.iter().copied() {
         tapped[forward.root[tap]] = true;
     }
-    let output = forward.root[output];
+    let (own, output) = (output, forward.root[output]);
     let records = forward.records.clone();
     let inputs = |forward: &Forward, record: &Record| -> Vec<usize> {
         record.kind.inputs().into_iter().map(|input| forward.root[input]).collect()
@@ -71,12 +71,13 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
     for record in &records {
         bounds[record.node] = record.bounds;
     }
-    let slot = forward.slot(output).unwrap_or_else(|| unreachable!("the output is computed"));
-    let cotangent = fresh(forward, &slot);
+    let [own, slot] = [own, output].map(|node| forward.slot(node).unwrap_or_else(|| unreachable!("it is computed")));
+    // It comes as the output's dimensions say, which may be another node's value looked at.
+    let cotangent = fresh(forward, &own);
     let mut compiler =
         Compiler { forward, steps: Vec::new(), gradients: vec![Gradient::None; count], left, live, tapped, bounds };
     if compiler.live[output] {
-        compiler.gradients[output] = Gradient::Borrowed(cotangent);
+        compiler.gradients[output] = Gradient::Borrowed(compiler.seen_as(cotangent, &slot));
     }
     for record in records.iter().rev() {
         compiler.record(record)?;
@@ -91,10 +92,10 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
     Ok(Reverse { steps: compiler.steps, cotangent, gradients })
 }
 
-/// A dense slot like another.
+/// A slot without gaps like another.
 fn fresh(forward: &mut Forward, like: &Slot) -> Slot {
     forward.buffers.push(like.shape.iter().product());
-    Slot { buffer: forward.buffers.len() - 1, offset: 0, shape: like.shape, pixel: like.shape[3] }
+    Slot { buffer: forward.buffers.len() - 1, offset: 0, pixel: like.shape[3], ..*like }
 }
 
 /// What a step can do besides pulling a gradient back.
@@ -111,6 +112,13 @@ enum Abilities {
 impl Compiler<'_, '_> {
     fn fresh(&mut self, like: &Slot) -> Slot {
         fresh(self.forward, like)
+    }
+
+    /// A gradient looked at as a value that it is a gradient of; copied where its gaps are elsewhere.
+    fn seen_as(&mut self, gradient: Slot, like: &Slot) -> Slot {
+        let dense = |compiler: &mut Self| compiler.dense(gradient).seen_as(like);
+        let seen = gradient.seen_as(like).or_else(|| dense(self));
+        seen.unwrap_or_else(|| unreachable!("what has no gaps can be looked at as anything of its size"))
     }
 
     /// A gradient without gaps, for steps that read it as one piece: that of a part of a concatenation has some.
@@ -138,27 +146,29 @@ impl Compiler<'_, '_> {
             return Ok(());
         }
         let Some(gradient) = self.before_activation(record) else { return Ok(()) };
+        let read = record.kind.inputs();
         match &record.kind {
             RecordKind::Convolution { folded, add, .. } => {
                 if add.is_some() {
-                    self.pass(inputs[1], gradient);
+                    self.pass(read[1], gradient);
                 }
                 if self.live[inputs[0]] {
                     let kernel = self.forward.kernels.get(self.forward.graph, self.forward.isa, *folded, true)?;
                     let work = |_: bool| Work::Convolution { kernel: kernel.clone(), input: gradient };
-                    self.contribute(inputs[0], Abilities::Ending, work);
+                    self.contribute(read[0], Abilities::Ending, work);
                 }
             }
             RecordKind::Linear { weight, .. } => {
                 let gradient = self.dense(gradient);
                 let work = |accumulate| Work::LinearBack { weight: weight.clone(), input: gradient, accumulate };
-                self.contribute(inputs[0], Abilities::Accumulate, work);
+                self.contribute(read[0], Abilities::Accumulate, work);
             }
             RecordKind::MaxPool { windows, .. } => {
-                let (input, node) = (self.value(inputs[0]), inputs[0]);
+                let (input, node) = (self.value(read[0]), inputs[0]);
                 // The activation in front is passed on the way, unless more is to come or its gradient is asked for.
                 let alone = self.left[node] == 1
                     && matches!(self.gradients[node], Gradient::None)
+                    && input == self.value(node)
                     && !windows.iter().any(Windows::overlap);
                 let gate =
                     (alone && !self.tapped[node] && self.bounds[node] != Bounds::NONE).then_some(self.bounds[node]);
@@ -170,42 +180,48 @@ impl Compiler<'_, '_> {
                     self.left[node] = 0;
                     self.gradients[node] = Gradient::Own(out);
                 } else {
-                    self.contribute(node, Abilities::Accumulate, work);
+                    self.contribute(read[0], Abilities::Accumulate, work);
                 }
             }
             RecordKind::AveragePool { windows, .. } => {
                 let work = |accumulate| Work::AveragePoolBack { windows: windows.clone(), gradient, accumulate };
-                self.contribute(inputs[0], Abilities::Accumulate, work);
+                self.contribute(read[0], Abilities::Accumulate, work);
             }
-            RecordKind::Copy { scale: None, .. } => self.pass(inputs[0], gradient),
+            RecordKind::Copy { scale: None, .. } => self.pass(read[0], gradient),
             RecordKind::Copy { scale, .. } => {
                 let work = |_: bool| Work::Copy { scale: scale.clone(), input: gradient };
-                self.contribute(inputs[0], Abilities::Ending, work);
+                self.contribute(read[0], Abilities::Ending, work);
             }
             RecordKind::Add { .. } => {
-                for input in inputs {
+                for input in read {
                     self.pass(input, gradient);
                 }
             }
-            RecordKind::Concat { inputs: parts } => {
+            RecordKind::Concat { .. } => {
                 let mut first = 0;
-                for (input, part) in inputs.into_iter().zip(parts) {
-                    let channels = self.value(*part).shape[3];
-                    self.pass(input, gradient.channels(first, channels));
+                for part in read {
+                    let channels = self.value(part).shape[3];
+                    self.pass(part, gradient.channels(first, channels));
                     first += channels;
                 }
             }
+            RecordKind::Slice { first, .. } => self.pass_channels(read[0], gradient, *first),
+            RecordKind::Lstm { kernel, .. } => {
+                let input = self.value(read[0]);
+                let work = |_: bool| Work::LstmBack { kernel: kernel.clone(), input, gradient };
+                self.contribute(read[0], Abilities::Store, work);
+            }
             RecordKind::ToPlanes { .. } => {
                 let gradient = self.dense(gradient);
-                self.contribute(inputs[0], Abilities::Store, |_| Work::FromPlanes { input: gradient });
+                self.contribute(read[0], Abilities::Store, |_| Work::FromPlanes { input: gradient });
             }
             RecordKind::FromPlanes { .. } => {
-                self.contribute(inputs[0], Abilities::Store, |_| Work::ToPlanes { input: gradient });
+                self.contribute(read[0], Abilities::Store, |_| Work::ToPlanes { input: gradient });
             }
             RecordKind::Generic { node, operands, .. } => {
                 let dims = self.forward.dims[record.node].clone();
                 let batch = self.forward.batch;
-                for (wanted, &input) in inputs.iter().enumerate() {
+                for (wanted, (&input, read)) in inputs.iter().zip(read).enumerate() {
                     let work = |_: bool| Work::GenericBack {
                         node: node.clone(),
                         operands: operands.clone(),
@@ -214,7 +230,7 @@ impl Compiler<'_, '_> {
                         batch,
                     };
                     if self.live[input] {
-                        self.contribute(input, Abilities::Store, work);
+                        self.contribute(read, Abilities::Store, work);
                     }
                 }
             }
@@ -248,11 +264,13 @@ impl Compiler<'_, '_> {
         last.then(|| (self.value(node), self.bounds[node]))
     }
 
-    /// A contribution that is another gradient, unchanged.
-    fn pass(&mut self, node: usize, gradient: Slot) {
+    /// A contribution to the gradient of what the node `read` shows, which is another gradient, unchanged.
+    fn pass(&mut self, read: usize, gradient: Slot) {
+        let node = self.forward.root[read];
         if !self.live[node] {
             return;
         }
+        let gradient = self.seen_as(gradient, &self.value(node));
         let gate = self.arrive(node);
         let work = Work::Copy { scale: None, input: gradient };
         match self.gradients[node] {
@@ -271,26 +289,61 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// A contribution that a step computes; `work` is told whether it must add to what is there.
-    fn contribute(&mut self, node: usize, abilities: Abilities, work: impl Fn(bool) -> Work) {
+    /// The same for some of its channels, from `first` on.
+    fn pass_channels(&mut self, read: usize, gradient: Slot, first: usize) {
+        let node = self.forward.root[read];
         if !self.live[node] {
             return;
         }
-        let like = self.value(node);
-        if abilities == Abilities::Store && !matches!(self.gradients[node], Gradient::None) {
-            let out = self.fresh(&like);
+        let shown = self.value(read);
+        let channels = gradient.shape[3];
+        let work = Work::Copy { scale: None, input: gradient };
+        let sums = Ending { accumulate: true, ..Ending::default() };
+        if shown != self.value(node) {
+            let out = self.fresh(&shown);
+            self.push(Work::Zero, out, Ending::default());
+            self.push(work, out.channels(first, channels), sums);
+            return self.pass(read, out);
+        }
+        let gate = self.arrive(node);
+        let out = self.sums(node, &shown);
+        self.push(work, out.channels(first, channels), sums);
+        if gate.is_some() {
+            self.push(Work::Finish, out, Ending { gate, ..Ending::default() });
+        }
+    }
+
+    /// The gradient of a node's value in a buffer of its own, with what has come so far.
+    fn sums(&mut self, node: usize, like: &Slot) -> Slot {
+        let work = match self.gradients[node] {
+            Gradient::Own(out) => return out,
+            Gradient::Borrowed(before) => Work::Copy { scale: None, input: before },
+            Gradient::None => Work::Zero,
+        };
+        let out = self.fresh(like);
+        self.push(work, out, Ending::default());
+        self.gradients[node] = Gradient::Own(out);
+        out
+    }
+
+    /// A contribution that a step computes; `work` is told whether it must add to what is there.
+    fn contribute(&mut self, read: usize, abilities: Abilities, work: impl Fn(bool) -> Work) {
+        let node = self.forward.root[read];
+        if !self.live[node] {
+            return;
+        }
+        let (shown, like) = (self.value(read), self.value(node));
+        let looks_alike = (shown.shape, shown.order) == (like.shape, like.order);
+        if !looks_alike || (abilities == Abilities::Store && !matches!(self.gradients[node], Gradient::None)) {
+            let out = self.fresh(&shown);
             self.push(work(false), out, Ending::default());
-            return self.pass(node, out);
+            return self.pass(read, out);
         }
         let gate = self.arrive(node);
         let (out, add, accumulate) = match self.gradients[node] {
             Gradient::None => (self.fresh(&like), None, false),
             Gradient::Borrowed(before) if abilities == Abilities::Ending => (self.fresh(&like), Some(before), false),
-            Gradient::Borrowed(before) => {
-                let out = self.fresh(&like);
-                self.push(Work::Copy { scale: None, input: before }, out, Ending::default());
-                (out, None, true)
-            }
+            Gradient::Borrowed(_) => (self.sums(node, &like), None, true),
             Gradient::Own(out) => (out, None, true),
         };
         if abilities == Abilities::Ending {

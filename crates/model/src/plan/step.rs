@@ -1,5 +1,5 @@
 use super::kernel::Kernel;
-use super::memory::{Memory, Slot};
+use super::memory::{Memory, Order, Slot};
 use crate::{Node, execute};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
@@ -79,6 +79,17 @@ pub(super) enum Work {
     },
     /// The ending alone, in place.
     Finish,
+    /// Zeros everywhere.
+    Zero,
+    Lstm {
+        kernel: Arc<cpu::Lstm>,
+        input: Slot,
+    },
+    LstmBack {
+        kernel: Arc<cpu::Lstm>,
+        input: Slot,
+        gradient: Slot,
+    },
     /// `(N, H, W, C)` to `(N, C, H, W)`.
     ToPlanes {
         input: Slot,
@@ -141,13 +152,15 @@ impl Step {
             }));
         };
         match &self.work {
-            Work::Finish => {}
+            Work::Finish | Work::Zero => {}
             Work::Generic { operands: all, .. } => operands(all),
             Work::GenericBack { operands: all, gradient, .. } => {
                 operands(all);
                 operands(std::slice::from_ref(gradient));
             }
-            Work::MaxPoolBack { input, gradient, .. } => slots.extend([*input, *gradient]),
+            Work::MaxPoolBack { input, gradient, .. } | Work::LstmBack { input, gradient, .. } => {
+                slots.extend([*input, *gradient]);
+            }
             Work::AveragePoolBack { gradient, .. } => slots.push(*gradient),
             Work::Convolution { input, .. }
             | Work::Linear { input, .. }
@@ -155,6 +168,7 @@ impl Step {
             | Work::MaxPool { input, .. }
             | Work::AveragePool { input, .. }
             | Work::Copy { input, .. }
+            | Work::Lstm { input, .. }
             | Work::ToPlanes { input }
             | Work::FromPlanes { input } => slots.push(*input),
         }
@@ -186,6 +200,7 @@ impl Step {
             Work::Convolution { kernel, .. } => kernel.elements(),
             Work::Linear { weight: LinearWeight::Plain(weight), .. } => weight.elem_count(),
             Work::Linear { weight: LinearWeight::Rounded(weight), .. } => weight.elements(),
+            Work::Lstm { kernel, .. } => kernel.elements(),
             _ => 0,
         }
     }
@@ -243,6 +258,11 @@ impl Step {
             }
             Work::Copy { scale, input } => cpu::copy(isa, map(input)?, scale.as_deref(), out()?, &finish)?,
             Work::Finish => cpu::finish_in_place(isa, out()?, &finish)?,
+            Work::Zero => dense(&self.out).fill(0.0),
+            Work::Lstm { kernel, input } => kernel.run(memory.read(input), out()?)?,
+            Work::LstmBack { kernel, input, gradient } => {
+                kernel.gradient(memory.read(input), map(gradient)?, dense(&self.out))?;
+            }
             Work::ToPlanes { input } => cpu::to_planar(map(input)?, dense(&self.out))?,
             Work::FromPlanes { input } => cpu::from_planar(memory.read(input), out()?)?,
             Work::Generic { node, operands, batch } => {
@@ -276,15 +296,30 @@ fn pair(windows: &[Windows; 2]) -> [&Windows; 2] {
 
 /// A slot's value as a tensor of these dimensions.
 pub(super) fn read(memory: &Memory, slot: &Slot, dims: &[usize]) -> Result<Tensor> {
-    let mut values = vec![0.0; slot.shape.iter().product()];
-    cpu::to_planar(memory.map(slot)?, &mut values)?;
+    let values = match slot.order {
+        Order::Own if slot.is_dense() => memory.read(slot).to_vec(),
+        Order::Own => {
+            memory.read(slot).chunks(slot.pixel.max(1)).flat_map(|row| &row[..slot.shape[3]]).copied().collect()
+        }
+        Order::Innermost => {
+            let mut values = vec![0.0; slot.shape.iter().product()];
+            cpu::to_planar(memory.map(slot)?, &mut values)?;
+            values
+        }
+    };
     Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
 }
 
-/// Writes a tensor to a slot.
+/// Writes a tensor to a dense slot.
 pub(super) fn write(value: &Tensor, to: &mut [f32], slot: &Slot) -> Result<()> {
-    let out = cpu::MapMut::with_pixel(to, slot.shape, slot.pixel)?;
-    with_elements(&value.contiguous()?, |values| cpu::from_planar(values, out))?;
+    debug_assert!(slot.is_dense());
+    with_elements(&value.contiguous()?, |values| match slot.order {
+        Order::Own => {
+            to.copy_from_slice(values);
+            Ok(())
+        }
+        Order::Innermost => cpu::from_planar(values, cpu::MapMut::new(to, slot.shape)?),
+    })?;
     Ok(())
 }
 

@@ -429,7 +429,6 @@ impl Kernel for StepBack {
                 let count = (hidden - j).min(S::LANES);
                 // SAFETY: the caller's of `back`.
                 unsafe {
-                    let one = S::splat(1.0);
                     let gate = |index: usize| gates.at(row).wrapping_add(index * hidden + j);
                     let input = S::load_up_to(gate(0), count);
                     let forget = S::load_up_to(gate(1), count);

@@ -1,0 +1,195 @@
+//! Nodes that no other node is fused with: pools, recurrent layers, what only moves values, and what has no kernel.
+
+use super::compile::{Forward, Record, RecordKind, Value};
+use super::memory::{Order, Slot};
+use super::step::{Bounds, Ending, Operand, Step, Work};
+use crate::Op;
+use faithful_core::Result;
+use faithful_tensor::cpu::Windows;
+use faithful_tensor::{Pool, Reduction};
+use std::sync::Arc;
+
+impl Forward<'_> {
+    /// How a node's value shall lie where its step leaves the choice: maps with their channels innermost, series so where
+    /// somebody reads them like that.
+    pub(super) fn order(&self, index: usize) -> Order {
+        let reads_channels = |user: &usize| match &self.graph.nodes[*user].op {
+            Op::Conv1d { .. } | Op::BatchNorm { .. } => true,
+            Op::Concat { axis } | Op::Slice { axis, .. } => *axis == 1,
+            Op::Unsqueeze(axes) => axes[..] == [2],
+            _ => false,
+        };
+        match self.dims[index].len() {
+            4 => Order::Innermost,
+            3 if self.users[index].iter().any(reads_channels) => Order::Innermost,
+            _ => Order::Own,
+        }
+    }
+
+    /// A node on its own.
+    pub(super) fn single(&mut self, index: usize) -> Result<()> {
+        let node = &self.graph.nodes[index];
+        let input = node.inputs[0].0;
+        let from = self.dims[input].clone();
+        let Some(slot) = self.slot(input) else {
+            self.generic(index);
+            return Ok(());
+        };
+        let pool = |windows: [Windows; 2]| Arc::new(windows);
+        match &node.op {
+            Op::Identity | Op::Flatten { .. } | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
+                self.reshape(index, input, slot);
+            }
+            Op::Transpose(axes) if axes[..] == [0, 2, 1] => self.turn(index, input, slot),
+            Op::MaxPool2d(window) if from.len() == 4 => {
+                let windows = pool([Windows::sliding(window, 0, from[2])?, Windows::sliding(window, 1, from[3])?]);
+                self.push_pool(index, windows, slot, true);
+            }
+            Op::AvgPool2d(window) if from.len() == 4 => {
+                let window = Pool { dilation: [1, 1], ..*window };
+                let windows = pool([Windows::sliding(&window, 0, from[2])?, Windows::sliding(&window, 1, from[3])?]);
+                self.push_pool(index, windows, slot, false);
+            }
+            Op::AdaptiveAvgPool2d([h, w]) | Op::AdaptiveMaxPool2d([h, w]) if from.len() == 4 => {
+                let windows = pool([Windows::adaptive(from[2], *h), Windows::adaptive(from[3], *w)]);
+                self.push_pool(index, windows, slot, matches!(node.op, Op::AdaptiveMaxPool2d(_)));
+            }
+            Op::Reduce { axes, reduction: Reduction::Mean, .. }
+                if from.len() == 4 && axes[..] == [2, 3] && from[2] * from[3] > 0 =>
+            {
+                let windows = pool([Windows::adaptive(from[2], 1), Windows::adaptive(from[3], 1)]);
+                self.push_pool(index, windows, slot, false);
+            }
+            Op::Concat { axis } if self.joins_pixels(index, *axis) => self.concat(index),
+            Op::Slice { axis: 1, start, step: 1, .. }
+                if (from.len() == 2 || slot.order == Order::Innermost) && self.dims[index][1] > 0 =>
+            {
+                let work = Work::Copy { scale: None, input: slot.channels(*start, self.dims[index][1]) };
+                self.push(index, slot.order, work, Ending::default(), RecordKind::Slice { input, first: *start });
+            }
+            Op::Lstm { weights, direction } if slot.follows_its_dimensions() && slot.is_dense() => {
+                let kernel = self.kernels.lstm(self.isa, index, weights, *direction)?;
+                let work = Work::Lstm { kernel: kernel.clone(), input: slot };
+                self.push(index, Order::Own, work, Ending::default(), RecordKind::Lstm { kernel, input });
+            }
+            _ => self.generic(index),
+        }
+        Ok(())
+    }
+
+    fn push_pool(&mut self, node: usize, windows: Arc<[Windows; 2]>, slot: Slot, maximum: bool) {
+        let input = self.graph.nodes[node].inputs[0].0;
+        // A mean over both axes may drop them: the slot is the same.
+        let (work, kind) = if maximum {
+            (Work::MaxPool { windows: windows.clone(), input: slot }, RecordKind::MaxPool { windows, input })
+        } else {
+            (Work::AveragePool { windows: windows.clone(), input: slot }, RecordKind::AveragePool { windows, input })
+        };
+        self.push(node, Order::Innermost, work, Ending::default(), kind);
+    }
+
+    /// Whether a concatenation puts whole pixels of its operands side by side: all lie alike, and their innermost axis is the
+    /// one along which they are joined.
+    fn joins_pixels(&self, index: usize, axis: usize) -> bool {
+        let rank = self.dims[index].len();
+        self.graph.nodes[index].inputs.iter().all(|input| match self.slot(input.0).map(|slot| slot.order) {
+            None => false,
+            Some(Order::Innermost) => axis == 1,
+            Some(Order::Own) => axis + 1 == rank && rank > 1,
+        })
+    }
+
+    fn concat(&mut self, index: usize) {
+        let inputs: Vec<usize> = self.graph.nodes[index].inputs.iter().map(|input| input.0).collect();
+        let slots: Vec<Slot> = inputs.iter().filter_map(|&input| self.slot(input)).collect();
+        let dims = self.dims[index].clone();
+        let out = self.allocate(&dims, slots[0].order);
+        let mut first = 0;
+        for slot in slots {
+            let part = out.channels(first, slot.shape[3]);
+            first += slot.shape[3];
+            self.steps.push(Step {
+                work: Work::Copy { scale: None, input: slot },
+                out: part,
+                ending: Ending::default(),
+            });
+        }
+        self.values[index] = Value::Slot(out);
+        self.records.push(Record { node: index, kind: RecordKind::Concat { inputs }, bounds: Bounds::NONE });
+    }
+
+    /// Makes a node's value that of another one, in the same memory.
+    fn look(&mut self, index: usize, input: usize, slot: Slot) {
+        self.values[index] = Value::Slot(slot);
+        self.root[index] = self.root[input];
+    }
+
+    /// Whether a gradient at one of the two is asked for, so that each must have a value of its own.
+    fn is_tapped(&self, index: usize, input: usize) -> bool {
+        self.request.taps.contains(&index) || self.request.taps.contains(&input)
+    }
+
+    /// `(N, A, B)` to `(N, B, A)`: what has one order is the other in the other.
+    fn turn(&mut self, index: usize, input: usize, slot: Slot) {
+        if self.is_tapped(index, input) || !slot.is_dense() {
+            return self.generic(index);
+        }
+        let order = if slot.order == Order::Own { Order::Innermost } else { Order::Own };
+        self.look(index, input, Slot { order, ..slot });
+    }
+
+    /// A value with the same elements: the same memory where their order is the same.
+    fn reshape(&mut self, index: usize, input: usize, slot: Slot) {
+        let (from, to) = (&self.dims[input], self.dims[index].clone());
+        let order = if from == &to { slot.order } else { self.order(index) };
+        let like = |order: Order| Slot::new(slot.buffer, &to, order);
+        // A line of a map is a series.
+        let are_maps = [from, &to].iter().all(|dims| matches!(dims.len(), 3 | 4));
+        let is_line = slot.order == Order::Innermost && are_maps && like(Order::Innermost).shape == slot.shape;
+        let seen = if from == &to || is_line {
+            Some(Slot { order: slot.order, ..like(slot.order) })
+        } else if slot.follows_its_dimensions() && like(order).follows_its_dimensions() {
+            Some(like(order))
+        } else {
+            None
+        };
+        match seen {
+            Some(seen) if slot.is_dense() && !self.is_tapped(index, input) => {
+                self.look(index, input, Slot { offset: slot.offset, ..seen });
+            }
+            Some(seen) if seen.shape == slot.shape => {
+                let kind = RecordKind::Copy { scale: None, input };
+                self.push(index, seen.order, Work::Copy { scale: None, input: slot }, Ending::default(), kind);
+            }
+            Some(_) => self.generic(index),
+            None if to.len() != 4 && !slot.follows_its_dimensions() => {
+                let kind = RecordKind::ToPlanes { input };
+                self.push(index, Order::Own, Work::ToPlanes { input: slot }, Ending::default(), kind);
+            }
+            None if slot.follows_its_dimensions() && slot.is_dense() => {
+                let kind = RecordKind::FromPlanes { input };
+                self.push(index, order, Work::FromPlanes { input: slot }, Ending::default(), kind);
+            }
+            None => self.generic(index),
+        }
+    }
+
+    /// A node by the reference implementation.
+    fn generic(&mut self, index: usize) {
+        let node = &self.graph.nodes[index];
+        let operands: Vec<Operand> = node
+            .inputs
+            .iter()
+            .map(|input| match &self.values[input.0] {
+                Value::Constant(value) => Operand::Constant(value.clone()),
+                Value::Slot(slot) => Operand::Value(*slot, self.dims[input.0].clone()),
+                Value::Absent => unreachable!("operands stand before their users"),
+            })
+            .collect();
+        let inputs = node.inputs.iter().map(|input| input.0).collect();
+        let node = Arc::new(node.clone());
+        let kind = RecordKind::Generic { node: node.clone(), operands: operands.clone(), inputs };
+        let work = Work::Generic { node, operands, batch: self.batch };
+        self.push(index, self.order(index), work, Ending::default(), kind);
+    }
+}
