@@ -1,11 +1,11 @@
 """The same work as crates/model/examples/speed.rs in PyTorch; `cargo xtask bench --peer PYTHON` talks to it.
 
 Usage: python bench.py LAYOUT THREADS, where LAYOUT is contiguous_format or channels_last.
-Each line of the standard input names some work, such as `vgg16 forward batch 8` or `cnn-bilstm forward batch 64`; the
-answer is a line with the seconds per image or window (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
+Each line of the standard input names some work, such as `vgg16 forward batch 8` or `cnn-bilstm forward batch 64`; for
+`folder/efficientnet_b0.onnx` the network of torchvision that the file is called after runs. The answer is a line with the seconds per image or window (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
 Weights are random: speed does not depend on them.
 """
-import resource, sys, time
+import pathlib, resource, sys, time
 import torch, torchvision
 import torch.nn.functional as F
 
@@ -44,6 +44,7 @@ def load(name):
     if name in SERIES:
         net = Series(*SERIES[name]).eval()
     else:
+        name = pathlib.Path(name).stem
         net = getattr(torchvision.models, name)(weights=None).eval().to(memory_format=layout)
     for p in net.parameters():
         p.requires_grad_(False)

@@ -29,7 +29,8 @@ pub(crate) struct Arguments {
     /// Also asks each, in a process of its own, for the most memory it held
     #[arg(long)]
     memory: bool,
-    /// Other work than the table's, such as `vgg16 forward batch 4` or `vgg16 forward batch 1 size 320`
+    /// Other work than the table's, such as `vgg16 forward batch 4`, `vgg16 forward batch 1 size 320` or `densenet121.onnx forward
+    /// batch 8`
     #[arg(long)]
     work: Vec<String>,
     /// What ours computes in: `bf16` is timed beside `f32`
@@ -49,7 +50,7 @@ const LONGEST: f64 = 60.0;
 const FEWEST: usize = 3;
 
 /// The table's work, by the peer script's names.
-const WORK: [&str; 10] = [
+const WORK: [&str; 16] = [
     "vgg16 forward batch 1",
     "vgg16 forward batch 8",
     "vgg16 forward+input-gradient batch 8",
@@ -60,6 +61,12 @@ const WORK: [&str; 10] = [
     "mobilenet_v2 forward batch 1",
     "mobilenet_v2 forward batch 8",
     "mobilenet_v2 forward+input-gradient batch 8",
+    "cnn-lstm forward batch 1",
+    "cnn-lstm forward batch 64",
+    "cnn-lstm forward+input-gradient batch 64",
+    "cnn-bilstm forward batch 1",
+    "cnn-bilstm forward batch 64",
+    "cnn-bilstm forward+input-gradient batch 64",
 ];
 
 /// What is compared, ours first; the others are the peer's memory layouts.
@@ -199,14 +206,19 @@ fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String
     text += "\n";
     for (work, seconds, bytes) in rows {
         let (ours, peers) = seconds.split_first().expect("ours is always timed");
-        text += &format!("| {work} | {:.4} |", ours.0);
+        text += &format!("| {work} | {} |", short(ours.0));
         for peer in peers {
-            text += &format!(" {:.4} | {:.2} ({:.2}) |", peer.0, peer.0 / ours.0, peer.1 / ours.1);
+            text += &format!(" {} | {:.2} ({:.2}) |", short(peer.0), peer.0 / ours.0, peer.1 / ours.1);
         }
         let bytes: Vec<String> = bytes.iter().map(|bytes| format!("{:.0}", bytes / 1024.0 / 1024.0)).collect();
         text += &format!(" {} |\n", bytes.join(" / "));
     }
     text
+}
+
+/// Seconds with three digits that say something.
+fn short(seconds: f64) -> String {
+    if seconds < 0.001 { format!("{seconds:.7}") } else { format!("{seconds:.4}") }
 }
 
 /// A process that does work when asked.

@@ -1,13 +1,15 @@
 //! Does one piece of work at a time and says how long it took: `cargo xtask bench` talks to it.
 //!
 //! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`, or
-//! `cnn-bilstm forward batch 64` over windows of 60 steps of 14 sensors; the answer is a line with the
-//! seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
+//! `cnn-bilstm forward batch 64` over windows of 60 steps of 14 sensors, or `net.onnx forward batch 8` for a file without
+//! blanks in its path; the answer is a line with the seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
 //! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Target};
-use faithful_model::{Compute, Graph, Precision, SeriesNetwork, architecture, portable_uniform};
+use faithful_model::{
+    Compute, Graph, OnnxOptions, Precision, SeriesNetwork, architecture, portable_uniform, read_onnx,
+};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
@@ -117,6 +119,10 @@ fn graph(name: &str) -> Result<Graph> {
     if SeriesNetwork::NAMES.contains(&name) {
         let network = SeriesNetwork::named(name, SERIES[0], SERIES[1], 125.0)?;
         return network.graph(&network.random(0)?.into_iter().collect());
+    }
+    if name.ends_with(".onnx") {
+        let bytes = std::fs::read(name).map_err(|error| Error::format(name, error.to_string()))?;
+        return read_onnx(&bytes, &OnnxOptions::default());
     }
     architecture(name)?.random(1000, 0, &Device::Cpu)
 }

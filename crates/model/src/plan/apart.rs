@@ -122,6 +122,12 @@ fn is_capable(step: &Step, rows: usize) -> bool {
             | Work::AveragePool { .. }
             | Work::AveragePoolBack { .. }
             | Work::Copy { .. }
+            | Work::Activation { .. }
+            | Work::ActivationBack { .. }
+            | Work::Multiply { .. }
+            | Work::SumOfProducts { .. }
+            | Work::LayerNorm { .. }
+            | Work::LayerNormBack { .. }
             | Work::Finish
     );
     rows > 1 && by_rows && step.weights() <= MOST_WEIGHTS && step.slots().iter().all(|slot| slot.shape[0] == rows)

@@ -6,8 +6,8 @@ use super::step::{Bounds, Ending, LinearWeight, Operand, Step, Work, with_elemen
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Factors, Isa, Linear, Lstm, Windows};
-use faithful_tensor::{Activation, Binary, Direction, PadMode, Recurrent};
+use faithful_tensor::cpu::{Factors, Isa, LayerNorm, Linear, Lstm, Windows};
+use faithful_tensor::{Activation, Binary, Conv, Direction, PadMode, Recurrent};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -39,17 +39,18 @@ impl Kernels {
         if let Some(kernel) = kernels().get(&key) {
             return Ok(kernel.clone());
         }
-        let (weight, conv) = match &graph.nodes[folded.convolution].op {
-            Op::Conv2d { weight, conv, .. } => (weight.clone(), conv),
+        let (weight, mut conv) = match &graph.nodes[folded.convolution].op {
+            Op::Conv2d { weight, conv, .. } => (weight.clone(), *conv),
             // A series is a map of one line.
-            Op::Conv1d { weight, conv, .. } => (weight.unsqueeze(2)?, conv),
+            Op::Conv1d { weight, conv, .. } => (weight.unsqueeze(2)?, *conv),
+            // A product of every pixel.
+            Op::Linear { weight, .. } => (weight.unsqueeze(2)?.unsqueeze(3)?, Conv::default()),
             _ => unreachable!("only convolutions are folded"),
         };
         let scale = folded.normalization.map(|node| match &graph.nodes[node].op {
             Op::BatchNorm { scale, .. } => scale,
             _ => unreachable!("only batch normalisations are folded"),
         });
-        let mut conv = *conv;
         if let Some(more) = folded.padding.and_then(|node| zeros_around(&graph.nodes[node].op)) {
             conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
         }
@@ -141,6 +142,18 @@ pub(super) enum RecordKind {
     Add {
         inputs: [usize; 2],
     },
+    Activation {
+        kind: Activation,
+        input: usize,
+    },
+    /// The second one may have one pixel per row.
+    Multiply {
+        inputs: [usize; 2],
+    },
+    LayerNorm {
+        kernel: Arc<LayerNorm>,
+        input: usize,
+    },
     Concat {
         inputs: Vec<usize>,
     },
@@ -175,11 +188,13 @@ impl RecordKind {
             | Self::MaxPool { input, .. }
             | Self::AveragePool { input, .. }
             | Self::Copy { input, .. }
+            | Self::Activation { input, .. }
+            | Self::LayerNorm { input, .. }
             | Self::Slice { input, .. }
             | Self::Lstm { input, .. }
             | Self::ToPlanes { input }
             | Self::FromPlanes { input } => vec![*input],
-            Self::Add { inputs } => inputs.to_vec(),
+            Self::Add { inputs } | Self::Multiply { inputs } => inputs.to_vec(),
             Self::Concat { inputs } | Self::Generic { inputs, .. } => inputs.clone(),
         }
     }
@@ -296,8 +311,18 @@ impl<'a> Forward<'a> {
         Ok(())
     }
 
+    /// Whether maps may lie in their own order, because their channels are their last axis somewhere.
+    fn turns_maps(&self) -> bool {
+        self.graph.nodes.iter().zip(&self.dims).any(|(node, dims)| {
+            dims.len() == 4 && matches!(node.op, Op::Transpose(_) | Op::Linear { .. } | Op::LayerNorm { .. })
+        })
+    }
+
     /// Lets convolutions read what a node pads with zeros: importers of frameworks with uneven padding write it apart.
     fn fold_padding(&mut self, index: usize) {
+        if self.turns_maps() {
+            return;
+        }
         let users = &self.users[index];
         let node = &self.graph.nodes[index];
         let reads = |user: &usize| {
@@ -366,15 +391,17 @@ impl<'a> Forward<'a> {
     fn is_fusible(&self, index: usize) -> bool {
         let node = &self.graph.nodes[index];
         let rank = self.dims[index].len();
-        let Some(slot) = self.slot(node.inputs[0].0) else { return self.padded.contains_key(&index) };
+        let Some(slot) = node.inputs.iter().find_map(|input| self.slot(input.0)) else {
+            return self.padded.contains_key(&index);
+        };
         let innermost = slot.order == Order::Innermost;
         match &node.op {
-            Op::Conv2d { .. } => true,
-            Op::Conv1d { .. } => innermost,
+            Op::Conv2d { .. } | Op::Conv1d { .. } => innermost,
             Op::BatchNorm { .. } => innermost || rank == 2,
-            Op::Linear { .. } => rank == 2,
+            Op::Linear { .. } => rank == 2 || (!innermost && slot.is_dense()),
             Op::Activation(activation) => bounds(*activation).is_some(),
-            Op::Binary(Binary::Add) => self.is_plain_addition(index),
+            Op::Binary(Binary::Add) if self.is_plain_addition(index) => true,
+            Op::Binary(_) => self.per_channel(index).is_some(),
             _ => false,
         }
     }
@@ -386,6 +413,41 @@ impl<'a> Forward<'a> {
         self.dims[a] == self.dims[b] && order(a).is_some() && order(a) == order(b)
     }
 
+    /// What an operation of a value and a constant does, where the constant is one number or one per channel.
+    fn per_channel(&self, index: usize) -> Option<PerChannel> {
+        let node = &self.graph.nodes[index];
+        let Op::Binary(operation) = node.op else { return None };
+        let [first, second] = [node.inputs[0].0, node.inputs[1].0];
+        let (input, constant, turned) = match (&self.values[first], &self.values[second]) {
+            (Value::Slot(_), Value::Constant(constant)) => (first, constant, false),
+            (Value::Constant(constant), Value::Slot(_)) => (second, constant, true),
+            _ => return None,
+        };
+        let slot = self.slot(input)?;
+        let (dims, channels) = (&self.dims[input], slot.shape[3]);
+        let behind = if slot.order == Order::Innermost { dims.len() - 2 } else { 0 };
+        let expected: Vec<usize> = std::iter::once(channels).chain(std::iter::repeat_n(1, behind)).collect();
+        let leading = constant.rank().saturating_sub(expected.len());
+        let per_channel =
+            constant.dims()[..leading].iter().all(|size| *size == 1) && constant.dims()[leading..] == expected;
+        if &self.dims[index] != dims || !(per_channel || constant.elem_count() == 1) {
+            return None;
+        }
+        let mut values = numbers(constant).ok()?;
+        values.resize(channels, values[0]);
+        let all = |number: f32| Some(vec![number; channels]);
+        let map = |change: fn(f32) -> f32| Some(values.iter().copied().map(change).collect());
+        let (scale, shift) = match (operation, turned) {
+            (Binary::Add, _) => (None, Some(values)),
+            (Binary::Sub, false) => (None, map(|value| -value)),
+            (Binary::Sub, true) => (all(-1.0), Some(values)),
+            (Binary::Mul, _) => (Some(values), None),
+            (Binary::Div, false) => (map(f32::recip), None),
+            _ => return None,
+        };
+        Some(PerChannel { input, scale, shift })
+    }
+
     /// The longest chain from `head` on, and its last node; what lies inside is marked as absorbed.
     fn extend(&mut self, head: usize) -> (Chain, usize) {
         let mut chain = Chain { head, normalization: None, add: None, bounds: Bounds::NONE };
@@ -395,8 +457,15 @@ impl<'a> Forward<'a> {
             chain.bounds = bounds(*activation).unwrap_or(Bounds::NONE);
             return (chain, head);
         }
-        let convolution = matches!(head_op, Op::Conv2d { .. } | Op::Conv1d { .. });
-        if let Op::Binary(Binary::Add) = head_op {
+        let order = if matches!(head_op, Op::Linear { .. }) { Order::Own } else { Order::Innermost };
+        let convolution = match head_op {
+            Op::Conv2d { .. } | Op::Conv1d { .. } => true,
+            Op::Linear { .. } => self.dims[head].len() > 2,
+            _ => false,
+        };
+        if let Op::Binary(Binary::Add) = head_op
+            && self.is_plain_addition(head)
+        {
             chain.add = Some(self.graph.nodes[head].inputs[1].0);
         }
         while let [next] = self.users[end][..] {
@@ -410,10 +479,13 @@ impl<'a> Forward<'a> {
                     let Some(other) = node.inputs.iter().map(|input| input.0).find(|&input| input != end) else {
                         break;
                     };
-                    let is_map = self.dims[other].len() == 4;
                     let lies_alike = self.dims[other] == self.dims[end]
                         && self.depends[other]
-                        && self.slot(other).map_or(is_map, |slot| slot.order == Order::Innermost);
+                        && match self.slot(other) {
+                            Some(slot) => slot.order == order,
+                            // It comes before the addition does.
+                            None => self.dims[other].len() == 4 && !self.turns_maps(),
+                        };
                     if !lies_alike {
                         break;
                     }
@@ -453,7 +525,8 @@ impl<'a> Forward<'a> {
         let padding = self.padded.get(&chain.head).copied();
         let input = padding.map_or(head.inputs[0].0, |padding| self.graph.nodes[padding].inputs[0].0);
         let add = chain.add.map(|node| self.slot(node).expect("as its other operand does"));
-        let slot = self.slot(input).expect("a chain's operand depends on what is given and stands before it");
+        let slot = self.slot(input).or_else(|| self.slot(head.inputs.last()?.0));
+        let slot = slot.expect("a chain's operand depends on what is given and stands before it");
         let bounds = chain.bounds;
         let ending = Ending { add, bounds, ..Ending::default() };
         match &head.op {
@@ -464,6 +537,14 @@ impl<'a> Forward<'a> {
                 let ending = Ending { bias, ..ending };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
                 self.push(end, Order::Innermost, Work::Convolution { kernel, input: slot }, ending, kind);
+            }
+            Op::Linear { bias, .. } if self.dims[chain.head].len() > 2 => {
+                let folded = Folded { padding: None, convolution: chain.head, normalization: None };
+                let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
+                let bias = self.folded_bias(bias.as_ref(), None)?;
+                let ending = Ending { bias, ..ending };
+                let kind = RecordKind::Convolution { folded, input, add: chain.add };
+                self.push(end, Order::Own, Work::Convolution { kernel, input: slot }, ending, kind);
             }
             Op::BatchNorm { scale, shift } => {
                 let scale: Option<Arc<[f32]>> = Some(numbers(scale)?.into());
@@ -478,6 +559,16 @@ impl<'a> Forward<'a> {
                 let weight = self.kernels.linear(self.graph, self.isa, chain.head, &weight)?;
                 let work = Work::Linear { weight, bias, input: slot, bounds };
                 self.push(end, Order::Own, work, Ending::default(), kind);
+            }
+            Op::Binary(_) if chain.add.is_none() => {
+                let Some(PerChannel { input, scale, shift }) = self.per_channel(chain.head) else {
+                    unreachable!("an operation of two values heads a chain as an addition or with a constant")
+                };
+                let slot = self.slot(input).expect("the operand that is no constant");
+                let scale: Option<Arc<[f32]>> = scale.map(Into::into);
+                let ending = Ending { bias: shift.map(Into::into), ..ending };
+                let kind = RecordKind::Copy { scale: scale.clone(), input };
+                self.push(end, slot.order, Work::Copy { scale, input: slot }, ending, kind);
             }
             Op::Binary(_) => {
                 let kind = RecordKind::Add { inputs: [input, head.inputs[1].0] };
@@ -503,6 +594,13 @@ impl<'a> Forward<'a> {
         }
         Ok(Some(shift.into()))
     }
+}
+
+/// `input * scale + shift` per channel.
+struct PerChannel {
+    input: usize,
+    scale: Option<Vec<f32>>,
+    shift: Option<Vec<f32>>,
 }
 
 /// How many zeros a node puts around maps, `[top, left, bottom, right]` as a convolution's padding.

@@ -205,6 +205,31 @@ impl Compiler<'_, '_> {
                     first += channels;
                 }
             }
+            RecordKind::Activation { kind, .. } => {
+                let input = self.value(read[0]);
+                let work = |accumulate| Work::ActivationBack { kind: *kind, input, gradient, accumulate };
+                self.contribute(read[0], Abilities::Accumulate, work);
+            }
+            RecordKind::Multiply { .. } => {
+                let [a, b] = [0, 1].map(|operand| self.value(read[operand]));
+                let to_first = |accumulate| Work::Multiply { inputs: [gradient, b], accumulate };
+                self.contribute(read[0], Abilities::Accumulate, to_first);
+                let to_second = |accumulate| {
+                    let inputs = [gradient, a];
+                    if a.shape == b.shape {
+                        Work::Multiply { inputs, accumulate }
+                    } else {
+                        Work::SumOfProducts { inputs, accumulate }
+                    }
+                };
+                self.contribute(read[1], Abilities::Accumulate, to_second);
+            }
+            RecordKind::LayerNorm { kernel, .. } => {
+                let input = self.value(read[0]);
+                let kernel = kernel.clone();
+                let work = |accumulate| Work::LayerNormBack { kernel: kernel.clone(), input, gradient, accumulate };
+                self.contribute(read[0], Abilities::Accumulate, work);
+            }
             RecordKind::Slice { first, .. } => self.pass_channels(read[0], gradient, *first),
             RecordKind::Lstm { kernel, .. } => {
                 let input = self.value(read[0]);

@@ -1,12 +1,14 @@
 //! Nodes that no other node is fused with: pools, recurrent layers, what only moves values, and what has no kernel.
 
 use super::compile::{Forward, Record, RecordKind, Value};
+use super::kernel::numbers;
 use super::memory::{Order, Slot};
 use super::step::{Bounds, Ending, Operand, Step, Work};
 use crate::Op;
+use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::Windows;
-use faithful_tensor::{Pool, Reduction};
+use faithful_tensor::cpu::{LayerNorm, Windows};
+use faithful_tensor::{Binary, Pool, Reduction};
 use std::sync::Arc;
 
 impl Forward<'_> {
@@ -19,7 +21,14 @@ impl Forward<'_> {
             Op::Unsqueeze(axes) => axes[..] == [2],
             _ => false,
         };
+        let reads_pixels = |user: &usize| match &self.graph.nodes[*user].op {
+            Op::LayerNorm { axis, .. } => *axis == 3,
+            Op::Linear { .. } => true,
+            Op::Transpose(axes) => axes[..] == [0, 3, 1, 2],
+            _ => false,
+        };
         match self.dims[index].len() {
+            4 if self.users[index].iter().any(reads_pixels) => Order::Own,
             4 => Order::Innermost,
             3 if self.users[index].iter().any(reads_channels) => Order::Innermost,
             _ => Order::Own,
@@ -36,26 +45,44 @@ impl Forward<'_> {
             return Ok(());
         };
         let pool = |windows: [Windows; 2]| Arc::new(windows);
+        let is_map = from.len() == 4 && slot.order == Order::Innermost;
         match &node.op {
             Op::Identity | Op::Flatten { .. } | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
                 self.reshape(index, input, slot);
             }
-            Op::Transpose(axes) if axes[..] == [0, 2, 1] => self.turn(index, input, slot),
-            Op::MaxPool2d(window) if from.len() == 4 => {
+            Op::Transpose(axes) => self.turn(index, input, slot, axes),
+            Op::Activation(kind) => {
+                let work = Work::Activation { kind: *kind, input: slot };
+                self.push(index, slot.order, work, Ending::default(), RecordKind::Activation { kind: *kind, input });
+            }
+            Op::Binary(Binary::Mul) => self.multiply(index),
+            Op::LayerNorm { axis, weight, bias, epsilon }
+                if axis + 1 == from.len() && slot.order == Order::Own && from[*axis] > 0 =>
+            {
+                let channels = from[*axis];
+                let of = |tensor: &Option<Tensor>, otherwise: f32| match tensor {
+                    Some(tensor) => numbers(tensor),
+                    None => Ok(vec![otherwise; channels]),
+                };
+                let kernel = Arc::new(LayerNorm::new(of(weight, 1.0)?, of(bias, 0.0)?, *epsilon)?);
+                let work = Work::LayerNorm { kernel: kernel.clone(), input: slot };
+                self.push(index, Order::Own, work, Ending::default(), RecordKind::LayerNorm { kernel, input });
+            }
+            Op::MaxPool2d(window) if is_map => {
                 let windows = pool([Windows::sliding(window, 0, from[2])?, Windows::sliding(window, 1, from[3])?]);
                 self.push_pool(index, windows, slot, true);
             }
-            Op::AvgPool2d(window) if from.len() == 4 => {
+            Op::AvgPool2d(window) if is_map => {
                 let window = Pool { dilation: [1, 1], ..*window };
                 let windows = pool([Windows::sliding(&window, 0, from[2])?, Windows::sliding(&window, 1, from[3])?]);
                 self.push_pool(index, windows, slot, false);
             }
-            Op::AdaptiveAvgPool2d([h, w]) | Op::AdaptiveMaxPool2d([h, w]) if from.len() == 4 => {
+            Op::AdaptiveAvgPool2d([h, w]) | Op::AdaptiveMaxPool2d([h, w]) if is_map => {
                 let windows = pool([Windows::adaptive(from[2], *h), Windows::adaptive(from[3], *w)]);
                 self.push_pool(index, windows, slot, matches!(node.op, Op::AdaptiveMaxPool2d(_)));
             }
             Op::Reduce { axes, reduction: Reduction::Mean, .. }
-                if from.len() == 4 && axes[..] == [2, 3] && from[2] * from[3] > 0 =>
+                if is_map && axes[..] == [2, 3] && from[2] * from[3] > 0 =>
             {
                 let windows = pool([Windows::adaptive(from[2], 1), Windows::adaptive(from[3], 1)]);
                 self.push_pool(index, windows, slot, false);
@@ -129,13 +156,40 @@ impl Forward<'_> {
         self.request.taps.contains(&index) || self.request.taps.contains(&input)
     }
 
-    /// `(N, A, B)` to `(N, B, A)`: what has one order is the other in the other.
-    fn turn(&mut self, index: usize, input: usize, slot: Slot) {
+    /// A transposition that puts the channels last or second: what has one order is the other in the other.
+    fn turn(&mut self, index: usize, input: usize, slot: Slot, axes: &[usize]) {
+        let order = match (slot.order, axes) {
+            (Order::Innermost, [0, 2, 1] | [0, 2, 3, 1]) => Order::Own,
+            (Order::Own, [0, 2, 1] | [0, 3, 1, 2]) => Order::Innermost,
+            _ => return self.generic(index),
+        };
         if self.is_tapped(index, input) || !slot.is_dense() {
             return self.generic(index);
         }
-        let order = if slot.order == Order::Own { Order::Innermost } else { Order::Own };
-        self.look(index, input, Slot { order, ..slot });
+        let seen = Slot::new(slot.buffer, &self.dims[index], order);
+        self.look(index, input, Slot { offset: slot.offset, ..seen });
+    }
+
+    /// A product of two values that lie alike, or of which one has one number per row and channel.
+    fn multiply(&mut self, index: usize) {
+        let [a, b] = [0, 1].map(|operand| self.graph.nodes[index].inputs[operand].0);
+        let spreads = |slot: &Slot, other: &Slot| {
+            let [n, _, _, c] = slot.shape;
+            other.shape == [n, 1, 1, c] && self.dims[a].len() == self.dims[b].len()
+        };
+        let inputs = match (self.slot(a), self.slot(b)) {
+            (Some(left), Some(right)) if left.order == right.order => {
+                if self.dims[a] == self.dims[b] || spreads(&left, &right) {
+                    Some([(a, left), (b, right)])
+                } else {
+                    spreads(&right, &left).then_some([(b, right), (a, left)])
+                }
+            }
+            _ => None,
+        };
+        let Some([(a, left), (b, right)]) = inputs else { return self.generic(index) };
+        let work = Work::Multiply { inputs: [left, right], accumulate: false };
+        self.push(index, left.order, work, Ending::default(), RecordKind::Multiply { inputs: [a, b] });
     }
 
     /// A value with the same elements: the same memory where their order is the same.

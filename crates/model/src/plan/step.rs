@@ -3,6 +3,7 @@ use super::memory::{Memory, Order, Slot};
 use crate::{Node, execute};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
+use faithful_tensor::Activation;
 use faithful_tensor::cpu::{self, Finish, Gate, Isa, PoolGate, Windows};
 use std::sync::Arc;
 
@@ -81,6 +82,37 @@ pub(super) enum Work {
     Finish,
     /// Zeros everywhere.
     Zero,
+    /// An activation that does not only clamp.
+    Activation {
+        kind: Activation,
+        input: Slot,
+    },
+    ActivationBack {
+        kind: Activation,
+        input: Slot,
+        gradient: Slot,
+        accumulate: bool,
+    },
+    /// The second one may have one pixel per row.
+    Multiply {
+        inputs: [Slot; 2],
+        accumulate: bool,
+    },
+    /// Over each row's pixels.
+    SumOfProducts {
+        inputs: [Slot; 2],
+        accumulate: bool,
+    },
+    LayerNorm {
+        kernel: Arc<cpu::LayerNorm>,
+        input: Slot,
+    },
+    LayerNormBack {
+        kernel: Arc<cpu::LayerNorm>,
+        input: Slot,
+        gradient: Slot,
+        accumulate: bool,
+    },
     Lstm {
         kernel: Arc<cpu::Lstm>,
         input: Slot,
@@ -131,6 +163,15 @@ pub(super) enum Operand {
     Constant(Tensor),
 }
 
+impl Operand {
+    fn slot(&mut self) -> Option<&mut Slot> {
+        match self {
+            Self::Value(slot, _) => Some(slot),
+            Self::Constant(_) => None,
+        }
+    }
+}
+
 /// A kernel call and where its result goes.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
@@ -142,56 +183,51 @@ pub(super) struct Step {
 impl Step {
     /// All slots that the step reads or writes.
     pub(super) fn slots(&self) -> Vec<Slot> {
-        let mut slots = vec![self.out];
-        slots.extend(self.ending.add);
-        slots.extend(self.ending.gate.map(|gate| gate.0));
-        let mut operands = |operands: &[Operand]| {
-            slots.extend(operands.iter().filter_map(|operand| match operand {
-                Operand::Value(slot, _) => Some(*slot),
-                Operand::Constant(_) => None,
-            }));
-        };
-        match &self.work {
+        let mut slots = Vec::new();
+        self.clone().each_slot(&mut |slot| slots.push(*slot));
+        slots
+    }
+
+    /// The same step on other slots.
+    pub(super) fn with_slots(&self, other: impl Fn(Slot) -> Slot) -> Self {
+        let mut step = self.clone();
+        step.each_slot(&mut |slot| *slot = other(*slot));
+        step
+    }
+
+    fn each_slot(&mut self, visit: &mut dyn FnMut(&mut Slot)) {
+        visit(&mut self.out);
+        self.ending.add.iter_mut().for_each(&mut *visit);
+        if let Some((slot, _)) = &mut self.ending.gate {
+            visit(slot);
+        }
+        match &mut self.work {
             Work::Finish | Work::Zero => {}
-            Work::Generic { operands: all, .. } => operands(all),
-            Work::GenericBack { operands: all, gradient, .. } => {
-                operands(all);
-                operands(std::slice::from_ref(gradient));
+            Work::Generic { operands, .. } => operands.iter_mut().filter_map(Operand::slot).for_each(visit),
+            Work::GenericBack { operands, gradient, .. } => {
+                operands.iter_mut().chain([gradient]).filter_map(Operand::slot).for_each(visit);
             }
-            Work::MaxPoolBack { input, gradient, .. } | Work::LstmBack { input, gradient, .. } => {
-                slots.extend([*input, *gradient]);
+            Work::MaxPoolBack { input, gradient, .. }
+            | Work::ActivationBack { input, gradient, .. }
+            | Work::LayerNormBack { input, gradient, .. }
+            | Work::LstmBack { input, gradient, .. } => {
+                visit(input);
+                visit(gradient);
             }
-            Work::AveragePoolBack { gradient, .. } => slots.push(*gradient),
-            Work::Convolution { input, .. }
+            Work::Multiply { inputs, .. } | Work::SumOfProducts { inputs, .. } => inputs.iter_mut().for_each(visit),
+            Work::AveragePoolBack { gradient: input, .. }
+            | Work::Convolution { input, .. }
             | Work::Linear { input, .. }
             | Work::LinearBack { input, .. }
             | Work::MaxPool { input, .. }
             | Work::AveragePool { input, .. }
             | Work::Copy { input, .. }
+            | Work::Activation { input, .. }
+            | Work::LayerNorm { input, .. }
             | Work::Lstm { input, .. }
             | Work::ToPlanes { input }
-            | Work::FromPlanes { input } => slots.push(*input),
+            | Work::FromPlanes { input } => visit(input),
         }
-        slots
-    }
-
-    /// The same step on other slots; only for steps that compute rows apart.
-    pub(super) fn with_slots(&self, other: impl Fn(Slot) -> Slot) -> Self {
-        let mut step = self.clone();
-        step.out = other(step.out);
-        step.ending.add = step.ending.add.map(&other);
-        step.ending.gate = step.ending.gate.map(|(slot, bounds)| (other(slot), bounds));
-        match &mut step.work {
-            Work::MaxPoolBack { input, gradient, .. } => (*input, *gradient) = (other(*input), other(*gradient)),
-            Work::AveragePoolBack { gradient, .. } => *gradient = other(*gradient),
-            Work::Convolution { input, .. }
-            | Work::MaxPool { input, .. }
-            | Work::AveragePool { input, .. }
-            | Work::Copy { input, .. } => *input = other(*input),
-            Work::Finish => {}
-            _ => unreachable!("rows are taken apart only where `apart` knows the step"),
-        }
-        step
     }
 
     /// How many numbers its weights are.
@@ -259,6 +295,20 @@ impl Step {
             Work::Copy { scale, input } => cpu::copy(isa, map(input)?, scale.as_deref(), out()?, &finish)?,
             Work::Finish => cpu::finish_in_place(isa, out()?, &finish)?,
             Work::Zero => dense(&self.out).fill(0.0),
+            Work::Activation { kind, input } => cpu::activate(isa, *kind, map(input)?, out()?)?,
+            Work::ActivationBack { kind, input, gradient, accumulate } => {
+                cpu::activation_gradient(isa, (*kind, rule), map(input)?, map(gradient)?, out()?, *accumulate)?;
+            }
+            Work::Multiply { inputs: [a, b], accumulate } => {
+                cpu::multiply(isa, map(a)?, map(b)?, out()?, *accumulate)?;
+            }
+            Work::SumOfProducts { inputs: [a, b], accumulate } => {
+                cpu::sum_of_products(isa, map(a)?, map(b)?, out()?, *accumulate)?;
+            }
+            Work::LayerNorm { kernel, input } => kernel.run(isa, map(input)?, out()?)?,
+            Work::LayerNormBack { kernel, input, gradient, accumulate } => {
+                kernel.gradient(isa, map(input)?, map(gradient)?, out()?, *accumulate)?;
+            }
             Work::Lstm { kernel, input } => kernel.run(memory.read(input), out()?)?,
             Work::LstmBack { kernel, input, gradient } => {
                 kernel.gradient(memory.read(input), map(gradient)?, dense(&self.out))?;

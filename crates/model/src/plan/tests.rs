@@ -270,6 +270,66 @@ fn series_like(seed: u64) -> Graph {
     b.builder.finish(x).unwrap()
 }
 
+/// Blocks of `EfficientNet`'s kind: gates per channel, activations that do not clamp, numbers that scale and shift.
+fn gated_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[3, 16, 13]);
+    let kinds = [Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::Mish];
+    let mut x = b.conv(x, [3, 12], 3, 2, 1);
+    for round in 0..3 {
+        let kind = kinds[b.choose(kinds.len())];
+        let y = b.conv(x, [12, 24], 1, 1, 1);
+        let y = b.add(Op::Activation(kind), &[y]);
+        let y = b.conv(y, [24, 24], 3, 1, 24);
+        let y = b.norm(y, 24);
+        let y = b.add(Op::Activation(kind), &[y]);
+        let gate = b.add(Op::AdaptiveAvgPool2d([1, 1]), &[y]);
+        let gate = b.conv(gate, [24, 6], 1, 1, 1);
+        let gate = b.add(Op::Activation(kind), &[gate]);
+        let gate = b.conv(gate, [6, 24], 1, 1, 1);
+        let gate = b.add(Op::Activation(Activation::HardSigmoid { alpha: 0.2, beta: 0.5 }), &[gate]);
+        let y = b.add(Op::Binary(Binary::Mul), &if round == 1 { [gate, y] } else { [y, gate] });
+        let y = b.conv(y, [24, 12], 1, 1, 1);
+        let number = b.weight(if round == 0 { &[12, 1, 1] } else { &[1] });
+        let number = b.add(Op::Constant(number), &[]);
+        let operation = [Binary::Mul, Binary::Sub, Binary::Add][round];
+        let y = b.add(Op::Binary(operation), &if round == 1 { [number, y] } else { [y, number] });
+        x = b.add(Op::Binary(Binary::Add), &[x, y]);
+    }
+    let square = b.add(Op::Binary(Binary::Mul), &[x, x]);
+    let x = b.add(Op::Reduce { axes: vec![2, 3], keep: false, reduction: Reduction::Mean }, &[square]);
+    let x = b.linear(x, [12, 5]);
+    b.builder.finish(x).unwrap()
+}
+
+/// Blocks of `ConvNeXt`'s kind: channels are last where pixels are normalised and multiplied.
+fn turning_like(seed: u64) -> Graph {
+    let (mut b, x) = Blocks::new(seed, &[3, 12, 9]);
+    let mut x = b.conv(x, [3, 10], 3, 1, 1);
+    for round in 0..3 {
+        let y = b.conv(x, [10, 10], 7, 1, 10);
+        let y = b.add(Op::Transpose(vec![0, 2, 3, 1]), &[y]);
+        let (weight, bias) = (Some(b.weight(&[10])), (b.choose(2) == 0).then(|| b.weight(&[10])));
+        let normal = b.add(Op::LayerNorm { axis: 3, weight, bias, epsilon: 1e-6 }, &[y]);
+        let y = b.linear(normal, [10, 30]);
+        let y = b.add(Op::Activation(if round == 1 { Activation::Relu } else { Activation::Gelu }), &[y]);
+        let y = b.linear(y, [30, 10]);
+        let y = if round == 2 { b.add(Op::Binary(Binary::Add), &[y, normal]) } else { y };
+        let y = b.add(Op::Transpose(vec![0, 3, 1, 2]), &[y]);
+        let scale = b.weight(&[10, 1, 1]);
+        let scale = b.add(Op::Constant(scale), &[]);
+        let y = b.add(Op::Binary(Binary::Mul), &[scale, y]);
+        x = b.add(Op::Binary(Binary::Add), &[y, x]);
+    }
+    // Channels last, seen as rows of pixels.
+    let y = b.add(Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+    let y = b.add(Op::Reshape(vec![crate::Dim::Batch, crate::Dim::Fixed(108), crate::Dim::Rest]), &[y]);
+    let y = b.linear(y, [10, 4]);
+    let y = b.add(Op::Transpose(vec![0, 2, 1]), &[y]);
+    let y = b.conv1d(y, [4, 3], 5);
+    let y = b.add(Op::Reduce { axes: vec![2], keep: false, reduction: Reduction::Mean }, &[y]);
+    b.builder.finish(y).unwrap()
+}
+
 /// A network whose output is another value looked at as a series of its own.
 fn turned_like(seed: u64) -> Graph {
     let (mut b, x) = Blocks::new(seed, &[3, 7]);
@@ -279,11 +339,15 @@ fn turned_like(seed: u64) -> Graph {
 }
 
 fn image_graphs() -> Vec<Graph> {
-    (0..4).flat_map(|seed| [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed)]).collect()
+    (0..4)
+        .flat_map(|seed| {
+            [vgg_like(seed), resnet_like(seed), mobilenet_like(seed), densenet_like(seed), gated_like(seed)]
+        })
+        .collect()
 }
 
 fn graphs() -> Vec<Graph> {
-    let series = (0..4).flat_map(|seed| [series_like(seed), turned_like(seed)]);
+    let series = (0..4).flat_map(|seed| [series_like(seed), turned_like(seed), turning_like(seed)]);
     image_graphs().into_iter().chain(series).collect()
 }
 
@@ -453,7 +517,7 @@ fn rows_and_memory_do_not_matter() {
 /// its rows to the last bit, in memory that an earlier run used.
 #[test]
 fn rows_that_run_apart_are_those_that_run_alone() {
-    for graph in [vgg_like(11), resnet_like(12), mobilenet_like(13)] {
+    for graph in [vgg_like(11), resnet_like(12), mobilenet_like(13), gated_like(14)] {
         let x = input(&graph, 5, 6);
         let run = |x: &Tensor| {
             let mut cotangents = |y: &Tensor| Ok(vec![y.ones_like()?, (y * 2.0)?]);

@@ -11,6 +11,7 @@
 // A function with vectors must become part of one that has their instruction set enabled; see `isa::Kernel`.
 #![allow(clippy::inline_always)]
 
+mod activation;
 mod depthwise;
 mod direct;
 mod elementwise;
@@ -19,10 +20,13 @@ mod gather;
 mod isa;
 mod layout;
 mod linear;
+mod lines;
 mod map;
 mod matrix;
+mod normalization;
 mod peak;
 mod pooling;
+mod product;
 mod recurrent;
 mod scratch;
 mod simd;
@@ -32,6 +36,7 @@ mod transcendental;
 mod transposed;
 mod winograd;
 
+pub use activation::{activate, activation_gradient};
 pub use depthwise::Depthwise;
 pub use direct::Direct;
 pub use elementwise::{copy, finish_in_place, map, zip_map};
@@ -41,8 +46,10 @@ pub use layout::{from_planar, to_planar};
 pub use linear::{Linear, linear, linear_gradient};
 pub use map::{Buffer, Finish, Gate, Map, MapMut};
 pub use matrix::Matrix;
+pub use normalization::LayerNorm;
 pub use peak::peak;
 pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub use product::{multiply, sum_of_products};
 pub use recurrent::{Lstm, LstmSteps};
 pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};

@@ -4,6 +4,7 @@ use super::*;
 use crate::{BackwardRule, Conv, Pool};
 use proptest::prelude::*;
 
+mod elements;
 mod recurrent;
 mod rounded;
 mod threads;
