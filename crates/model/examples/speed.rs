@@ -120,7 +120,7 @@ fn graph(name: &str) -> Result<Graph> {
         let network = SeriesNetwork::named(name, SERIES[0], SERIES[1], 125.0)?;
         return network.graph(&network.random(0)?.into_iter().collect());
     }
-    if name.ends_with(".onnx") {
+    if std::path::Path::new(name).extension().is_some_and(|ending| ending == "onnx") {
         let bytes = std::fs::read(name).map_err(|error| Error::format(name, error.to_string()))?;
         return read_onnx(&bytes, &OnnxOptions::default());
     }

@@ -5,6 +5,7 @@ use super::{Isa, output_size};
 use crate::Conv;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A convolution of each channel with a kernel of its own, and its gradient.
 #[derive(Clone, Debug)]
@@ -13,8 +14,9 @@ pub struct Depthwise {
     conv: Conv,
     kernel: [usize; 2],
     channels: usize,
-    /// `(kh * kw, C)`.
+    /// `(kh * kw, C)`, and in the opposite order.
     taps: Buffer,
+    turned: Buffer,
 }
 
 impl Depthwise {
@@ -24,11 +26,15 @@ impl Depthwise {
         if one != 1 || conv.groups != c || weight.len() != c * kh * kw || conv.stride.contains(&0) {
             bail!("weights of shape {shape:?} in {} groups are not one kernel per channel", conv.groups);
         }
-        let mut taps = Buffer::zeros(c * kh * kw);
+        let count = kh * kw;
+        let [mut taps, mut turned] = [0; 2].map(|_| Buffer::zeros(c * count));
         for (i, tap) in taps.iter_mut().enumerate() {
-            *tap = weight[i % c * kh * kw + i / c];
+            *tap = weight[i % c * count + i / c];
         }
-        Ok(Self { isa: isa.checked(), conv: *conv, kernel: [kh, kw], channels: c, taps })
+        for (i, tap) in turned.iter_mut().enumerate() {
+            *tap = weight[i % c * count + (count - 1 - i / c)];
+        }
+        Ok(Self { isa: isa.checked(), conv: *conv, kernel: [kh, kw], channels: c, taps, turned })
     }
 
     /// The window's height and width, and how it moves.
@@ -57,10 +63,13 @@ impl Depthwise {
             bail!("the result has shape {expected:?}, not {:?}", out.shape());
         }
         let finish = finish.prepare(&mut out)?;
-        let job = Job::new(self, input, &mut out, finish);
-        let lines = expected[0] * expected[1];
-        (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(Line { job: &job, line }));
+        self.lines(&Job::new(self, input, &mut out, finish));
         Ok(())
+    }
+
+    fn lines(&self, job: &Job) {
+        let lines = job.images * job.out_size[0];
+        (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(Line { job, line }));
     }
 
     /// Pulls `gradient` of the output back into `out` of the input's shape.
@@ -70,17 +79,36 @@ impl Depthwise {
         }
         let finish = finish.prepare(&mut out)?;
         let lines = out.shape()[0] * out.shape()[1];
-        let job = Job::new(self, gradient, &mut out, finish);
-        (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(GradientLine { job: &job, line }));
+        let mut job = Job::new(self, gradient, &mut out, finish);
+        if let Some(padding) = self.turned_padding() {
+            // Of stride 1 it is a convolution with the turned kernel.
+            (job.taps, job.conv.padding) = (&self.turned, padding);
+            self.lines(&job);
+        } else {
+            (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(GradientLine { job: &job, line }));
+        }
         Ok(())
+    }
+
+    /// The padding of the gradient's convolution, where it is one.
+    fn turned_padding(&self) -> Option<[usize; 4]> {
+        let Self { conv, kernel: [kh, kw], .. } = self;
+        let reach = [(kh - 1) * conv.dilation[0], (kw - 1) * conv.dilation[1]];
+        let fits = conv.padding.iter().enumerate().all(|(side, padding)| *padding <= reach[side % 2]);
+        let turned = || std::array::from_fn(|side| reach[side % 2] - conv.padding[side]);
+        (conv.stride == [1, 1] && fits).then(turned)
     }
 }
 
 struct Job<'a> {
-    weights: &'a Depthwise,
+    conv: Conv,
+    kernel: [usize; 2],
+    channels: usize,
+    taps: &'a [f32],
     input: Source,
     input_size: [usize; 2],
     input_pixel: usize,
+    images: usize,
     out: Target,
     out_size: [usize; 2],
     out_pixel: usize,
@@ -89,12 +117,16 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(weights: &'a Depthwise, input: Map, out: &mut MapMut, finish: RawFinish) -> Self {
-        let ([_, h, w, _], [_, oh, ow, _]) = (input.shape(), out.shape());
+        let ([_, h, w, _], [images, oh, ow, _]) = (input.shape(), out.shape());
         Self {
-            weights,
+            conv: weights.conv,
+            kernel: weights.kernel,
+            channels: weights.channels,
+            taps: &weights.taps,
             input: input.pointer(),
             input_size: [h, w],
             input_pixel: input.pixel(),
+            images,
             out: out.pointer(),
             out_size: [oh, ow],
             out_pixel: out.pixel(),
@@ -102,26 +134,31 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// The taps of an output at `position` along an axis that lie inside the map.
+    #[inline(always)]
+    fn inside(&self, axis: usize, position: usize) -> Range<usize> {
+        let Conv { stride, dilation, padding, .. } = self.conv;
+        let (start, before, step) = (position * stride[axis], padding[axis], dilation[axis].max(1));
+        let from = before.saturating_sub(start).div_ceil(step);
+        let to = (self.input_size[axis] + before).saturating_sub(start).div_ceil(step).min(self.kernel[axis]);
+        from.min(to)..to
+    }
+
     /// One output pixel, any kernel: the taps inside the map are added up in their order.
     #[inline(always)]
     unsafe fn pixel<S: Simd>(&self, [image, y, x]: [usize; 3], channel: usize, count: usize) {
-        let Depthwise { conv, kernel: [kh, kw], channels, taps, .. } = self.weights;
-        let ([h, w], [top, left, ..]) = (self.input_size, conv.padding);
+        let (Conv { stride, dilation, padding: [top, left, ..], .. }, [h, w]) = (self.conv, self.input_size);
+        let columns = self.inside(1, x);
         // SAFETY: the caller's; taps outside of the map are left out.
         unsafe {
             let mut sum = S::splat(0.0);
-            for ky in 0..*kh {
-                let iy = (y * conv.stride[0] + ky * conv.dilation[0]).wrapping_sub(top);
-                if iy >= h {
-                    continue;
-                }
-                for kx in 0..*kw {
-                    let ix = (x * conv.stride[1] + kx * conv.dilation[1]).wrapping_sub(left);
-                    if ix < w {
-                        let from = self.input.at(((image * h + iy) * w + ix) * self.input_pixel + channel);
-                        let tap = S::load_up_to(taps.as_ptr().add((ky * kw + kx) * channels + channel), count);
-                        sum = S::mul_add(S::load_up_to(from, count), tap, sum);
-                    }
+            for ky in self.inside(0, y) {
+                let iy = y * stride[0] + ky * dilation[0] - top;
+                for kx in columns.clone() {
+                    let ix = x * stride[1] + kx * dilation[1] - left;
+                    let from = self.input.at(((image * h + iy) * w + ix) * self.input_pixel + channel);
+                    let tap = self.taps.as_ptr().add((ky * self.kernel[1] + kx) * self.channels + channel);
+                    sum = S::mul_add(S::load_up_to(from, count), S::load_up_to(tap, count), sum);
                 }
             }
             self.store::<S>(sum, [image, y, x], channel, count);
@@ -138,27 +175,31 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// `P` neighbouring output pixels of a 3x3 kernel, all taps inside the map: a row's inputs are loaded once.
-    /// The taps are added in the same order as in [`Job::pixel`].
+    /// `P` neighbouring output pixels of a kernel of width `K`, all columns of taps inside the map, whose rows `rows` are: a
+    /// row's inputs are loaded once. The taps are added in the same order as in [`Job::pixel`].
     #[inline(always)]
-    unsafe fn pixels<S: Simd, const P: usize, const STRIDE: usize>(
+    unsafe fn pixels<S: Simd, const K: usize, const P: usize, const STRIDE: usize>(
         &self,
         [image, y, x]: [usize; 3],
-        taps: &[S::Vector; 9],
+        rows: Range<usize>,
         channel: usize,
         count: usize,
     ) {
-        let ([h, w], [top, left, ..]) = (self.input_size, self.weights.conv.padding);
+        let ([h, w], [top, left, ..]) = (self.input_size, self.conv.padding);
         // SAFETY: the caller's.
         unsafe {
             let mut sums = [S::splat(0.0); P];
-            for ky in 0..3 {
+            for ky in rows {
+                let mut taps = [S::splat(0.0); K];
+                for (kx, tap) in taps.iter_mut().enumerate() {
+                    *tap = S::load_up_to(self.taps.as_ptr().add((ky * K + kx) * self.channels + channel), count);
+                }
                 let first = ((image * h + y * STRIDE + ky - top) * w + x * STRIDE - left) * self.input_pixel + channel;
-                for i in 0..(P - 1) * STRIDE + 3 {
+                for i in 0..(P - 1) * STRIDE + K {
                     let value = S::load_up_to(self.input.at(first + i * self.input_pixel), count);
                     for (p, sum) in sums.iter_mut().enumerate() {
-                        if i >= p * STRIDE && i < p * STRIDE + 3 {
-                            *sum = S::mul_add(value, taps[ky * 3 + i - p * STRIDE], *sum);
+                        if i >= p * STRIDE && i < p * STRIDE + K {
+                            *sum = S::mul_add(value, taps[i - p * STRIDE], *sum);
                         }
                     }
                 }
@@ -169,24 +210,19 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// A line of a square kernel of side `K`.
     #[inline(always)]
-    unsafe fn line_of_three<S: Simd, const STRIDE: usize>(&self, image: usize, y: usize) {
+    unsafe fn line_of<S: Simd, const K: usize, const STRIDE: usize>(&self, image: usize, y: usize) {
         const TOGETHER: usize = 4;
-        let Depthwise { conv, channels, taps: packed, .. } = self.weights;
-        let ([h, w], ow, [top, left, ..]) = (self.input_size, self.out_size[1], conv.padding);
-        let rows_inside = y * STRIDE >= top && y * STRIDE + 3 <= h + top;
-        // Pixels `from .. to` have all taps inside.
+        let ([_, w], ow, left) = (self.input_size, self.out_size[1], self.conv.padding[1]);
+        let rows = self.inside(0, y);
+        // Pixels `from .. to` have all columns inside.
         let from = left.div_ceil(STRIDE).min(ow);
-        let to = if rows_inside && w + left >= 3 { ((w + left - 3) / STRIDE + 1).clamp(from, ow) } else { from };
-        let mut channel = 0;
-        while channel < *channels {
-            let count = (channels - channel).min(S::LANES);
+        let to = if w + left >= K { ((w + left - K) / STRIDE + 1).clamp(from, ow) } else { from };
+        for channel in (0..self.channels).step_by(S::LANES) {
+            let count = (self.channels - channel).min(S::LANES);
             // SAFETY: the caller's.
             unsafe {
-                let mut taps = [S::splat(0.0); 9];
-                for (i, tap) in taps.iter_mut().enumerate() {
-                    *tap = S::load_up_to(packed.as_ptr().add(i * channels + channel), count);
-                }
                 for x in (0..from).chain(to..ow) {
                     self.pixel::<S>([image, y, x], channel, count);
                 }
@@ -194,20 +230,19 @@ impl<'a> Job<'a> {
                 if count == S::LANES {
                     // The same with a constant count, so that no load asks how long it is.
                     while x + TOGETHER <= to {
-                        self.pixels::<S, TOGETHER, STRIDE>([image, y, x], &taps, channel, S::LANES);
+                        self.pixels::<S, K, TOGETHER, STRIDE>([image, y, x], rows.clone(), channel, S::LANES);
                         x += TOGETHER;
                     }
                     while x < to {
-                        self.pixels::<S, 1, STRIDE>([image, y, x], &taps, channel, S::LANES);
+                        self.pixels::<S, K, 1, STRIDE>([image, y, x], rows.clone(), channel, S::LANES);
                         x += 1;
                     }
                 }
                 while x < to {
-                    self.pixels::<S, 1, STRIDE>([image, y, x], &taps, channel, count);
+                    self.pixels::<S, K, 1, STRIDE>([image, y, x], rows.clone(), channel, count);
                     x += 1;
                 }
             }
-            channel += S::LANES;
         }
     }
 }
@@ -221,22 +256,21 @@ struct Line<'a> {
 impl Kernel for Line<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (job, conv) = (self.job, &self.job.weights.conv);
+        let job = self.job;
         let (image, y) = (self.line / job.out_size[0], self.line % job.out_size[0]);
         // SAFETY: the shapes were checked; each line is one task's.
         unsafe {
-            if job.weights.kernel == [3, 3] && conv.dilation == [1, 1] && conv.stride == [1, 1] {
-                return job.line_of_three::<S, 1>(image, y);
-            }
-            if job.weights.kernel == [3, 3] && conv.dilation == [1, 1] && conv.stride == [2, 2] {
-                return job.line_of_three::<S, 2>(image, y);
+            match (job.kernel, job.conv.stride, job.conv.dilation) {
+                ([3, 3], [1, 1], [1, 1]) => return job.line_of::<S, 3, 1>(image, y),
+                ([3, 3], [2, 2], [1, 1]) => return job.line_of::<S, 3, 2>(image, y),
+                ([5, 5], [1, 1], [1, 1]) => return job.line_of::<S, 5, 1>(image, y),
+                ([5, 5], [2, 2], [1, 1]) => return job.line_of::<S, 5, 2>(image, y),
+                ([7, 7], [1, 1], [1, 1]) => return job.line_of::<S, 7, 1>(image, y),
+                _ => {}
             }
             for x in 0..job.out_size[1] {
-                let mut channel = 0;
-                while channel < job.weights.channels {
-                    let count = (job.weights.channels - channel).min(S::LANES);
-                    job.pixel::<S>([image, y, x], channel, count);
-                    channel += S::LANES;
+                for channel in (0..job.channels).step_by(S::LANES) {
+                    job.pixel::<S>([image, y, x], channel, (job.channels - channel).min(S::LANES));
                 }
             }
         }
@@ -253,24 +287,29 @@ impl Kernel for GradientLine<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let job = self.job;
-        let Depthwise { conv, kernel: [kh, kw], channels, taps, .. } = job.weights;
+        let Job { conv, kernel: [kh, kw], channels, taps, .. } = job;
         let ([gh, gw], [h, w], [top, left, ..]) = (job.input_size, job.out_size, conv.padding);
         let ([sy, sx], [dy, dx]) = (conv.stride, conv.dilation);
         let (image, y) = (self.line / h, self.line % h);
+        // Every so many taps meet the stride; without dilation the others need not be looked at.
+        let first = |position: usize, stride: usize, dilation: usize| {
+            if dilation == 1 { (position % stride, stride) } else { (0, 1) }
+        };
+        let (first_y, step_y) = first(y + top, sy, dy);
         for x in 0..w {
-            let mut channel = 0;
-            while channel < *channels {
+            let (first_x, step_x) = first(x + left, sx, dx);
+            for channel in (0..*channels).step_by(S::LANES) {
                 let count = (channels - channel).min(S::LANES);
                 // SAFETY: the shapes were checked; windows outside of the gradient are left out.
                 unsafe {
                     let mut sum = S::splat(0.0);
-                    for ky in 0..*kh {
+                    for ky in (first_y..*kh).step_by(step_y) {
                         // A window before the first wraps around and is too far as well.
                         let gy = (y + top).wrapping_sub(ky * dy);
                         if gy / sy >= gh || gy % sy != 0 {
                             continue;
                         }
-                        for kx in 0..*kw {
+                        for kx in (first_x..*kw).step_by(step_x) {
                             let gx = (x + left).wrapping_sub(kx * dx);
                             if gx / sx < gw && gx % sx == 0 {
                                 let at = ((image * gh + gy / sy) * gw + gx / sx) * job.input_pixel + channel;
@@ -281,7 +320,6 @@ impl Kernel for GradientLine<'_> {
                     }
                     job.store::<S>(sum, [image, y, x], channel, count);
                 }
-                channel += S::LANES;
             }
         }
     }

@@ -240,10 +240,10 @@ proptest! {
     #[test]
     fn depthwise_is_a_grouped_convolution(
         isa in isas(), n in 1usize..3, h in 1usize..16, w in 1usize..16, c in 1usize..70,
-        kernel in proptest::sample::select(vec![[3usize, 3], [3, 3], [5, 5], [1, 4]]),
+        kernel in proptest::sample::select(vec![[3usize, 3], [3, 3], [5, 5], [7, 7], [1, 4]]),
         stride in proptest::sample::select(vec![[1usize, 1], [2, 2], [1, 2]]),
         dilation in proptest::sample::select(vec![[1usize, 1], [1, 1], [2, 1]]),
-        padding in prop::array::uniform4(0usize..3), gap in 0usize..3, seed in 0u64..1000,
+        padding in prop::array::uniform4(0usize..5), gap in 0usize..3, seed in 0u64..1000,
     ) {
         let conv = Conv { stride, padding, dilation, groups: c };
         let weight_shape = [c, 1, kernel[0], kernel[1]];
