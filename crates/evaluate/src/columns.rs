@@ -7,7 +7,6 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64T
 use bytes::Bytes;
 use faithful_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
@@ -81,21 +80,9 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Format`] where it is damaged or of another kind.
 pub(crate) fn decode(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
-    // The library panics where a damaged file has negative places or lengths.
-    std::panic::catch_unwind(|| read(name, bytes)).unwrap_or_else(|_| {
-        let reason = "it is damaged: its places and lengths make no sense";
-        Err(Error::format(name, reason))
-    })
-}
-
-fn read(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
     let broken = |reason: String| Error::format(name, reason);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|error| broken(error.to_string()))?;
     let mut rows = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| broken(error.to_string()))?;
+    faithful_parquet::read(name, bytes, |batch| {
         let (own, wanted) = (batch.schema(), schema());
         // Runs of version 0.1 before rows said their protocol.
         let before = wanted.fields().iter().filter(|field| field.name() != PROTOCOL);
@@ -134,13 +121,15 @@ fn read(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
                 curve: curve.map(|(fraction, score)| Curve { fraction, score }),
             });
         }
-    }
+        Ok(())
+    })?;
     Ok(rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     /// The names, types and whether they may be null, as the table in `docs/runs.md` has them.
     #[test]

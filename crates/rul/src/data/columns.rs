@@ -5,9 +5,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use faithful_core::{Error, Result};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::Path;
 
 /// Which columns of a table are what.
@@ -137,26 +135,17 @@ fn records(text: &str) -> std::result::Result<Vec<(u64, Vec<String>)>, u64> {
     Ok(records)
 }
 
-/// The library panics where a damaged file has negative places or lengths: that is an error like any other.
 fn parquet_table(path: &Path) -> Result<Table> {
-    std::panic::catch_unwind(|| read_parquet(path)).unwrap_or_else(|_| {
-        let reason = "it is no whole Parquet file: its places and lengths make no sense";
-        Err(Error::format(path.display().to_string(), reason))
-    })
-}
-
-fn read_parquet(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
-    let file = File::open(path).map_err(|source| Error::Io { path: what.clone(), source })?;
-    let broken = |error: &dyn std::fmt::Display| Error::format(&what, format!("it is no whole Parquet file: {error}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(&error))?;
-    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut cells: Vec<Option<Cells>> = names.iter().map(|_| None).collect();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let mut cells: Vec<Option<Cells>> = Vec::new();
     let mut rows = 0;
-    for batch in builder.build().map_err(|error| broken(&error))? {
-        let batch = batch.map_err(|error| broken(&error))?;
+    let columns = faithful_parquet::read(&what, bytes.into(), |batch| {
         rows += batch.num_rows() as u64;
-        for ((column, cells), name) in batch.columns().iter().zip(&mut cells).zip(&names) {
+        cells.resize_with(batch.num_columns(), || None);
+        let schema = batch.schema();
+        for ((column, cells), field) in batch.columns().iter().zip(&mut cells).zip(schema.fields()) {
+            let name = field.name();
             let is_text = matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
             let kind = if is_text { DataType::Utf8 } else { DataType::Float64 };
             let refuse = |_| Error::format(&what, format!("column `{name}` holds {}, no numbers", column.data_type()));
@@ -177,7 +166,10 @@ fn read_parquet(path: &Path) -> Result<Table> {
                 }
             }
         }
-    }
+        Ok(())
+    })?;
+    let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
+    cells.resize_with(names.len(), || None);
     let cells = cells.into_iter().map(|cells| cells.unwrap_or(Cells::Numbers(Vec::new()))).collect();
     Ok(Table { what, names, cells, places: (1..=rows).collect(), word: "row" })
 }

@@ -1,0 +1,177 @@
+//! Reads Parquet files that may be damaged: with an error, without a panic, and within memory that the file can pay for.
+//!
+//! The library beneath panics where places and lengths make no sense, and asks for as much memory as a dictionary says
+//! that it has values, up to 16 GB for a file of a few kilobytes. Here pages are looked at before anything is decoded.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use faithful_core::{Error, Result};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Type;
+use parquet::column::page::Page;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// So many values per column are decoded from any file: long runs of one value take hardly a byte.
+const VALUES: usize = 1 << 20;
+/// And so many more for each of its bytes.
+const VALUES_PER_BYTE: usize = 64;
+
+/// Gives the rows of a Parquet file to `each`, batch by batch, and then its columns' names and types. `what` names the file in
+/// errors.
+///
+/// ```
+/// # use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+/// # use std::sync::Arc;
+/// # let cycles: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+/// # let batch = RecordBatch::try_from_iter([("cycle", cycles)]).unwrap();
+/// # let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+/// # writer.write(&batch).unwrap();
+/// # let bytes = writer.into_inner().unwrap();
+/// let mut rows = 0;
+/// let columns = faithful_parquet::read("engines.parquet", bytes.into(), |batch| {
+///     rows += batch.num_rows();
+///     Ok(())
+/// })?;
+/// assert_eq!((rows, columns.field(0).name().as_str()), (3, "cycle"));
+/// # Ok::<(), faithful_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Format`] where the file is damaged, and what `each` gives.
+pub fn read(what: &str, bytes: Bytes, each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
+    let work = AssertUnwindSafe(|| {
+        check_pages(what, &bytes)?;
+        batches(what, bytes, each)
+    });
+    catch_unwind(work).unwrap_or_else(|_| Err(broken(what, &"its places and lengths make no sense")))
+}
+
+fn broken(what: &str, reason: &dyn Display) -> Error {
+    Error::format(what, format!("it is no whole Parquet file: {reason}"))
+}
+
+fn batches(what: &str, bytes: Bytes, mut each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
+    let broken = |error: &dyn Display| broken(what, error);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| broken(&error))?;
+    let schema = builder.schema().clone();
+    for batch in builder.build().map_err(|error| broken(&error))? {
+        each(batch.map_err(|error| broken(&error))?)?;
+    }
+    Ok(schema)
+}
+
+/// Refuses pages that say they hold more values than their bytes can.
+fn check_pages(what: &str, bytes: &Bytes) -> Result<()> {
+    let most = VALUES + VALUES_PER_BYTE * bytes.len();
+    let file = SerializedFileReader::new(bytes.clone()).map_err(|error| broken(what, &error))?;
+    for group in 0..file.num_row_groups() {
+        let group = file.get_row_group(group).map_err(|error| broken(what, &error))?;
+        for column in 0..group.num_columns() {
+            let least = least_bytes(group.metadata().column(column).column_type());
+            let pages = group.get_column_page_reader(column).map_err(|error| broken(what, &error))?;
+            let mut values = 0_usize;
+            for page in pages {
+                let page = page.map_err(|error| broken(what, &error))?;
+                values = values.saturating_add(page.num_values() as usize);
+                if let Page::DictionaryPage { buf, num_values, .. } = &page
+                    && (*num_values as usize).saturating_mul(least) > buf.len()
+                {
+                    let reason = format!("a dictionary of {} bytes cannot have {num_values} values", buf.len());
+                    return Err(broken(what, &reason));
+                }
+            }
+            if values > most {
+                return Err(broken(what, &format!("{} bytes are too few for {values} values", bytes.len())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes a value has at least, where it is written out.
+fn least_bytes(kind: Type) -> usize {
+    match kind {
+        Type::BOOLEAN | Type::FIXED_LEN_BYTE_ARRAY => 0,
+        // Texts begin with their length.
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => 12,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Float64Array, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use std::sync::Arc;
+
+    fn file(rows: usize) -> Vec<u8> {
+        let names: ArrayRef = Arc::new((0..rows).map(|row| Some(format!("name {}", row % 7))).collect::<StringArray>());
+        let values: ArrayRef = Arc::new((0..rows).map(|row| Some((row % 50) as f64)).collect::<Float64Array>());
+        let batch = RecordBatch::try_from_iter([("name", names), ("value", values)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    fn rows(bytes: &[u8]) -> Result<usize> {
+        let mut rows = 0;
+        read("rows", Bytes::copy_from_slice(bytes), |batch| {
+            rows += batch.num_rows();
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    #[test]
+    fn whole_files_are_read_however_well_they_are_packed() {
+        assert_eq!(rows(&file(3)).unwrap(), 3);
+        let constant: ArrayRef = Arc::new(Float64Array::from(vec![1.5; 900_000]));
+        let batch = RecordBatch::try_from_iter([("value", constant)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        assert!(bytes.len() < 10_000, "{}", bytes.len());
+        assert_eq!(rows(&bytes).unwrap(), 900_000);
+    }
+
+    #[test]
+    fn a_change_in_any_byte_is_an_error_or_another_table() {
+        let whole = file(120);
+        for place in 0..whole.len() {
+            for change in [0x01, 0x40, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[place] ^= change;
+                // What matters is that it comes back.
+                let _ = rows(&bytes);
+            }
+        }
+        for end in [0, 3, 12, whole.len() / 2, whole.len() - 1] {
+            let error = rows(&whole[..end]).unwrap_err().to_string();
+            assert!(error.contains("no whole Parquet file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_that_claims_more_than_it_holds_is_refused() {
+        let whole = file(120);
+        let refused = (0..whole.len()).any(|place| {
+            // Thrift's numbers of five bytes, at every place where one could stand.
+            let mut bytes = whole.clone();
+            bytes[place] = bytes[place].wrapping_add(0x40);
+            rows(&bytes).is_err_and(|error| error.to_string().contains("cannot have"))
+        });
+        assert!(refused, "some change makes a dictionary larger");
+    }
+
+    #[test]
+    fn what_the_reader_refuses_comes_back_as_it_is() {
+        let refuse = |_| Err(Error::parameter("row", "it is not wanted"));
+        let error = read("rows", file(3).into(), refuse).unwrap_err().to_string();
+        assert!(error.contains("not wanted"), "{error}");
+    }
+}
