@@ -13,6 +13,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("faithful-metric", "measure_a_map", &[]),
     ("faithful-data", "prepare_a_photo", &[]),
     ("faithful-rul", "explain_a_pump", &[]),
+    ("faithful-parquet", "rows_of_a_file", &[]),
     ("faithful-evaluate", "small_run", &[]),
     ("faithful-report", "lay_a_map_on_a_photo", &[]),
     ("faithful-page", "chart_page", &[]),

@@ -75,6 +75,21 @@ pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Pic
         let state = if cut { "truncated" } else { "damaged or unusual" };
         wrong(format!("{state} {word} ({} bytes): {text}", bytes.len()))
     };
+    // Some decoders panic where a damaged file's numbers are out of all bounds: that is an error like any other.
+    let work = || decoded(bytes, format, &word, decoding, &wrong, &undecodable);
+    let panicked = |_| Err(wrong(format!("damaged or unusual {word} ({} bytes): its decoder gave up", bytes.len())));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(panicked)
+}
+
+/// The picture in `bytes`, upright, on its background; `word` is the format's name, `wrong` and `undecodable` make errors.
+fn decoded(
+    bytes: &[u8],
+    format: ImageFormat,
+    word: &str,
+    decoding: &Decoding,
+    wrong: &dyn Fn(String) -> Error,
+    undecodable: &dyn Fn(image::ImageError) -> Error,
+) -> Result<Picture> {
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
