@@ -541,6 +541,31 @@ fn rows_that_run_apart_are_those_that_run_alone() {
     }
 }
 
+/// What has no kernel goes through copies and candle, an order of magnitude slower: only what is said here does.
+#[test]
+fn few_operations_go_by_the_reference() {
+    use super::step::Work;
+    for (graph, expected) in
+        [(series_like(1), vec!["matmul"]), (gated_like(1), vec![]), (turning_like(1), vec!["reduce"])]
+    {
+        let x = input(&graph, 3, 1);
+        let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?]);
+        graph.pull_back(&x, &[Tap::Input], &mut ones).unwrap();
+        let plans = graph.prepared.as_deref().unwrap().plans.lock().unwrap();
+        let plan = plans.values().next().unwrap();
+        let by_reference = |step: &super::Step| match &step.work {
+            Work::Generic { node, .. } => Some(match node.op {
+                Op::MatMul => "matmul",
+                Op::Reduce { .. } => "reduce",
+                _ => "another",
+            }),
+            _ => None,
+        };
+        let found: Vec<&str> = plan.steps.iter().chain(plan.lanes.iter().flatten()).filter_map(by_reference).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 /// Rows that each differ from the one before in a few cells, and now and then in none or in all.
 fn similar_rows(graph: &Graph, rows: usize) -> Tensor {
     let [channels, height, width] = graph.nominal_input() else { panic!("an image") };
