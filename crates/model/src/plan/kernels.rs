@@ -8,15 +8,29 @@ use faithful_core::Result;
 use faithful_tensor::cpu::{Factors, Isa, Linear, Lstm};
 use faithful_tensor::{Conv, Direction, PadMode, Recurrent};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Repacked weights, shared by all plans of a graph.
 #[derive(Debug, Default)]
 pub(super) struct Kernels {
-    convolutions: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
+    convolutions: Packed<KernelKey, Kernel>,
     /// Rounded ones, by their nodes.
-    linear: Mutex<HashMap<usize, Arc<Linear>>>,
-    lstms: Mutex<HashMap<usize, Arc<Lstm>>>,
+    linear: Packed<usize, Linear>,
+    lstms: Packed<usize, Lstm>,
+}
+
+type Packed<K, V> = Mutex<HashMap<K, Arc<V>>>;
+
+/// What is kept under `key`, made at its first use.
+fn first_use<K: Eq + Hash, V>(packed: &Packed<K, V>, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+    let kept = || packed.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = kept().get(&key) {
+        return Ok(found.clone());
+    }
+    // Without the lock: repacking is parallel, and a thread that waits in it may take up work that comes here again.
+    let made = Arc::new(make()?);
+    Ok(kept().entry(key).or_insert(made).clone())
 }
 
 /// What is folded, and whether the kernel is the reverse pass's.
@@ -33,30 +47,25 @@ pub(super) struct Folded {
 impl Kernels {
     /// The kernel of a convolution, repacked at its first use.
     pub(super) fn get(&self, graph: &Graph, isa: Isa, folded: Folded, back: bool) -> Result<Arc<Kernel>> {
-        let key = (folded, back);
-        let kernels = || self.convolutions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernel) = kernels().get(&key) {
-            return Ok(kernel.clone());
-        }
-        let (weight, mut conv) = match &graph.nodes[folded.convolution].op {
-            Op::Conv2d { weight, conv, .. } => (weight.clone(), *conv),
-            // A series is a map of one line.
-            Op::Conv1d { weight, conv, .. } => (weight.unsqueeze(2)?, *conv),
-            // A product of every pixel.
-            Op::Linear { weight, .. } => (weight.unsqueeze(2)?.unsqueeze(3)?, Conv::default()),
-            _ => unreachable!("only convolutions are folded"),
-        };
-        let scale = folded.normalization.map(|node| match &graph.nodes[node].op {
-            Op::BatchNorm { scale, .. } => scale,
-            _ => unreachable!("only batch normalisations are folded"),
-        });
-        if let Some(more) = folded.padding.and_then(|node| zeros_around(&graph.nodes[node].op)) {
-            conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
-        }
-        let convolution = Convolution { weight: &weight, conv: &conv, scale };
-        // Without the lock: repacking is parallel, and a thread that waits in it may take up work that comes here again.
-        let kernel = Arc::new(if back { convolution.back(isa)? } else { convolution.forth(isa, graph.factors)? });
-        Ok(kernels().entry(key).or_insert(kernel).clone())
+        first_use(&self.convolutions, (folded, back), || {
+            let (weight, mut conv) = match &graph.nodes[folded.convolution].op {
+                Op::Conv2d { weight, conv, .. } => (weight.clone(), *conv),
+                // A series is a map of one line.
+                Op::Conv1d { weight, conv, .. } => (weight.unsqueeze(2)?, *conv),
+                // A product of every pixel.
+                Op::Linear { weight, .. } => (weight.unsqueeze(2)?.unsqueeze(3)?, Conv::default()),
+                _ => unreachable!("only convolutions are folded"),
+            };
+            let scale = folded.normalization.map(|node| match &graph.nodes[node].op {
+                Op::BatchNorm { scale, .. } => scale,
+                _ => unreachable!("only batch normalisations are folded"),
+            });
+            if let Some(more) = folded.padding.and_then(|node| zeros_around(&graph.nodes[node].op)) {
+                conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
+            }
+            let convolution = Convolution { weight: &weight, conv: &conv, scale };
+            Ok(if back { convolution.back(isa)? } else { convolution.forth(isa, graph.factors)? })
+        })
     }
 
     /// The weights of the linear layer `node`, rounded at their first use where the graph asks for it.
@@ -64,32 +73,25 @@ impl Kernels {
         if graph.factors == Factors::F32 {
             return Ok(LinearWeight::Plain(weight.clone()));
         }
-        let kernels = || self.linear.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernel) = kernels().get(&node) {
-            return Ok(LinearWeight::Rounded(kernel.clone()));
-        }
-        let size = weight.dims2()?;
-        let kernel = with_elements(weight, |weight| Linear::new(isa, graph.factors, weight, [size.0, size.1]))?;
-        // Without the lock, as above.
-        Ok(LinearWeight::Rounded(kernels().entry(node).or_insert(Arc::new(kernel)).clone()))
+        let rounded = first_use(&self.linear, node, || {
+            let size = weight.dims2()?;
+            Ok(with_elements(weight, |weight| Linear::new(isa, graph.factors, weight, [size.0, size.1]))?)
+        });
+        Ok(LinearWeight::Rounded(rounded?))
     }
 
     /// The LSTM layer `node`, repacked at its first use.
     pub(super) fn lstm(&self, isa: Isa, node: usize, weights: &Recurrent, direction: Direction) -> Result<Arc<Lstm>> {
-        let kernels = || self.lstms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernel) = kernels().get(&node) {
-            return Ok(kernel.clone());
-        }
-        let (rows, inputs) = weights.input_weight.dims2()?;
-        let mut bias = vec![0.0; rows];
-        for more in [&weights.input_bias, &weights.hidden_bias].into_iter().flatten() {
-            bias.iter_mut().zip(numbers(more)?).for_each(|(bias, more)| *bias += more);
-        }
-        let sizes = [inputs, weights.hidden_weight.dim(1)?];
-        let (input, hidden) = (numbers(&weights.input_weight)?, numbers(&weights.hidden_weight)?);
-        // Without the lock, as above.
-        let kernel = Arc::new(Lstm::new(isa, sizes, &input, &hidden, bias, direction)?);
-        Ok(kernels().entry(node).or_insert(kernel).clone())
+        first_use(&self.lstms, node, || {
+            let (rows, inputs) = weights.input_weight.dims2()?;
+            let mut bias = vec![0.0; rows];
+            for more in [&weights.input_bias, &weights.hidden_bias].into_iter().flatten() {
+                bias.iter_mut().zip(numbers(more)?).for_each(|(bias, more)| *bias += more);
+            }
+            let sizes = [inputs, weights.hidden_weight.dim(1)?];
+            let (input, hidden) = (numbers(&weights.input_weight)?, numbers(&weights.hidden_weight)?);
+            Ok(Lstm::new(isa, sizes, &input, &hidden, bias, direction)?)
+        })
     }
 }
 

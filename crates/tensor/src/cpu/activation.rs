@@ -4,7 +4,7 @@ use super::isa::Kernel;
 use super::lines::Lines;
 use super::map::{Map, MapMut, Source, Target};
 use super::simd::Simd;
-use super::transcendental::{normal, sigmoid, tanh};
+use super::transcendental::{normal, sigmoid, slope_of_sigmoid, slope_of_tanh, tanh};
 use super::{Isa, each_task};
 use crate::activation::GELU_TANH;
 use crate::pointwise::Pointwise;
@@ -197,10 +197,7 @@ impl Function for Sigmoid {
     #[inline(always)]
     unsafe fn slope<S: Simd>(self, x: S::Vector) -> S::Vector {
         // SAFETY: the caller's.
-        unsafe {
-            let value = sigmoid::<S>(x);
-            S::mul(value, S::sub(S::splat(1.0), value))
-        }
+        unsafe { slope_of_sigmoid::<S>(sigmoid::<S>(x)) }
     }
 }
 
@@ -213,10 +210,7 @@ impl Function for Tanh {
     #[inline(always)]
     unsafe fn slope<S: Simd>(self, x: S::Vector) -> S::Vector {
         // SAFETY: the caller's.
-        unsafe {
-            let value = tanh::<S>(x);
-            S::sub(S::splat(1.0), S::mul(value, value))
-        }
+        unsafe { slope_of_tanh::<S>(tanh::<S>(x)) }
     }
 }
 

@@ -5,7 +5,7 @@ use super::map::{Finish, Map, MapMut, RawFinish, Target};
 use super::matrix::{Ahead, MOST_ROWS, Matrix, Product, TileRows};
 use super::scratch::with_scratch;
 use super::simd::Simd;
-use super::transcendental::{sigmoid, tanh};
+use super::transcendental::{sigmoid, slope_of_sigmoid, slope_of_tanh, tanh};
 use super::{Isa, each_task};
 use crate::Direction;
 use candle_core::{Result, bail};
@@ -167,7 +167,7 @@ impl LstmSteps {
     /// Where the lengths do not go together.
     pub fn run(&self, gates: &mut [f32], cells: &mut [f32], states: &mut [f32], steps: usize) -> Result<()> {
         let rows = self.rows([gates.len(), cells.len(), states.len()], steps)?;
-        let [gates, cells, states] = self.pixels([gates, cells, states]);
+        let [gates, cells, states] = self.pixels([gates, cells, states].map(<[f32]>::as_mut_ptr));
         blocks(rows, |first, count| {
             let at = first * steps;
             // SAFETY: the lengths were checked, and the block's rows are this task's.
@@ -181,12 +181,13 @@ impl LstmSteps {
     ///
     /// # Errors
     /// Where the lengths do not go together.
-    pub fn run_back(&self, gates: &mut [f32], cells: &mut [f32], gradient: &mut [f32], steps: usize) -> Result<()> {
+    pub fn run_back(&self, gates: &mut [f32], cells: &[f32], gradient: &[f32], steps: usize) -> Result<()> {
         let rows = self.rows([gates.len(), cells.len(), gradient.len()], steps)?;
-        let [gates, cells, gradient] = self.pixels([gates, cells, gradient]);
+        let [cells, gradient] = [cells, gradient].map(|data| data.as_ptr().cast_mut());
+        let [gates, cells, gradient] = self.pixels([gates.as_mut_ptr(), cells, gradient]);
         blocks(rows, |first, count| {
             let at = first * steps;
-            // SAFETY: the lengths were checked, and the block's rows are this task's.
+            // SAFETY: the lengths were checked, the block's rows are this task's, cells and gradients are only read.
             unsafe { self.back(gates.from(at), cells.from(at), gradient.from(at), [count, steps]) }
         });
         Ok(())
@@ -201,9 +202,9 @@ impl LstmSteps {
         Ok(rows)
     }
 
-    fn pixels(&self, [gates, cells, states]: [&mut [f32]; 3]) -> [Pixels; 3] {
-        let with_pitch = |data: &mut [f32], pitch: usize| Pixels { start: Target(data.as_mut_ptr()), pitch };
-        [with_pitch(gates, GATES * self.hidden), with_pitch(cells, 2 * self.hidden), with_pitch(states, self.hidden)]
+    fn pixels(&self, starts: [*mut f32; 3]) -> [Pixels; 3] {
+        let pitches = [GATES, 2, 1].map(|each| each * self.hidden);
+        std::array::from_fn(|part| Pixels { start: Target(starts[part]), pitch: pitches[part] })
     }
 
     /// The times in the order in which they are read, each with the one before.
@@ -457,18 +458,4 @@ impl Kernel for StepBack {
             }
         }
     }
-}
-
-/// The slope of a sigmoid whose value is `v`.
-#[inline(always)]
-unsafe fn slope_of_sigmoid<S: Simd>(v: S::Vector) -> S::Vector {
-    // SAFETY: the caller's.
-    unsafe { S::mul(v, S::sub(S::splat(1.0), v)) }
-}
-
-/// The slope of a hyperbolic tangent whose value is `v`.
-#[inline(always)]
-unsafe fn slope_of_tanh<S: Simd>(v: S::Vector) -> S::Vector {
-    // SAFETY: the caller's.
-    unsafe { S::sub(S::splat(1.0), S::mul(v, v)) }
 }

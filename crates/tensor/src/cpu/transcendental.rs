@@ -61,6 +61,26 @@ pub(super) unsafe fn tanh<S: Simd>(x: S::Vector) -> S::Vector {
     }
 }
 
+/// The slope of a sigmoid whose value is `v`.
+///
+/// # Safety
+/// [`Simd`]'s.
+#[inline(always)]
+pub(super) unsafe fn slope_of_sigmoid<S: Simd>(v: S::Vector) -> S::Vector {
+    // SAFETY: the caller's.
+    unsafe { S::mul(v, S::sub(S::splat(1.0), v)) }
+}
+
+/// The slope of a hyperbolic tangent whose value is `v`.
+///
+/// # Safety
+/// [`Simd`]'s.
+#[inline(always)]
+pub(super) unsafe fn slope_of_tanh<S: Simd>(v: S::Vector) -> S::Vector {
+    // SAFETY: the caller's.
+    unsafe { S::sub(S::splat(1.0), S::mul(v, v)) }
+}
+
 /// How much of the normal distribution lies below `x`, and its density there: from the smaller of the two sides, which is
 /// right to some units of its own last place.
 ///

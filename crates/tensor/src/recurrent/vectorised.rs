@@ -46,9 +46,8 @@ fn gradients(
     [batch, times, hidden]: [usize; 3],
     direction: Direction,
 ) -> Result<Vec<Option<Tensor>>> {
-    let (mut sums, mut cells) = (history.gates.clone(), history.cells.clone());
-    let mut gradient = Elements::of(gradient)?.slice::<f32>()?.to_vec();
-    history.steps.run_back(&mut sums, &mut cells, &mut gradient, times)?;
+    let mut sums = history.gates.clone();
+    history.steps.run_back(&mut sums, &history.cells, Elements::of(gradient)?.slice()?, times)?;
     let width = 4 * hidden;
     let learnt = (!history.states.is_empty()).then(|| {
         // Each step's gates saw the state before it, and the first one's none.
