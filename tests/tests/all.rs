@@ -5,6 +5,8 @@ mod architectures;
 mod cam_laws;
 mod cam_networks;
 mod cam_parity;
+mod cam_passes;
+mod cam_runs;
 mod concurrency;
 mod gradient;
 mod hyper;

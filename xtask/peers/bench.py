@@ -1,29 +1,32 @@
 """The same work as crates/model/examples/speed.rs in PyTorch; `cargo xtask bench --peer PYTHON` talks to it.
 
-Usage: python bench.py LAYOUT THREADS, where LAYOUT is contiguous_format or channels_last.
+Usage: python bench.py LAYOUT THREADS, where LAYOUT is contiguous_format or channels_last; or python bench.py export FILE.onnx,
+which writes the network that the file is called after.
 Each line of the standard input names some work, such as `vgg16 forward batch 8` or `cnn-bilstm forward batch 64`; for
 `folder/efficientnet_b0.onnx` the network of torchvision that the file is called after runs. The answer is a line with the seconds per image or window (per explanation, for those). `peak-memory` answers with the most bytes that the process has held.
 Weights are random: speed does not depend on them.
 """
-import pathlib, resource, sys, time
+import pathlib, resource, sys, time, warnings
 import torch, torchvision
 import torch.nn.functional as F
 
-layout = getattr(torch, sys.argv[1])
-torch.set_num_threads(int(sys.argv[2]))
+exporting = sys.argv[1] == "export"
+layout = torch.contiguous_format if exporting else getattr(torch, sys.argv[1])
+if not exporting:
+    torch.set_num_threads(int(sys.argv[2]))
 BATCH = 8
 network, images, baselines, seen = (None, None), {}, None, set()
 
 
 class Series(torch.nn.Module):
-    """`SeriesNetwork` of crates/model for windows of 60 steps of 14 sensors."""
+    """`SeriesNetwork` of crates/model for windows of 60 steps of 14 sensors; `cell` may be torch.nn.GRU."""
 
-    def __init__(self, kernels, channels, hidden, layers, bidirectional):
+    def __init__(self, kernels, channels, hidden, layers, bidirectional, cell=torch.nn.LSTM):
         super().__init__()
         self.heads = torch.nn.ModuleList(torch.nn.ModuleDict({
             "conv1": torch.nn.Conv1d(14, channels, kernel, padding=kernel // 2),
             "conv2": torch.nn.Conv1d(channels, channels, kernel, padding=kernel // 2),
-            "lstm": torch.nn.LSTM(channels, hidden, layers, batch_first=True, bidirectional=bidirectional),
+            "lstm": cell(channels, hidden, layers, batch_first=True, bidirectional=bidirectional),
         }) for kernel in kernels)
         states = len(kernels) * hidden * (2 if bidirectional else 1) * 12
         self.dense, self.output = torch.nn.Linear(states, 32), torch.nn.Linear(32, 1)
@@ -36,15 +39,16 @@ class Series(torch.nn.Module):
         return self.output(F.relu(self.dense(torch.cat(states, 1))))
 
 
-SERIES = {"cnn-lstm": ([5], 32, 32, 1, False), "cnn-bilstm": ([3, 7], 16, 16, 2, True)}
+SERIES = {"cnn-lstm": ([5], 32, 32, 1, False), "cnn-bilstm": ([3, 7], 16, 16, 2, True),
+          "cnn-gru": ([5], 32, 32, 1, False, torch.nn.GRU)}
 
 
 def load(name):
     torch.manual_seed(0)
+    name = pathlib.Path(name).stem
     if name in SERIES:
         net = Series(*SERIES[name]).eval()
     else:
-        name = pathlib.Path(name).stem
         net = getattr(torchvision.models, name)(weights=None).eval().to(memory_format=layout)
     for p in net.parameters():
         p.requires_grad_(False)
@@ -93,6 +97,18 @@ def expected_gradcam(net, draws):
     w = (total / draws).mean((2, 3), keepdim=True)
     return F.interpolate(F.relu((w * act).sum(1, keepdim=True)), x.shape[-2:], mode="bilinear")
 
+
+def export(path):
+    net = load(path)
+    names = {"input_names": ["input"], "output_names": ["output"], "dynamic_axes": {"input": {0: "N"}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, (batch_of(net, 1),), path, opset_version=17, dynamo=False, **names)
+
+
+if exporting:
+    export(sys.argv[2])
+    sys.exit()
 
 for line in sys.stdin:
     line = line.strip()

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What goes into the folder.
 const BINARIES: [&str; 2] = ["faithful", "faithful-gpu-check"];
+/// What is said there to who opens it on another machine.
+const README: &str = include_str!("gpu_folder.md");
 
 /// Builds `faithful` and `faithful-gpu-check` for NVIDIA's GPUs, with the libraries they need, in one folder.
 #[derive(clap::Args)]
@@ -69,6 +71,7 @@ fn collect(out: &Path, built: &Path, toolkit: &Toolkit) -> Result<()> {
     let stub = libraries.join("without-driver");
     fs::create_dir_all(&stub)?;
     copy(&toolkit.stub(), &stub.join("libcuda.so.1"))?;
+    fs::write(out.join("README.md"), README)?;
     eprintln!("{}: {} and {} libraries", out.display(), BINARIES.join(", "), LIBRARIES.len());
     Ok(())
 }

@@ -65,9 +65,22 @@ pub enum Error {
         /// The operating system's word.
         source: std::io::Error,
     },
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    /// A tensor operation failed. Backtraces, which candle takes where `RUST_BACKTRACE` is set, are inside but not in the text.
+    #[error("{}", without_backtrace(.0))]
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+fn without_backtrace(error: &candle_core::Error) -> &candle_core::Error {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        error => error,
+    }
 }
 
 /// The result of this workspace's library crates.
@@ -138,4 +151,19 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Error as Candle;
+    use std::backtrace::Backtrace;
+
+    #[test]
+    fn a_backtrace_is_not_part_of_the_text() {
+        let inner = Box::new(Candle::Msg("shapes differ".into()));
+        let error = Candle::WithBacktrace { inner, backtrace: Box::new(Backtrace::force_capture()) };
+        assert!(error.to_string().len() > 100);
+        assert_eq!(Error::from(error).to_string(), "shapes differ");
+    }
 }

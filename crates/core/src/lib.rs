@@ -7,6 +7,7 @@
 //! about twenty lines; see the trait.
 
 mod adapter;
+mod caught;
 mod convergence;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod series;
 mod watched;
 
 pub use adapter::{AtLayer, UpToLayer};
+pub use caught::caught;
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use error::{Error, Result, suggest};
 pub use file::{write_atomic, write_atomic_with};

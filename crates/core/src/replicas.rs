@@ -10,7 +10,7 @@ use std::thread;
 /// wherever and in whichever type its weights are, and all run at once. Rows are independent, so the result is that of
 /// one copy. Only [`forward`](Network::forward), which tracks through one graph, runs whole on the first copy.
 ///
-/// candle copies from one GPU to another by way of the host.
+/// From one GPU to another values go straight, without the host.
 ///
 /// ```
 /// # use candle_core::{DType, Device, Tensor};
@@ -62,12 +62,12 @@ impl<N: Network> Replicas<N> {
 
     /// `x` as a copy takes it.
     fn inward(copy: &N, x: &Tensor) -> Result<Tensor> {
-        Ok(x.to_device(&copy.device())?.to_dtype(copy.dtype())?)
+        Ok(moved(x, &copy.device())?.to_dtype(copy.dtype())?)
     }
 
     /// `x` as users take it.
     fn outward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
+        Ok(moved(x, &self.device)?.to_dtype(self.dtype)?)
     }
 
     fn all_outward(&self, values: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -124,6 +124,17 @@ impl<N: Network> Replicas<N> {
             gradients: gradients.iter().map(|one| self.all_outward(one)).collect::<Result<_>>()?,
         })
     }
+}
+
+/// `x` on `device`.
+fn moved(x: &Tensor, device: &Device) -> Result<Tensor> {
+    let moved = x.to_device(device)?;
+    // candle lets the receiving GPU do the copy and the sending one not wait for it: its memory would be free for others as
+    // soon as `x` is dropped.
+    if x.device().is_cuda() && device.is_cuda() && !x.device().same_device(device) {
+        device.synchronize()?;
+    }
+    Ok(moved)
 }
 
 /// What a thread found; a panic in it goes on here.

@@ -1,5 +1,5 @@
 use crate::Picture;
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, caught};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
@@ -77,8 +77,8 @@ pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Pic
     };
     // Some decoders panic where a damaged file's numbers are out of all bounds: that is an error like any other.
     let work = || decoded(bytes, format, &word, decoding, &wrong, &undecodable);
-    let panicked = |_| Err(wrong(format!("damaged or unusual {word} ({} bytes): its decoder gave up", bytes.len())));
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(panicked)
+    let panicked = || Err(wrong(format!("damaged or unusual {word} ({} bytes): its decoder gave up", bytes.len())));
+    caught(work).unwrap_or_else(panicked)
 }
 
 /// The picture in `bytes`, upright, on its background; `word` is the format's name, `wrong` and `undecodable` make errors.

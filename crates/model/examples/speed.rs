@@ -2,7 +2,7 @@
 //!
 //! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`, or
 //! `cnn-bilstm forward batch 64` over windows of 60 steps of 14 sensors, or `net.onnx forward batch 8` for a file without
-//! blanks in its path; the answer is a line with the seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
+//! blanks in its path, over images or series as the file says; the answer is a line with the seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
 //! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::{Device, Tensor};
@@ -43,8 +43,8 @@ fn peak_memory() -> f64 {
 
 #[derive(Default)]
 struct Bench {
-    /// One network at a time: they are large.
-    network: Option<(String, Box<dyn Network>)>,
+    /// One network at a time: they are large. With the shape of its input, without the batch.
+    network: Option<(String, Vec<usize>, Box<dyn Network>)>,
     precision: Precision,
     /// By their shape.
     inputs: HashMap<Vec<usize>, Tensor>,
@@ -66,10 +66,12 @@ impl Bench {
         };
         let count: usize = count.parse().map_err(|_| unknown())?;
         let size: usize = size.parse().map_err(|_| unknown())?;
-        if self.network.as_ref().is_none_or(|(loaded, _)| loaded != name) {
+        if self.network.as_ref().is_none_or(|(loaded, ..)| loaded != name) {
             (self.network, self.baselines) = (None, None);
             self.seen.clear();
-            self.network = Some((name.into(), Compute::new("cpu", self.precision)?.place(&graph(name)?)?));
+            let graph = graph(name)?;
+            let placed = Compute::new("cpu", self.precision)?.place(&graph)?;
+            self.network = Some((name.into(), graph.nominal_input().to_vec(), placed));
         }
         if !self.seen.iter().any(|seen| seen == line) {
             self.work(kind, count, size)?;
@@ -82,11 +84,11 @@ impl Bench {
     }
 
     fn work(&mut self, kind: &str, count: usize, size: usize) -> Result<()> {
-        let (name, network) = self.network.as_ref().expect("the caller loads one");
-        let is_series = SeriesNetwork::NAMES.contains(&name.as_str());
+        let (_, nominal, network) = self.network.as_ref().expect("the caller loads one");
+        let is_series = nominal.len() == 2;
         let target = Target::Output(if is_series { 0 } else { CLASS });
         let objective = Objective::new(&**network, &target);
-        let one = if is_series { SERIES.to_vec() } else { vec![3, size, size] };
+        let one = if is_series { nominal.clone() } else { vec![3, size, size] };
         let mut input = |count: usize| {
             let shape: Vec<usize> = std::iter::once(count).chain(one.iter().copied()).collect();
             input_of(&mut self.inputs, shape)

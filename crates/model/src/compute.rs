@@ -150,7 +150,10 @@ fn one_device(name: &str) -> Result<Device> {
         let reason = format!("`{name}`: this build has no CUDA; build with `--features cuda` (docs/gpu.md)");
         return Err(Error::parameter("device", reason));
     }
-    Device::new_cuda(ordinal).map_err(|error| Error::parameter("device", format!("`{name}`: {error}")))
+    Device::new_cuda(ordinal).map_err(|error| {
+        let error = Error::from(error);
+        Error::parameter("device", format!("`{name}`: no such GPU, or no driver for it ({error}); `cpu` needs none"))
+    })
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, caught};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Type;
 use parquet::column::page::Page;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// So many values per column are decoded from any file: long runs of one value take hardly a byte.
 const VALUES: usize = 1 << 20;
@@ -42,11 +41,11 @@ const VALUES_PER_BYTE: usize = 64;
 /// # Errors
 /// [`Error::Format`] where the file is damaged, and what `each` gives.
 pub fn read(what: &str, bytes: Bytes, each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
-    let work = AssertUnwindSafe(|| {
+    let work = || {
         check_pages(what, &bytes)?;
         batches(what, bytes, each)
-    });
-    catch_unwind(work).unwrap_or_else(|_| Err(broken(what, &"its places and lengths make no sense")))
+    };
+    caught(work).unwrap_or_else(|| Err(broken(what, &"its places and lengths make no sense")))
 }
 
 fn broken(what: &str, reason: &dyn Display) -> Error {

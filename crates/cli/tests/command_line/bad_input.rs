@@ -45,6 +45,9 @@ fn photos_that_are_none_are_named_with_the_reason() {
         place.run(&["explain", name(&path)]).refused(1, &[file, word]);
         place.run(&["predict", name(&path)]).refused(1, &[file, word]);
     }
+    // Its decoder panics; of that nothing is said but the reason.
+    let seed = fixture("../fuzz/seeds/photo/decoder-panics.jpg");
+    place.run(&["explain", name(&seed)]).refused(1, &["decoder-panics.jpg: damaged or unusual JPEG (757 bytes)"]);
     place.run(&["explain", "absent.jpg"]).refused(1, &["absent.jpg", "No such file"]);
     std::fs::create_dir(place.path("nothing")).unwrap();
     place.run(&["explain", "nothing"]).refused(1, &["nothing", "no photos"]);

@@ -7,7 +7,7 @@ use super::step::{Bounds, Ending, Operand, Step, Work};
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Isa, LayerNorm, Lstm, Windows};
+use faithful_tensor::cpu::{Isa, LayerNorm, RecurrentLayer, Windows};
 use faithful_tensor::{Activation, Binary};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,8 +80,8 @@ pub(super) enum RecordKind {
         input: usize,
         first: usize,
     },
-    Lstm {
-        kernel: Arc<Lstm>,
+    Recurrent {
+        kernel: Arc<RecurrentLayer>,
         input: usize,
     },
     ToPlanes {
@@ -109,7 +109,7 @@ impl RecordKind {
             | Self::Activation { input, .. }
             | Self::LayerNorm { input, .. }
             | Self::Slice { input, .. }
-            | Self::Lstm { input, .. }
+            | Self::Recurrent { input, .. }
             | Self::ToPlanes { input }
             | Self::FromPlanes { input } => vec![*input],
             Self::Add { inputs } | Self::Multiply { inputs } => inputs.to_vec(),

@@ -5,7 +5,7 @@ use super::step::{LinearWeight, with_elements};
 use crate::{Graph, Op};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Factors, Isa, Linear, Lstm};
+use faithful_tensor::cpu::{Factors, Isa, Linear, RecurrentCell, RecurrentLayer};
 use faithful_tensor::{Conv, Direction, PadMode, Recurrent};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ pub(super) struct Kernels {
     convolutions: Packed<KernelKey, Kernel>,
     /// Rounded ones, by their nodes.
     linear: Packed<usize, Linear>,
-    lstms: Packed<usize, Lstm>,
+    recurrent: Packed<usize, RecurrentLayer>,
 }
 
 type Packed<K, V> = Mutex<HashMap<K, Arc<V>>>;
@@ -80,17 +80,22 @@ impl Kernels {
         Ok(LinearWeight::Rounded(rounded?))
     }
 
-    /// The LSTM layer `node`, repacked at its first use.
-    pub(super) fn lstm(&self, isa: Isa, node: usize, weights: &Recurrent, direction: Direction) -> Result<Arc<Lstm>> {
-        first_use(&self.lstms, node, || {
+    /// The recurrent layer `node`, repacked at its first use.
+    pub(super) fn recurrent(
+        &self,
+        isa: Isa,
+        node: usize,
+        cell: RecurrentCell,
+        weights: &Recurrent,
+        direction: Direction,
+    ) -> Result<Arc<RecurrentLayer>> {
+        first_use(&self.recurrent, node, || {
             let (rows, inputs) = weights.input_weight.dims2()?;
-            let mut bias = vec![0.0; rows];
-            for more in [&weights.input_bias, &weights.hidden_bias].into_iter().flatten() {
-                bias.iter_mut().zip(numbers(more)?).for_each(|(bias, more)| *bias += more);
-            }
-            let sizes = [inputs, weights.hidden_weight.dim(1)?];
+            let bias = |bias: &Option<Tensor>| bias.as_ref().map_or_else(|| Ok(vec![0.0; rows]), numbers);
+            let (input_bias, hidden_bias) = (bias(&weights.input_bias)?, bias(&weights.hidden_bias)?);
             let (input, hidden) = (numbers(&weights.input_weight)?, numbers(&weights.hidden_weight)?);
-            Ok(Lstm::new(isa, sizes, &input, &hidden, bias, direction)?)
+            let sizes = [inputs, weights.hidden_weight.dim(1)?];
+            Ok(RecurrentLayer::new(isa, cell, sizes, [&input, &hidden], [&input_bias, &hidden_bias], direction)?)
         })
     }
 }

@@ -70,7 +70,7 @@ impl Plan {
     fn suits_single_rows(&self) -> bool {
         let weights: usize = self.steps.iter().map(Step::weights).sum();
         let fits = weights + self.length * rayon::current_num_threads() <= CACHE;
-        fits && !self.steps.iter().any(|step| matches!(step.work, Work::Lstm { .. }))
+        fits && !self.steps.iter().any(|step| matches!(step.work, Work::Recurrent { .. }))
     }
 }
 

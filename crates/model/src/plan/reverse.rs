@@ -231,9 +231,9 @@ impl Compiler<'_, '_> {
                 self.contribute(read[0], Abilities::Accumulate, work);
             }
             RecordKind::Slice { first, .. } => self.pass_channels(read[0], gradient, *first),
-            RecordKind::Lstm { kernel, .. } => {
+            RecordKind::Recurrent { kernel, .. } => {
                 let input = self.value(read[0]);
-                let work = |_: bool| Work::LstmBack { kernel: kernel.clone(), input, gradient };
+                let work = |_: bool| Work::RecurrentBack { kernel: kernel.clone(), input, gradient };
                 self.contribute(read[0], Abilities::Store, work);
             }
             RecordKind::ToPlanes { .. } => {

@@ -7,7 +7,7 @@ use super::step::{Bounds, Ending, Operand, Step, Work};
 use crate::Op;
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{LayerNorm, Windows};
+use faithful_tensor::cpu::{LayerNorm, RecurrentCell, Windows};
 use faithful_tensor::{Binary, Pool, Reduction};
 use std::sync::Arc;
 
@@ -94,10 +94,14 @@ impl Forward<'_> {
                 let work = Work::Copy { scale: None, input: slot.channels(*start, self.dims[index][1]) };
                 self.push(index, slot.order, work, Ending::default(), RecordKind::Slice { input, first: *start });
             }
-            Op::Lstm { weights, direction } if slot.follows_its_dimensions() && slot.is_dense() => {
-                let kernel = self.kernels.lstm(self.isa, index, weights, *direction)?;
-                let work = Work::Lstm { kernel: kernel.clone(), input: slot };
-                self.push(index, Order::Own, work, Ending::default(), RecordKind::Lstm { kernel, input });
+            Op::Lstm { weights, direction } | Op::Gru { weights, direction, reset_after: true }
+                if slot.follows_its_dimensions() && slot.is_dense() =>
+            {
+                let is_lstm = matches!(node.op, Op::Lstm { .. });
+                let cell = if is_lstm { RecurrentCell::Lstm } else { RecurrentCell::Gru };
+                let kernel = self.kernels.recurrent(self.isa, index, cell, weights, *direction)?;
+                let work = Work::Recurrent { kernel: kernel.clone(), input: slot };
+                self.push(index, Order::Own, work, Ending::default(), RecordKind::Recurrent { kernel, input });
             }
             _ => self.generic(index),
         }

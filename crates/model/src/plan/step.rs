@@ -113,12 +113,12 @@ pub(super) enum Work {
         gradient: Slot,
         accumulate: bool,
     },
-    Lstm {
-        kernel: Arc<cpu::Lstm>,
+    Recurrent {
+        kernel: Arc<cpu::RecurrentLayer>,
         input: Slot,
     },
-    LstmBack {
-        kernel: Arc<cpu::Lstm>,
+    RecurrentBack {
+        kernel: Arc<cpu::RecurrentLayer>,
         input: Slot,
         gradient: Slot,
     },
@@ -210,7 +210,7 @@ impl Step {
             Work::MaxPoolBack { input, gradient, .. }
             | Work::ActivationBack { input, gradient, .. }
             | Work::LayerNormBack { input, gradient, .. }
-            | Work::LstmBack { input, gradient, .. } => {
+            | Work::RecurrentBack { input, gradient, .. } => {
                 visit(input);
                 visit(gradient);
             }
@@ -224,7 +224,7 @@ impl Step {
             | Work::Copy { input, .. }
             | Work::Activation { input, .. }
             | Work::LayerNorm { input, .. }
-            | Work::Lstm { input, .. }
+            | Work::Recurrent { input, .. }
             | Work::ToPlanes { input }
             | Work::FromPlanes { input } => visit(input),
         }
@@ -236,7 +236,7 @@ impl Step {
             Work::Convolution { kernel, .. } => kernel.elements(),
             Work::Linear { weight: LinearWeight::Plain(weight), .. } => weight.elem_count(),
             Work::Linear { weight: LinearWeight::Rounded(weight), .. } => weight.elements(),
-            Work::Lstm { kernel, .. } => kernel.elements(),
+            Work::Recurrent { kernel, .. } => kernel.elements(),
             _ => 0,
         }
     }
@@ -309,8 +309,8 @@ impl Step {
             Work::LayerNormBack { kernel, input, gradient, accumulate } => {
                 kernel.gradient(isa, map(input)?, map(gradient)?, out()?, *accumulate)?;
             }
-            Work::Lstm { kernel, input } => kernel.run(memory.read(input), out()?)?,
-            Work::LstmBack { kernel, input, gradient } => {
+            Work::Recurrent { kernel, input } => kernel.run(memory.read(input), out()?)?,
+            Work::RecurrentBack { kernel, input, gradient } => {
                 kernel.gradient(memory.read(input), map(gradient)?, dense(&self.out))?;
             }
             Work::ToPlanes { input } => cpu::to_planar(map(input)?, dense(&self.out))?,

@@ -50,7 +50,7 @@ pub use normalization::LayerNorm;
 pub use peak::peak;
 pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 pub use product::{multiply, sum_of_products};
-pub use recurrent::{Lstm, LstmSteps};
+pub use recurrent::{RecurrentCell, RecurrentLayer, RecurrentSteps};
 pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};
 

@@ -1,4 +1,4 @@
-//! LSTMs: blocks of rows go through time apart, each on one thread, so that their gates stay in a core's cache.
+//! Recurrent layers: blocks of rows go through time apart, each on one thread, so that their gates stay in a core's cache.
 
 use super::isa::Kernel;
 use super::map::{Finish, Map, MapMut, RawFinish, Target};
@@ -10,43 +10,78 @@ use super::{Isa, each_task};
 use crate::Direction;
 use candle_core::{Result, bail};
 
-/// The gates of an LSTM, in `PyTorch`'s order input, forget, cell, output.
-const GATES: usize = 4;
+/// The sums that a step of either recurrence computes for each state.
+const SUMS: usize = 4;
 /// The rows of a block: those of the largest register tile.
 const ROWS: usize = MOST_ROWS;
 
-/// One direction of an LSTM layer with repacked weights, for passes in which nobody learns; see [`crate::lstm`].
+/// Which recurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecurrentCell {
+    /// See [`crate::lstm`]; its sums are its gates, in `PyTorch`'s order input, forget, cell, output.
+    Lstm,
+    /// See [`crate::gru`], with the reset after the product; its sums are the gates reset and update, and the new gate's two
+    /// parts: what comes from the input, and what from the state.
+    Gru,
+}
+
+impl RecurrentCell {
+    /// The gates whose weights are stacked.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Lstm => 4,
+            Self::Gru => 3,
+        }
+    }
+
+    /// Weights or biases of the gates' sums, from those of the gates: `of_state` for the state's part.
+    fn sums(self, gates: &[f32], of_state: bool) -> Vec<f32> {
+        let mut sums = gates.to_vec();
+        if self == Self::Gru {
+            // The part of the new gate that the other operand has to itself.
+            let gate = gates.len() / 3;
+            let at = if of_state { 2 * gate } else { 3 * gate };
+            sums.splice(at..at, std::iter::repeat_n(0.0, gate));
+        }
+        sums
+    }
+}
+
+/// One direction of a recurrent layer with repacked weights, for passes in which nobody learns.
 #[derive(Clone, Debug)]
-pub struct Lstm {
+pub struct RecurrentLayer {
     inputs: usize,
     /// `(I, 4H)`, and its transpose for the way back.
     from_input: Matrix,
     to_input: Matrix,
     /// `(4H,)`.
     bias: Vec<f32>,
-    steps: LstmSteps,
+    steps: RecurrentSteps,
 }
 
-impl Lstm {
-    /// Packs `input_weight` `(4H, I)` and `hidden_weight` `(4H, H)` for `sizes` `[I, H]`; `bias` `(4H,)` is the sum of both.
+impl RecurrentLayer {
+    /// Packs `weights` `(G * H, I)` of the input and `(G * H, H)` of the state for `sizes` `[I, H]`; `biases` `(G * H,)` are
+    /// those of both.
     ///
     /// # Errors
     /// Where the lengths do not go together.
     pub fn new(
         isa: Isa,
+        cell: RecurrentCell,
         sizes: [usize; 2],
-        input_weight: &[f32],
-        hidden_weight: &[f32],
-        bias: Vec<f32>,
+        weights: [&[f32]; 2],
+        biases: [&[f32]; 2],
         direction: Direction,
     ) -> Result<Self> {
         let [inputs, hidden] = sizes;
-        let rows = GATES * hidden;
-        if input_weight.len() != rows * inputs || bias.len() != rows {
-            bail!("an LSTM of {inputs} inputs and {hidden} states has {rows} x {inputs} weights and {rows} biases");
+        let rows = cell.gates() * hidden;
+        if weights[0].len() != rows * inputs || biases.iter().any(|bias| bias.len() != rows) {
+            bail!("{cell:?} of {inputs} inputs and {hidden} states has {rows} x {inputs} weights and {rows} biases");
         }
-        let [from_input, to_input] = both_ways(isa, input_weight, [rows, inputs]);
-        let steps = LstmSteps::new(isa, hidden, hidden_weight, direction)?;
+        let [from_input, to_input] = both_ways(isa, &cell.sums(weights[0], false), [SUMS * hidden, inputs]);
+        let mut bias = cell.sums(biases[0], false);
+        bias.iter_mut().zip(cell.sums(biases[1], true)).for_each(|(bias, more)| *bias += more);
+        let steps = RecurrentSteps::new(isa, cell, hidden, weights[1], direction)?;
         Ok(Self { inputs, from_input, to_input, bias, steps })
     }
 
@@ -120,7 +155,7 @@ impl Lstm {
 
     /// Lends memory for a block's gates, with what the inputs add to them, and for its cells.
     fn with_block(&self, x: &[f32], [rows, steps]: [usize; 2], work: impl FnOnce(Pixels, Pixels)) {
-        let width = GATES * self.steps.hidden;
+        let width = SUMS * self.steps.hidden;
         with_scratch(rows * steps * width, |gates| {
             with_scratch(rows * steps * 2 * self.steps.hidden, |cells| {
                 let mut out = MapMut::new(gates, [1, 1, rows * steps, width]).expect("a map as large as the memory");
@@ -137,9 +172,10 @@ impl Lstm {
     }
 }
 
-/// The part of an LSTM that goes through time: what a state adds to the next step's gates.
+/// The part of a recurrent layer that goes through time: what a state adds to the next step's sums.
 #[derive(Clone, Debug)]
-pub struct LstmSteps {
+pub struct RecurrentSteps {
+    cell: RecurrentCell,
     hidden: usize,
     direction: Direction,
     /// `(H, 4H)`, and its transpose for the way back.
@@ -147,21 +183,21 @@ pub struct LstmSteps {
     to_state: Matrix,
 }
 
-impl LstmSteps {
-    /// Packs `weight` `(4H, H)`.
+impl RecurrentSteps {
+    /// Packs `weight` `(G * H, H)`.
     ///
     /// # Errors
     /// Where the length is another.
-    pub fn new(isa: Isa, hidden: usize, weight: &[f32], direction: Direction) -> Result<Self> {
-        if hidden == 0 || weight.len() != GATES * hidden * hidden {
-            bail!("{} weights of an LSTM with {hidden} states", weight.len());
+    pub fn new(isa: Isa, cell: RecurrentCell, hidden: usize, weight: &[f32], direction: Direction) -> Result<Self> {
+        if hidden == 0 || weight.len() != cell.gates() * hidden * hidden {
+            bail!("{} weights of {cell:?} with {hidden} states", weight.len());
         }
-        let [from_state, to_state] = both_ways(isa, weight, [GATES * hidden, hidden]);
-        Ok(Self { hidden, direction, from_state, to_state })
+        let [from_state, to_state] = both_ways(isa, &cell.sums(weight, true), [SUMS * hidden, hidden]);
+        Ok(Self { cell, hidden, direction, from_state, to_state })
     }
 
     /// All states `(N, T, H)`, of `steps` times per row. `gates` `(N, T, 4H)` holds what inputs and biases add up to, and then the
-    /// gates' values; `cells` `(N, T, 2H)` gets the cell states and their hyperbolic tangents.
+    /// gates' values; `cells` `(N, T, 2H)` gets an LSTM's cell states and their hyperbolic tangents, or a GRU's states.
     ///
     /// # Errors
     /// Where the lengths do not go together.
@@ -196,14 +232,14 @@ impl LstmSteps {
     fn rows(&self, [gates, cells, states]: [usize; 3], steps: usize) -> Result<usize> {
         let rows = states / (steps * self.hidden).max(1);
         let each = rows * steps * self.hidden;
-        if [gates, cells, states] != [GATES * each, 2 * each, each] {
+        if [gates, cells, states] != [SUMS * each, 2 * each, each] {
             bail!("{gates} gates, {cells} cells and {states} states of {steps} steps do not go together");
         }
         Ok(rows)
     }
 
     fn pixels(&self, starts: [*mut f32; 3]) -> [Pixels; 3] {
-        let pitches = [GATES, 2, 1].map(|each| each * self.hidden);
+        let pitches = [SUMS, 2, 1].map(|each| each * self.hidden);
         std::array::from_fn(|part| Pixels { start: Target(starts[part]), pitch: pitches[part] })
     }
 
@@ -231,6 +267,7 @@ impl LstmSteps {
                 let of = |pixels: Pixels| pixels.from(time).every(steps);
                 let before = before.map(|before| cells.from(before).every(steps));
                 self.from_state.isa().run(Step {
+                    cell: self.cell,
                     rows,
                     hidden,
                     gates: of(gates),
@@ -255,6 +292,7 @@ impl LstmSteps {
                 unsafe {
                     let of = |pixels: Pixels| pixels.from(time).every(steps);
                     self.to_state.isa().run(StepBack {
+                        cell: self.cell,
                         rows,
                         hidden,
                         gates: of(gates),
@@ -365,6 +403,7 @@ unsafe fn multiply(
 
 /// One step of a block: from the gates' sums to their values, cells and states.
 struct Step {
+    cell: RecurrentCell,
     rows: usize,
     hidden: usize,
     gates: Pixels,
@@ -377,31 +416,45 @@ struct Step {
 impl Kernel for Step {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { rows, hidden, gates, before, cells, states } = self;
+        let Self { cell, rows, hidden, gates, before, cells, states } = self;
         for row in 0..rows {
             for j in (0..hidden).step_by(S::LANES) {
                 let count = (hidden - j).min(S::LANES);
                 // SAFETY: the caller's of `forth`.
                 unsafe {
                     let gate = |index: usize| gates.at(row).wrapping_add(index * hidden + j);
-                    let input = sigmoid::<S>(S::load_up_to(gate(0), count));
-                    let forget = sigmoid::<S>(S::load_up_to(gate(1), count));
-                    let new = tanh::<S>(S::load_up_to(gate(2), count));
-                    let output = sigmoid::<S>(S::load_up_to(gate(3), count));
-                    let mut cell = S::mul(input, new);
-                    if let Some(before) = before {
-                        let before = S::load_up_to(before.at(row).wrapping_add(j), count);
-                        cell = S::mul_add(forget, before, cell);
-                    }
-                    let squashed = tanh::<S>(cell);
-                    S::store_up_to(gate(0), input, count);
-                    S::store_up_to(gate(1), forget, count);
-                    S::store_up_to(gate(2), new, count);
-                    S::store_up_to(gate(3), output, count);
+                    let sum = |index: usize| S::load_up_to(gate(index), count);
+                    let before = before.map(|before| S::load_up_to(before.at(row).wrapping_add(j), count));
                     let to = cells.at(row).wrapping_add(j);
-                    S::store_up_to(to, cell, count);
-                    S::store_up_to(to.wrapping_add(hidden), squashed, count);
-                    S::store_up_to(states.at(row).wrapping_add(j), S::mul(output, squashed), count);
+                    let state = match cell {
+                        RecurrentCell::Lstm => {
+                            let [input, forget] = [sigmoid::<S>(sum(0)), sigmoid::<S>(sum(1))];
+                            let [new, output] = [tanh::<S>(sum(2)), sigmoid::<S>(sum(3))];
+                            let mut cell = S::mul(input, new);
+                            if let Some(before) = before {
+                                cell = S::mul_add(forget, before, cell);
+                            }
+                            let squashed = tanh::<S>(cell);
+                            for (index, value) in [input, forget, new, output].into_iter().enumerate() {
+                                S::store_up_to(gate(index), value, count);
+                            }
+                            S::store_up_to(to, cell, count);
+                            S::store_up_to(to.wrapping_add(hidden), squashed, count);
+                            S::mul(output, squashed)
+                        }
+                        RecurrentCell::Gru => {
+                            let [reset, update] = [sigmoid::<S>(sum(0)), sigmoid::<S>(sum(1))];
+                            let new = tanh::<S>(S::mul_add(reset, sum(3), sum(2)));
+                            let before = before.unwrap_or_else(|| S::splat(0.0));
+                            let state = S::mul_add(update, S::sub(before, new), new);
+                            for (index, value) in [reset, update, new].into_iter().enumerate() {
+                                S::store_up_to(gate(index), value, count);
+                            }
+                            S::store_up_to(to, state, count);
+                            state
+                        }
+                    };
+                    S::store_up_to(states.at(row).wrapping_add(j), state, count);
                 }
             }
         }
@@ -410,13 +463,14 @@ impl Kernel for Step {
 
 /// One step of a block back: from the gradient at the state to those at the gates' sums, which take the gates' place.
 struct StepBack {
+    cell: RecurrentCell,
     rows: usize,
     hidden: usize,
     gates: Pixels,
     before: Option<Pixels>,
     cells: Pixels,
     gradient: Pixels,
-    /// What comes from the step behind, at the state and at the cell, a pixel per row.
+    /// What comes from the step behind, a pixel per row: by way of its sums, and past them (to an LSTM's cell, a GRU's state).
     to_state: Pixels,
     to_cell: Pixels,
 }
@@ -424,36 +478,47 @@ struct StepBack {
 impl Kernel for StepBack {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { rows, hidden, gates, before, cells, gradient, to_state, to_cell } = self;
+        let Self { cell, rows, hidden, gates, before, cells, gradient, to_state, to_cell } = self;
         for row in 0..rows {
             for j in (0..hidden).step_by(S::LANES) {
                 let count = (hidden - j).min(S::LANES);
                 // SAFETY: the caller's of `back`.
                 unsafe {
                     let gate = |index: usize| gates.at(row).wrapping_add(index * hidden + j);
-                    let input = S::load_up_to(gate(0), count);
-                    let forget = S::load_up_to(gate(1), count);
-                    let new = S::load_up_to(gate(2), count);
-                    let output = S::load_up_to(gate(3), count);
-                    let squashed = S::load_up_to(cells.at(row).wrapping_add(hidden + j), count);
+                    let value = |index: usize| S::load_up_to(gate(index), count);
                     let comes = S::load_up_to(gradient.at(row).wrapping_add(j), count);
                     let state = S::add(comes, S::load_up_to(to_state.at(row).wrapping_add(j), count));
                     let to_cell = to_cell.at(row).wrapping_add(j);
-                    let cell = S::load_up_to(to_cell, count);
-                    let cell = S::mul_add(S::mul(state, output), slope_of_tanh::<S>(squashed), cell);
+                    let past = S::load_up_to(to_cell, count);
                     let mut memory = S::splat(0.0);
                     if let Some(before) = before {
                         memory = S::load_up_to(before.at(row).wrapping_add(j), count);
                     }
-                    let to_input = S::mul(S::mul(cell, new), slope_of_sigmoid::<S>(input));
-                    let to_forget = S::mul(S::mul(cell, memory), slope_of_sigmoid::<S>(forget));
-                    let to_new = S::mul(S::mul(cell, input), slope_of_tanh::<S>(new));
-                    let to_output = S::mul(S::mul(state, squashed), slope_of_sigmoid::<S>(output));
-                    S::store_up_to(gate(0), to_input, count);
-                    S::store_up_to(gate(1), to_forget, count);
-                    S::store_up_to(gate(2), to_new, count);
-                    S::store_up_to(gate(3), to_output, count);
-                    S::store_up_to(to_cell, S::mul(cell, forget), count);
+                    let (to_sums, past) = match cell {
+                        RecurrentCell::Lstm => {
+                            let [input, forget, new, output] = [0, 1, 2, 3].map(value);
+                            let squashed = S::load_up_to(cells.at(row).wrapping_add(hidden + j), count);
+                            let cell = S::mul_add(S::mul(state, output), slope_of_tanh::<S>(squashed), past);
+                            let to_input = S::mul(S::mul(cell, new), slope_of_sigmoid::<S>(input));
+                            let to_forget = S::mul(S::mul(cell, memory), slope_of_sigmoid::<S>(forget));
+                            let to_new = S::mul(S::mul(cell, input), slope_of_tanh::<S>(new));
+                            let to_output = S::mul(S::mul(state, squashed), slope_of_sigmoid::<S>(output));
+                            ([to_input, to_forget, to_new, to_output], S::mul(cell, forget))
+                        }
+                        RecurrentCell::Gru => {
+                            let [reset, update, new, of_state] = [0, 1, 2, 3].map(value);
+                            let state = S::add(state, past);
+                            let past = S::mul(state, update);
+                            let to_new = S::mul(S::sub(state, past), slope_of_tanh::<S>(new));
+                            let to_update = S::mul(S::mul(state, S::sub(memory, new)), slope_of_sigmoid::<S>(update));
+                            let to_reset = S::mul(S::mul(to_new, of_state), slope_of_sigmoid::<S>(reset));
+                            ([to_reset, to_update, to_new, S::mul(to_new, reset)], past)
+                        }
+                    };
+                    for (index, value) in to_sums.into_iter().enumerate() {
+                        S::store_up_to(gate(index), value, count);
+                    }
+                    S::store_up_to(to_cell, past, count);
                 }
             }
         }

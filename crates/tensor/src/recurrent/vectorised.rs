@@ -1,14 +1,14 @@
 //! LSTMs in `f32` on the CPU, by the kernels of [`crate::cpu`].
 
 use super::Direction;
-use crate::cpu::{Isa, LstmSteps};
+use crate::cpu::{Isa, RecurrentCell, RecurrentSteps};
 use crate::function::{Elements, Value, attach};
 use crate::product::{Matrix, multiply};
 use candle_core::{Result, Tensor};
 
 /// What a pass leaves for the way back.
 struct History {
-    steps: LstmSteps,
+    steps: RecurrentSteps,
     /// The gates' values `(N, T, 4H)`.
     gates: Vec<f32>,
     /// The cell states and their hyperbolic tangents, `(N, T, 2H)`.
@@ -21,7 +21,8 @@ struct History {
 pub(super) fn lstm(gates: &Tensor, [weight, bias]: [&Tensor; 2], direction: Direction) -> Result<Tensor> {
     let (batch, times, _) = gates.dims3()?;
     let hidden = weight.dim(1)?;
-    let steps = LstmSteps::new(Isa::best(), hidden, Elements::of(weight)?.slice()?, direction)?;
+    let steps =
+        RecurrentSteps::new(Isa::best(), RecurrentCell::Lstm, hidden, Elements::of(weight)?.slice()?, direction)?;
     let added = Elements::of(bias)?;
     let added: &[f32] = added.slice()?;
     let mut values: Vec<f32> = Elements::of(gates)?.slice()?.to_vec();
