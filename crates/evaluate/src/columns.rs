@@ -79,7 +79,7 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Error::Format`] where it is damaged or of another kind.
-pub(crate) fn decode(name: &str, bytes: Bytes) -> Result<Vec<Row>> {
+pub(crate) fn decode(name: &str, bytes: &Bytes) -> Result<Vec<Row>> {
     let broken = |reason: String| Error::format(name, reason);
     let mut rows = Vec::new();
     faithful_parquet::read(name, bytes, |batch| {
@@ -179,13 +179,13 @@ mod tests {
             curve: None,
         };
         let bytes = encode(std::slice::from_ref(&row)).unwrap();
-        assert_eq!(decode("new", bytes.clone().into()).unwrap(), std::slice::from_ref(&row));
+        assert_eq!(decode("new", &bytes.clone().into()).unwrap(), std::slice::from_ref(&row));
         let mut reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
         let mut batch = reader.next().unwrap().unwrap();
         batch.remove_column(batch.schema().index_of(PROTOCOL).unwrap());
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         let old = writer.into_inner().unwrap();
-        assert_eq!(decode("old", old.into()).unwrap(), [Row { protocol: String::new(), ..row }]);
+        assert_eq!(decode("old", &old.into()).unwrap(), [Row { protocol: String::new(), ..row }]);
     }
 }

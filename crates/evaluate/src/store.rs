@@ -124,7 +124,7 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            match decode(&name, bytes) {
+            match decode(&name, &bytes) {
                 Ok(found) => rows.extend(found.into_iter().map(|row| {
                     let (image, method, metric) = row.key();
                     ((image.to_owned(), method.to_owned(), metric.to_owned()), row)

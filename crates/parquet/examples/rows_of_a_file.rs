@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let whole = writer.into_inner()?;
     for (name, bytes) in [("whole.parquet", whole.clone()), ("cut.parquet", whole[..whole.len() / 2].to_vec())] {
         let mut rows = 0;
-        let found = faithful_parquet::read(name, bytes.into(), |batch| {
+        let found = faithful_parquet::read(name, &bytes.into(), |batch| {
             rows += batch.num_rows();
             Ok(())
         });

@@ -1,22 +1,18 @@
 //! Reads Parquet files that may be damaged: with an error, without a panic, and within memory that the file can pay for.
 //!
-//! The library beneath panics where places and lengths make no sense, and asks for as much memory as a dictionary says
-//! that it has values, up to 16 GB for a file of a few kilobytes. Here pages are looked at before anything is decoded.
+//! The library beneath panics where places and lengths make no sense, and asks for as much memory as a dictionary or a list
+//! says that it has values, up to 16 GB for a file of a few kilobytes. Here the footer and the pages' heads are looked at
+//! before anything is decoded.
+
+mod claims;
+mod thrift;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use faithful_core::{Error, Result, caught};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::Type;
-use parquet::column::page::Page;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fmt::Display;
-
-/// So many values per column are decoded from any file: long runs of one value take hardly a byte.
-const VALUES: usize = 1 << 20;
-/// And so many more for each of its bytes.
-const VALUES_PER_BYTE: usize = 64;
 
 /// Gives the rows of a Parquet file to `each`, batch by batch, and then its columns' names and types. `what` names the file in
 /// errors.
@@ -30,7 +26,7 @@ const VALUES_PER_BYTE: usize = 64;
 /// # writer.write(&batch).unwrap();
 /// # let bytes = writer.into_inner().unwrap();
 /// let mut rows = 0;
-/// let columns = faithful_parquet::read("engines.parquet", bytes.into(), |batch| {
+/// let columns = faithful_parquet::read("engines.parquet", &bytes.into(), |batch| {
 ///     rows += batch.num_rows();
 ///     Ok(())
 /// })?;
@@ -40,11 +36,10 @@ const VALUES_PER_BYTE: usize = 64;
 ///
 /// # Errors
 /// [`Error::Format`] where the file is damaged, and what `each` gives.
-pub fn read(what: &str, bytes: Bytes, each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
-    let work = || {
-        check_pages(what, &bytes)?;
-        batches(what, bytes, each)
-    };
+pub fn read(what: &str, bytes: &Bytes, each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
+    let refused = |claim: String| broken(what, &claim);
+    claims::check_footer(bytes).map_err(refused)?;
+    let work = || batches(what, bytes, each);
     caught(work).unwrap_or_else(|| Err(broken(what, &"its places and lengths make no sense")))
 }
 
@@ -52,53 +47,15 @@ fn broken(what: &str, reason: &dyn Display) -> Error {
     Error::format(what, format!("it is no whole Parquet file: {reason}"))
 }
 
-fn batches(what: &str, bytes: Bytes, mut each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
+fn batches(what: &str, bytes: &Bytes, mut each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
     let broken = |error: &dyn Display| broken(what, error);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| broken(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| broken(&error))?;
+    claims::check_pages(bytes, builder.metadata()).map_err(|claim| broken(&claim))?;
     let schema = builder.schema().clone();
     for batch in builder.build().map_err(|error| broken(&error))? {
         each(batch.map_err(|error| broken(&error))?)?;
     }
     Ok(schema)
-}
-
-/// Refuses pages that say they hold more values than their bytes can.
-fn check_pages(what: &str, bytes: &Bytes) -> Result<()> {
-    let most = VALUES + VALUES_PER_BYTE * bytes.len();
-    let file = SerializedFileReader::new(bytes.clone()).map_err(|error| broken(what, &error))?;
-    for group in 0..file.num_row_groups() {
-        let group = file.get_row_group(group).map_err(|error| broken(what, &error))?;
-        for column in 0..group.num_columns() {
-            let least = least_bytes(group.metadata().column(column).column_type());
-            let pages = group.get_column_page_reader(column).map_err(|error| broken(what, &error))?;
-            let mut values = 0_usize;
-            for page in pages {
-                let page = page.map_err(|error| broken(what, &error))?;
-                values = values.saturating_add(page.num_values() as usize);
-                if let Page::DictionaryPage { buf, num_values, .. } = &page
-                    && (*num_values as usize).saturating_mul(least) > buf.len()
-                {
-                    let reason = format!("a dictionary of {} bytes cannot have {num_values} values", buf.len());
-                    return Err(broken(what, &reason));
-                }
-            }
-            if values > most {
-                return Err(broken(what, &format!("{} bytes are too few for {values} values", bytes.len())));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How many bytes a value has at least, where it is written out.
-fn least_bytes(kind: Type) -> usize {
-    match kind {
-        Type::BOOLEAN | Type::FIXED_LEN_BYTE_ARRAY => 0,
-        // Texts begin with their length.
-        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
-        Type::INT64 | Type::DOUBLE => 8,
-        Type::INT96 => 12,
-    }
 }
 
 #[cfg(test)]
@@ -119,7 +76,7 @@ mod tests {
 
     fn rows(bytes: &[u8]) -> Result<usize> {
         let mut rows = 0;
-        read("rows", Bytes::copy_from_slice(bytes), |batch| {
+        read("rows", &Bytes::copy_from_slice(bytes), |batch| {
             rows += batch.num_rows();
             Ok(())
         })?;
@@ -170,7 +127,7 @@ mod tests {
     #[test]
     fn what_the_reader_refuses_comes_back_as_it_is() {
         let refuse = |_| Err(Error::parameter("row", "it is not wanted"));
-        let error = read("rows", file(3).into(), refuse).unwrap_err().to_string();
+        let error = read("rows", &file(3).into(), refuse).unwrap_err().to_string();
         assert!(error.contains("not wanted"), "{error}");
     }
 }

@@ -140,7 +140,7 @@ fn parquet_table(path: &Path) -> Result<Table> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
     let mut cells: Vec<Option<Cells>> = Vec::new();
     let mut rows = 0;
-    let columns = faithful_parquet::read(&what, bytes.into(), |batch| {
+    let columns = faithful_parquet::read(&what, &bytes.into(), |batch| {
         rows += batch.num_rows() as u64;
         cells.resize_with(batch.num_columns(), || None);
         let schema = batch.schema();
