@@ -9,12 +9,15 @@ use std::process::Command;
 
 #[derive(clap::Args)]
 pub(crate) struct BenchMethods {
-    /// The Python that has torchvision, torchcam and grad-cam; without it only this program is timed
+    /// The Python that has torchvision, torchcam, grad-cam and captum; without it only this program is timed
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
     /// The example `method_times` where it is built already; by default it is built for release
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// The network; of others than VGG16 only what explains at the input is timed
+    #[arg(long, value_name = "ARCHITECTURE", default_value = VGG16)]
+    network: String,
     /// Only these methods
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
@@ -41,6 +44,9 @@ struct Work {
     note: &'static str,
 }
 
+const VGG16: &str = "vgg16";
+const PEERS: [&str; 3] = ["TorchCAM", "pytorch-grad-cam", "Captum"];
+
 const LAST: &str = "features.29";
 const STAGES: &str = "features.3,features.8,features.15,features.22,features.29";
 
@@ -59,8 +65,12 @@ const fn poly(method: &'static str) -> Work {
 
 const AT_INPUT: &str = "";
 
+const fn at_input(method: &'static str, draws: usize) -> Work {
+    Work { method, layers: AT_INPUT, draws, channels: 0, note: "" }
+}
+
 /// Everything, the masking methods cut to what takes seconds.
-const WORK: [Work; 28] = [
+const WORK: [Work; 43] = [
     last("grad-cam", 0),
     last("grad-cam++", 0),
     last("smooth-grad-cam++", 4),
@@ -70,7 +80,7 @@ const WORK: [Work; 28] = [
     last("grad-cam-elementwise", 0),
     last("eigen-cam", 0),
     last("eigen-grad-cam", 0),
-    Work { method: "full-grad", layers: AT_INPUT, draws: 0, channels: 0, note: "" },
+    at_input("full-grad", 0),
     last("guided-grad-cam", 0),
     last("expected-grad-cam", 50),
     last("expected-grad-cam++", 50),
@@ -87,9 +97,30 @@ const WORK: [Work; 28] = [
     poly("poly-cam-"),
     poly("poly-cam±"),
     Work { method: "rise", layers: AT_INPUT, draws: 100, channels: 0, note: "100 masks" },
-    Work { method: "occlusion", layers: AT_INPUT, draws: 0, channels: 0, note: "" },
+    at_input("occlusion", 0),
     // Several layers of one backward pass.
     Work { method: "layer-cam", layers: STAGES, draws: 0, channels: 0, note: "five layers" },
+    at_input("gradient", 0),
+    at_input("saliency", 0),
+    at_input("gradient-times-input", 0),
+    at_input("deconvnet", 0),
+    at_input("guided-backpropagation", 0),
+    at_input("smooth-grad", 50),
+    at_input("smooth-grad-squared", 50),
+    at_input("var-grad", 50),
+    at_input("smooth-grad-times-input", 50),
+    at_input("integrated-gradients", 50),
+    at_input("expected-gradients", 50),
+    at_input("gaussian-attribution", 50),
+    Work {
+        method: "distribution-attribution",
+        layers: AT_INPUT,
+        draws: 3,
+        channels: 0,
+        note: "3 baselines, 16 steps each",
+    },
+    at_input("blur-integrated-gradients", 50),
+    at_input("guided-integrated-gradients", 50),
 ];
 
 impl Work {
@@ -128,10 +159,16 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
         target.join("release/examples/method_times")
     };
-    let mut workers = vec![Worker::of("faithful", Command::new(program), arguments.threads)?];
-    for name in arguments.peer.iter().flat_map(|_| ["TorchCAM", "pytorch-grad-cam"]) {
+    let mut own = Command::new(program);
+    own.args(["8", &arguments.network]);
+    let mut workers = vec![Worker::of("faithful", own, arguments.threads)?];
+    for name in arguments.peer.iter().flat_map(|_| PEERS) {
         let mut command = Command::new(arguments.peer.as_ref().context("a peer's Python")?);
-        command.arg(root().join("xtask/peers/method_times.py")).args([name, &arguments.threads.to_string()]);
+        command.arg(root().join("xtask/peers/method_times.py")).args([
+            name,
+            &arguments.threads.to_string(),
+            &arguments.network,
+        ]);
         workers.push(Worker::of(name, command, arguments.threads)?);
     }
     let known = workers[0].ask("methods")? as usize;
@@ -142,8 +179,12 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
     if known != different.len() + 1 {
         bail!("the program has {known} methods and this list {} and `cam`: add the new ones to WORK", different.len());
     }
-    let chosen = |work: &&Work| arguments.only.is_empty() || arguments.only.iter().any(|name| name == work.method);
-    let mut forward = vec![Vec::new(); workers.len()];
+    let chosen = |work: &&Work| {
+        let named = arguments.only.is_empty() || arguments.only.iter().any(|name| name == work.method);
+        named && (arguments.network == VGG16 || work.layers == AT_INPUT)
+    };
+    // Ours and one of PyTorch: the peers' are the same.
+    let mut forward = vec![Vec::new(); workers.len().min(2)];
     let mut rows = Vec::new();
     for work in WORK.iter().filter(chosen) {
         let work = if arguments.full { work.full() } else { Work { ..*work } };
@@ -189,10 +230,12 @@ fn median(seconds: &[f64]) -> Option<f64> {
 
 fn table(rows: &[Timed], forward: &[Vec<f64>], arguments: &BenchMethods) -> String {
     let mut table = format!(
-        "# Seconds per explanation\n\nVGG16, 224x224, f32 on the CPU, {} threads, random weights, batches of 8; in turns, medians of up to {}.\n\
-         Expected Grad-CAM and its kin have 50 draws and their baselines cached. Made by\n\n    cargo xtask bench-methods{}{}\n\n",
+        "# Seconds per explanation\n\n{}, 224x224, f32 on the CPU, {} threads, random weights, batches of 8; in turns, medians of up to {}.\n\
+         What draws has 50 draws; Expected Grad-CAM and its kin have their baselines cached. Made by\n\n    cargo xtask bench-methods{}{}{}\n\n",
+        if arguments.network == VGG16 { "VGG16" } else { &arguments.network },
         arguments.threads,
         arguments.repeat,
+        if arguments.network == VGG16 { String::new() } else { format!(" --network {}", arguments.network) },
         if arguments.full { " --full" } else { "" },
         if arguments.peer.is_some() { " --peer PYTHON" } else { "" },
     );
@@ -200,20 +243,19 @@ fn table(rows: &[Timed], forward: &[Vec<f64>], arguments: &BenchMethods) -> Stri
         table += "Masking methods are cut to what takes seconds, for the peers alike: the layer `features.3` has 64 channels, the last\n\
                   one 512. `--full` does not cut.\n\n";
     }
-    table +=
-        "| method | | faithful | of 50 forward passes | TorchCAM | pytorch-grad-cam |\n|---|---|--:|--:|--:|--:|\n";
+    table += "| method | | faithful | of 50 forward passes | TorchCAM | pytorch-grad-cam | Captum |\n|---|---|--:|--:|--:|--:|--:|\n";
     let fifty = forward.first().and_then(|seconds| median(seconds));
     let share = |seconds: f64| fifty.map_or_else(|| "–".to_owned(), |fifty| format!("{:.2}", seconds / fifty));
     let mut slower = Vec::new();
     if let Some(own) = fifty {
         let peer = forward.get(1).and_then(|seconds| median(seconds));
         let peer = peer.map_or_else(|| "–".to_owned(), |peer| format!("{peer:.3} ({:.2}x)", peer / own));
-        let _ = writeln!(table, "| 50 forward passes | the peer is PyTorch | {own:.3} | 1.00 | {peer} | – |");
+        let _ = writeln!(table, "| 50 forward passes | the peer is PyTorch | {own:.3} | 1.00 | {peer} | – | – |");
     }
     for Timed { work, seconds } in rows {
         let Some(own) = seconds.first().and_then(|seconds| median(seconds)) else { continue };
         let mut cells = String::new();
-        for place in 1..3 {
+        for place in 1..=PEERS.len() {
             let peer = seconds.get(place).and_then(|seconds| median(seconds));
             if peer.is_some_and(|peer| peer < own) {
                 slower.push(work.method);

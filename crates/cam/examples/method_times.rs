@@ -1,13 +1,14 @@
-//! Seconds per explanation on VGG16 at 224x224 with random weights; `cargo xtask bench-methods` talks to it.
+//! Seconds per explanation on VGG16, or another network, at 224x224 with random weights; `cargo xtask bench-methods` talks to it.
 //!
-//! Each line of the standard input is `METHOD LAYERS DRAWS CHANNELS` (layers by commas or `-`, 0 for the method's own
-//! number), `prepare` and the same, which runs once and is not timed, `forward` for 50 forward passes, or `methods`.
-//! Batches have as many rows as the program's argument says, or 8. The answer is a line with the seconds, or the number of methods.
+//! `method_times [BATCH [NETWORK]]`, 8 and `vgg16` by default. Each line of the standard input is `METHOD LAYERS DRAWS CHANNELS`
+//! (a class activation map or an attribution; layers by commas or `-`, 0 for the method's own number), `prepare` and the same, which runs once and is not timed, `forward` for 50 forward passes, or `methods`.
+//! The answer is a line with the seconds, or the number of methods.
 
 use candle_core::{Device, Tensor};
 use faithful_baseline::DataSet;
 use faithful_cam::{BaselineCache, CamParameters, EstimatorParameters, METHODS, explain, method};
 use faithful_core::{Error, LayerId, Network, Objective, Result, Stream, Target};
+use faithful_gradient::GradientParameters;
 use faithful_model::{architecture, portable_uniform};
 use std::io::BufRead;
 use std::num::NonZeroUsize;
@@ -26,7 +27,8 @@ fn main() -> Result<()> {
     faithful_tensor::keep_freed_memory();
     let batch = std::env::args().nth(1).and_then(|rows| rows.parse().ok());
     let batch = batch.unwrap_or(NonZeroUsize::new(8).expect("eight is not zero"));
-    let graph = architecture("vgg16")?.random(1000, 7, &Device::Cpu)?;
+    let network = std::env::args().nth(2).unwrap_or_else(|| "vgg16".into());
+    let graph = architecture(&network)?.random(1000, 7, &Device::Cpu)?;
     let target = Target::Output(3);
     let objective = Objective::new(&graph, &target).with_batch(batch);
     let input = images("input", 1)?;
@@ -44,6 +46,15 @@ fn main() -> Result<()> {
         let layers = layers.split(',').filter(|layer| *layer != "-");
         let layers: Vec<LayerId> = layers.map(|layer| graph.layer(layer)).collect::<Result<_>>()?;
         let number = |text: &str| NonZeroUsize::new(text.parse().unwrap_or(0));
+        if let Ok(attribution) = faithful_gradient::method(name) {
+            let parameters = GradientParameters {
+                draws: number(draws),
+                sampler: gradient.sampler.clone(),
+                stream: gradient.stream.clone(),
+                ..GradientParameters::default()
+            };
+            return (attribution.attribute)(&objective, &input, &parameters).map(|_| ());
+        }
         let mut parameters = CamParameters { gradient: gradient.clone(), ..CamParameters::default() };
         parameters.gradient.draws = number(draws).unwrap_or(parameters.gradient.draws);
         parameters.perturbation.draws = number(draws);
@@ -56,15 +67,17 @@ fn main() -> Result<()> {
         let start = Instant::now();
         match words.as_slice() {
             ["methods"] => {
-                println!("{}", METHODS.len());
+                println!("{}", METHODS.len() + faithful_gradient::METHODS.len());
                 continue;
             }
             ["forward"] => {
                 objective.outputs(&points)?;
             }
             ["prepare", rest @ ..] => {
-                // Masking methods are slow and keep nothing.
-                let keeps = method(rest[0]).is_ok_and(|method| method.estimator().is_some());
+                // What masks or averages at the input is slow and keeps nothing.
+                let averages = faithful_gradient::method(rest[0]).is_ok_and(|method| method.info.draws);
+                let masks = method(rest[0]).is_ok_and(|method| method.estimator().is_none());
+                let keeps = !averages && !masks;
                 if keeps {
                     run(rest)?;
                 }
