@@ -3,8 +3,9 @@ use crate::{BaselineSampler, Origin};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Result, Stream};
 use rand::Rng;
-use rand::distr::StandardUniform;
+use rand::distr::{Distribution, StandardUniform};
 use rand_distr::StandardNormal;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// How wide a noise is.
@@ -46,15 +47,22 @@ impl Spread {
 
 /// Standard normal noise `(draws.len(), …)` of the input's shape, type and device; draw `s` is always the same.
 pub fn normal(input: &Tensor, stream: &Stream, draws: Range<usize>) -> Result<Tensor> {
-    filled(input, draws, |draw, row| {
-        row.extend(stream.draw(draw).sample_iter::<f64, _>(StandardNormal).take(input.elem_count()));
-    })
+    filled(input, stream, draws, StandardNormal)
 }
 
-fn filled(input: &Tensor, draws: Range<usize>, mut fill: impl FnMut(usize, &mut Vec<f64>)) -> Result<Tensor> {
+/// Independent numbers of a distribution, every draw's from a generator of its own.
+fn filled(
+    input: &Tensor,
+    stream: &Stream,
+    draws: Range<usize>,
+    distribution: impl Distribution<f64> + Copy + Sync,
+) -> Result<Tensor> {
     let shape = shape_of(input, draws.len())?;
-    let mut values = Vec::with_capacity(draws.len() * input.elem_count());
-    draws.for_each(|draw| fill(draw, &mut values));
+    let mut values = vec![0.0; draws.len() * input.elem_count()];
+    let rows = values.par_chunks_mut(input.elem_count().max(1)).zip(draws);
+    rows.for_each(|(row, draw)| {
+        row.iter_mut().zip(stream.draw(draw).sample_iter(distribution)).for_each(|(value, drawn)| *value = drawn);
+    });
     Ok(Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?
         .to_dtype(input.dtype())?
         .to_device(input.device())?)
@@ -98,10 +106,7 @@ impl BaselineSampler for Uniform {
     fn sample(&self, input: &Tensor, stream: &Stream, draws: Range<usize>) -> Result<Tensor> {
         let low = per_channel(input, &self.low, "low")?;
         let range = (per_channel(input, &self.high, "high")? - &low)?;
-        let stream = stream.derive("uniform baseline");
-        let unit = filled(input, draws, |draw, row| {
-            row.extend(stream.draw(draw).sample_iter::<f64, _>(StandardUniform).take(input.elem_count()));
-        })?;
+        let unit = filled(input, &stream.derive("uniform baseline"), draws, StandardUniform)?;
         Ok(unit.broadcast_mul(&range)?.broadcast_add(&low)?)
     }
 }

@@ -57,7 +57,7 @@ pub fn expected_gradients(
         let drawn = baselines.sample(input, stream, draws.clone())?;
         let alphas = parameters.alphas.alphas(stream, draws.clone(), total);
         let factors = input.broadcast_sub(&drawn)?;
-        let points = (&drawn + factors.broadcast_mul(&column(alphas, input)?)?)?;
+        let points = faithful_tensor::interpolate(&drawn, input, &alphas)?;
         let totals = match &mut differences {
             Some(differences) => Some(differences.of(&drawn, &baselines.origins(stream, draws))?),
             None => None,
@@ -65,15 +65,6 @@ pub fn expected_gradients(
         Ok(Drawn { points, factors: Some(factors), totals })
     })?;
     moments.into_mean()
-}
-
-/// Numbers as a column `(n, 1, …)` of the input's rank, type and device.
-pub(crate) fn column(values: Vec<f64>, input: &Tensor) -> Result<Tensor> {
-    let mut shape = vec![1; input.rank()];
-    shape[0] = values.len();
-    Ok(Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?
-        .to_dtype(input.dtype())?
-        .to_device(input.device())?)
 }
 
 /// `S(x) - S(x')`, each different baseline evaluated once.

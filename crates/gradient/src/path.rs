@@ -3,6 +3,7 @@ use crate::{Attribution, Quadrature};
 use candle_core::{DType, Tensor};
 use faithful_baseline::blur;
 use faithful_core::{Convergence, ConvergenceStep, Error, Monitor, Objective, Result, Stop};
+use faithful_tensor::{RowFactors, add_weighted_rows, interpolate, row_sums};
 use std::num::NonZeroUsize;
 
 /// A way from a baseline to an input: `gamma(0)` is the baseline, `gamma(1)` the input (thesis, Eq. 44).
@@ -12,6 +13,16 @@ use std::num::NonZeroUsize;
 pub trait Path: Send + Sync {
     /// `gamma(alpha)` for `alpha` in `[0, 1]`: `(1, …)`.
     fn point(&self, alpha: f64) -> Result<Tensor>;
+
+    /// The points of several `alphas`, `(n, …)`.
+    fn points(&self, alphas: &[f64]) -> Result<Tensor> {
+        Ok(Tensor::cat(&alphas.iter().map(|alpha| self.point(*alpha)).collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// The velocities at several `alphas`, `(n, …)`.
+    fn velocities(&self, alphas: &[f64]) -> Result<Tensor> {
+        Ok(Tensor::cat(&alphas.iter().map(|alpha| self.velocity(*alpha)).collect::<Result<Vec<_>>>()?, 0)?)
+    }
 
     /// `d gamma / d alpha`, of the point's shape; by default the central difference over a thousandth of the path,
     /// one-sided at its ends.
@@ -31,6 +42,7 @@ impl<F: Fn(f64) -> Result<Tensor> + Send + Sync> Path for F {
 #[derive(Clone, Debug)]
 pub struct Straight {
     baseline: Tensor,
+    input: Tensor,
     difference: Tensor,
 }
 
@@ -41,13 +53,23 @@ impl Straight {
         if baseline.shape() != input.shape() {
             return Err(Error::shape("the baseline", format!("{:?}, as the input", input.dims()), baseline.dims()));
         }
-        Ok(Self { baseline: baseline.clone(), difference: (input - baseline)? })
+        Ok(Self { baseline: baseline.clone(), input: input.clone(), difference: (input - baseline)? })
     }
 }
 
 impl Path for Straight {
     fn point(&self, alpha: f64) -> Result<Tensor> {
-        Ok((&self.baseline + (&self.difference * alpha)?)?)
+        self.points(&[alpha])
+    }
+
+    fn points(&self, alphas: &[f64]) -> Result<Tensor> {
+        Ok(interpolate(&self.baseline, &self.input, alphas)?)
+    }
+
+    fn velocities(&self, alphas: &[f64]) -> Result<Tensor> {
+        let mut shape = self.difference.dims().to_vec();
+        shape[0] = alphas.len();
+        Ok(self.difference.broadcast_as(shape)?.contiguous()?)
     }
 
     fn velocity(&self, _: f64) -> Result<Tensor> {
@@ -191,13 +213,12 @@ pub(crate) fn integrate(
             objective.network().expect(0, fresh.len());
         }
         for part in fresh.chunks(objective.batch().get()) {
-            let points: Vec<Tensor> = part.iter().map(|(alpha, _)| path.point(*alpha)).collect::<Result<_>>()?;
-            let gradients = gradients(objective, &Tensor::cat(&points, 0)?)?.to_dtype(DType::F64)?;
-            for (row, (alpha, weight)) in part.iter().enumerate() {
-                let gradient = gradients.narrow(0, row, 1)?;
-                let velocity = path.velocity(*alpha)?.to_dtype(DType::F64)?;
-                sum = (sum + ((&gradient * velocity)? * (weight / unit))?)?;
-                gradient_sum += gradient.sum_all()?.to_scalar::<f64>()? * weight / unit;
+            let (alphas, weights): (Vec<f64>, Vec<f64>) =
+                part.iter().map(|(alpha, weight)| (*alpha, weight / unit)).unzip();
+            let gradients = gradients(objective, &path.points(&alphas)?)?;
+            sum = add_weighted_rows(&sum, &gradients, RowFactors::Rows(&path.velocities(&alphas)?), &weights)?;
+            for (own, weight) in row_sums(&gradients)?.into_iter().zip(&weights) {
+                gradient_sum += own * weight;
             }
         }
         used += fresh.len();

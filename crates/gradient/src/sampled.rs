@@ -1,6 +1,7 @@
 use crate::Attribution;
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Monitor, Objective, Result, Stop};
+use faithful_tensor::{RowFactors, add_row_moments, row_dots, row_sums};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
@@ -78,17 +79,17 @@ pub(crate) fn sample(
 ) -> Result<Moments> {
     let mut monitor = Monitor::new(stop)?;
     let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
-    let (mut sum, mut square_sum, mut count) = (zero.clone(), zero, 0);
+    let (mut sums, mut count) = ([zero.clone(), zero], 0);
     objective.network().expect(0, draws.get());
-    'draws: for start in (0..draws.get()).step_by(objective.batch().get()) {
+    for start in (0..draws.get()).step_by(objective.batch().get()) {
         let Drawn { points, factors, totals } = draw(start..(start + objective.batch().get()).min(draws.get()))?;
-        let gradients = gradients(objective, &points)?.to_dtype(DType::F64)?;
+        let gradients = gradients(objective, &points)?;
         let gradient_sums = row_sums(&gradients)?;
-        let terms = match &factors {
-            Some(factors) => (&gradients * factors.to_dtype(DType::F64)?)?,
-            None => gradients,
+        let (factors, term_sums) = match &factors {
+            Some(factors) => (RowFactors::Rows(factors), row_dots(&gradients, factors)?),
+            None => (RowFactors::One, gradient_sums.clone()),
         };
-        let term_sums = row_sums(&terms)?;
+        let (mut taken, mut enough) = (0, false);
         for (row, (gradient_sum, term_sum)) in gradient_sums.into_iter().zip(term_sums).enumerate() {
             if !gradient_sum.is_finite() {
                 return Err(Error::NotFinite {
@@ -96,20 +97,20 @@ pub(crate) fn sample(
                     place: Some(format!("draw {}", start + row)),
                 });
             }
-            let term = terms.narrow(0, row, 1)?;
-            sum = (sum + &term)?;
-            square_sum = (square_sum + term.sqr()?)?;
-            count += 1;
-            if monitor.record(gradient_sum, totals.as_ref().map(|totals| term_sum - totals[row])) {
-                break 'draws;
+            taken += 1;
+            enough = monitor.record(gradient_sum, totals.as_ref().map(|totals| term_sum - totals[row]));
+            if enough {
+                break;
             }
         }
+        sums = add_row_moments([&sums[0], &sums[1]], &gradients, factors, 0..taken)?;
+        count += taken;
+        if enough {
+            break;
+        }
     }
+    let [sum, square_sum] = sums;
     Ok(Moments { sum, square_sum, monitor, count, dtype: input.dtype() })
-}
-
-fn row_sums(rows: &Tensor) -> Result<Vec<f64>> {
-    Ok(rows.flatten_from(1)?.sum(1)?.to_vec1()?)
 }
 
 /// The gradients at `points`, of their shape, where the scores are finite. A rectifier passes no gradient back from

@@ -82,7 +82,9 @@ pub use pooling::{Pool, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, ma
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, gru, lstm};
 pub use reduction::{Reduction, reduce};
 pub use resampling::{CoordinateRule, Interpolation, Resize, gaussian_blur2d, resize2d};
-pub use rows::{RowFactors, add_rows, interpolate, row_dots, row_moments, row_sums};
+pub use rows::{
+    RowFactors, add_row_moments, add_rows, add_weighted_rows, interpolate, row_dots, row_moments, row_sums,
+};
 pub use shaping::{PadMode, concat, gather, pad, slice};
 
 /// Tensor operations fail with candle's error.

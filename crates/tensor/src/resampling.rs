@@ -160,19 +160,15 @@ fn blur_map(size: usize, kernel: usize, sigma: f64) -> Result<LinearMap> {
     }
     let weight = |tap: usize| (-0.5 * ((tap as f64 - reach as f64) / sigma).powi(2)).exp();
     let sum: f64 = (0..kernel).map(weight).sum();
+    let weights: Vec<f64> = (0..kernel).map(|tap| weight(tap) / sum).collect();
     let taps = (0..size).map(|output| {
-        let mut taps: Vec<(usize, f64)> = (0..kernel)
-            .map(|tap| (reflect((output + tap) as isize - reach as isize, size), weight(tap) / sum))
-            .collect();
-        taps.sort_by_key(|tap| tap.0);
-        let mut merged: Vec<(usize, f64)> = Vec::new();
-        for (place, weight) in taps {
-            match merged.last_mut() {
-                Some(last) if last.0 == place => last.1 += weight,
-                _ => merged.push((place, weight)),
-            }
+        // Taps that are reflected fall on places that have one already.
+        let mut merged = vec![0.0; size];
+        for (tap, weight) in weights.iter().enumerate() {
+            merged[reflect((output + tap) as isize - reach as isize, size)] += weight;
         }
-        merged
+        let (first, last) = (output.saturating_sub(reach), (output + reach).min(size - 1));
+        (first..=last).map(|place| (place, merged[place])).collect()
     });
     Ok(LinearMap { inputs: size, taps: taps.collect() })
 }

@@ -1,5 +1,9 @@
 //! What averaging over many gradients asks of a batch, row by row, without the batch-sized tensors in between.
 
+mod running;
+
+pub use running::{add_row_moments, add_weighted_rows};
+
 use crate::composed::has_kernels;
 use crate::function::{Elements, Real, Value, by_type, is_half_on_cpu, widen};
 use candle_core::{DType, Result, Tensor, WithDType, bail};
@@ -268,7 +272,7 @@ fn added_on_cpu<T: Real>(sum: Option<&Tensor>, x: &Tensor, factors: &Contiguous,
 
 /// `from_r + shares_r (to_r - from_r)`: a place of its own on the way for every row.
 ///
-/// `to` has as many rows as `from`, or one for all. Nothing is tracked.
+/// `from` and `to` have a row for each share, or one for all. Nothing is tracked.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -284,17 +288,17 @@ fn added_on_cpu<T: Real>(sum: Option<&Tensor>, x: &Tensor, factors: &Contiguous,
 /// # Errors
 /// Where the shapes or the types do not match, or there is not one share for each row.
 pub fn interpolate(from: &Tensor, to: &Tensor, shares: &[f64]) -> Result<Tensor> {
-    let rows = from.dims().first().copied().unwrap_or(0);
-    let targets = to.dims().first().copied().unwrap_or(0);
+    let rows = shares.len();
+    let fits = |x: &Tensor| x.dims().first().is_some_and(|count| *count == 1 || *count == rows);
     let alike = from.rank() == to.rank() && from.dims().iter().skip(1).eq(to.dims().iter().skip(1));
-    if from.rank() == 0 || !alike || (targets != 1 && targets != rows) || shares.len() != rows {
+    if !alike || !fits(from) || !fits(to) {
         bail!("interpolate: {} shares from {:?} to {:?} do not match", shares.len(), from.dims(), to.dims());
     }
     if is_half_on_cpu(from) || !has_kernels(from) {
         let mut shape = vec![1; from.rank()];
         shape[0] = rows;
         let shares = Tensor::from_vec(shares.to_vec(), shape, from.device())?.to_dtype(from.dtype())?;
-        return (from + to.broadcast_sub(from)?.broadcast_mul(&shares)?)?.detach().contiguous();
+        return from.broadcast_add(&to.broadcast_sub(from)?.broadcast_mul(&shares)?)?.detach().contiguous();
     }
     let (from, to) = (from.contiguous()?, to.contiguous()?);
     Ok(by_type!(from, between_on_cpu(&from, &to, shares))?.into_tensor())
@@ -340,14 +344,15 @@ fn sums_on_cpu<T: Real>(x: &Tensor) -> Result<Vec<f64>> {
 }
 
 fn between_on_cpu<T: Real>(from: &Tensor, to: &Tensor, shares: &[f64]) -> Result<Value> {
-    let (shape, length) = (from.shape().clone(), length(from));
-    let step = if to.dims()[0] == 1 { 0 } else { length };
+    let (mut shape, length) = (from.dims().to_vec(), length(from));
+    shape[0] = shares.len();
+    let [from_step, to_step] = [from, to].map(|x| if x.dims()[0] == 1 { 0 } else { length });
     let (from, to) = (Elements::of(from)?, Elements::of(to)?);
     let (from, to) = (from.slice::<T>()?, to.slice::<T>()?);
-    let mut between = vec![T::zero(); from.len()];
+    let mut between = vec![T::zero(); shares.len() * length];
     if length > 0 {
         between.par_chunks_mut(length).enumerate().for_each(|(row, between)| {
-            let (from, to) = (&from[row * length..][..length], &to[row * step..][..length]);
+            let (from, to) = (&from[row * from_step..][..length], &to[row * to_step..][..length]);
             let share = T::from_f64(shares[row]);
             for ((between, &from), &to) in between.iter_mut().zip(from).zip(to) {
                 *between = from + (to - from) * share;
@@ -390,6 +395,11 @@ mod tests {
                 let far: Vec<f64> = far.flatten_all().unwrap().to_vec1().unwrap();
                 prop_assert!(far.iter().all(|far| *far < 1e-6));
             }
+            let (one, rows_of_one) = (b.narrow(0, 0, 1).unwrap(), b.narrow(0, 0, 1).unwrap().broadcast_as(a.dims()).unwrap());
+            let numbers = |x: Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let from_one = numbers(interpolate(&one, &a, &shares).unwrap());
+            prop_assert_eq!(&from_one, &numbers(interpolate(&rows_of_one, &a, &shares).unwrap()));
+            prop_assert_eq!(&from_one, &numbers(by_composition(|| interpolate(&one, &a, &shares)).unwrap()));
             for (row, dot) in dots.iter().enumerate() {
                 let one = |x: &Tensor| x.narrow(0, row, 1).unwrap();
                 prop_assert_eq!(row_dots(&one(&a), &one(&b)).unwrap(), [*dot]);
