@@ -26,28 +26,28 @@ struct Note {
 }
 
 /// Why a download ended early.
-pub(crate) enum Trouble {
+pub(crate) enum DownloadError {
     /// This machine's fault: another source would not help.
-    Here(Error),
+    Local(Error),
     /// The source's fault.
-    There(String),
+    Remote(String),
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for DownloadError {
     fn from(error: Error) -> Self {
-        Self::Here(error)
+        Self::Local(error)
     }
 }
 
 /// Why one request did not bring the whole file.
 enum Miss {
     Again { reason: String, pause: Option<Duration>, gained: u64 },
-    Final(Trouble),
+    Final(DownloadError),
 }
 
 impl From<Error> for Miss {
     fn from(error: Error) -> Self {
-        Self::Final(Trouble::Here(error))
+        Self::Final(DownloadError::Local(error))
     }
 }
 
@@ -100,7 +100,7 @@ impl Part {
         bytes: Option<u64>,
         patience: &Patience,
         report: &mut dyn FnMut(Event),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DownloadError> {
         let (mut failures, mut pause) = (0, patience.pause);
         loop {
             match self.ask_once(client, url, bytes, patience, report) {
@@ -112,12 +112,12 @@ impl Part {
                     }
                     failures += 1;
                     if failures > patience.tries {
-                        return Err(Trouble::There(format!("{url}: {reason}, {failures} times")));
+                        return Err(DownloadError::Remote(format!("{url}: {reason}, {failures} times")));
                     }
                     let wait = asked.unwrap_or(pause);
                     if wait > patience.longest {
                         let seconds = wait.as_secs();
-                        return Err(Trouble::There(format!("{url}: {reason}; it asks to wait {seconds} s")));
+                        return Err(DownloadError::Remote(format!("{url}: {reason}; it asks to wait {seconds} s")));
                     }
                     report(Event::Again { reason: &reason, pause: wait });
                     std::thread::sleep(wait);
@@ -141,7 +141,7 @@ impl Part {
         let have = file.seek(SeekFrom::End(0)).map_err(&disk)?;
         let note = self.note();
         let again = |reason: String, gained| Miss::Again { reason, pause: None, gained };
-        let there = |reason: String| Miss::Final(Trouble::There(format!("{url}: {reason}")));
+        let there = |reason: String| Miss::Final(DownloadError::Remote(format!("{url}: {reason}")));
         let reply = match client.ask(url, have, note.validator.as_deref()) {
             Ok(reply) => reply,
             Err(error) if is_lasting(&error) => return Err(there(words(&error))),
@@ -210,7 +210,7 @@ fn copy(
         gained += count as u64;
         report(Event::Received(start + gained));
         if start + gained > LONGEST {
-            return Err(Miss::Final(Trouble::There(format!("it sends more than {LONGEST} bytes"))));
+            return Err(Miss::Final(DownloadError::Remote(format!("it sends more than {LONGEST} bytes"))));
         }
         let span = since.elapsed();
         if span >= patience.span {

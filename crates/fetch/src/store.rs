@@ -1,7 +1,7 @@
 use crate::catalogue::{Address, Item, Kind, Source, item};
 use crate::client::Client;
 use crate::digest::{of_file, short};
-use crate::download::{Part, Trouble};
+use crate::download::{DownloadError, Part};
 use crate::error::{Error, Result, at};
 use crate::event::Event;
 use crate::hub;
@@ -134,8 +134,8 @@ impl Turn<'_> {
         for source in self.item.sources {
             match self.download(&client, source, &record, report) {
                 Ok(found) => return Ok(found),
-                Err(Trouble::Here(error)) => return Err(error),
-                Err(Trouble::There(reason)) => {
+                Err(DownloadError::Local(error)) => return Err(error),
+                Err(DownloadError::Remote(reason)) => {
                     report(Event::Next(&reason));
                     tried.push(reason);
                 }
@@ -150,7 +150,7 @@ impl Turn<'_> {
         source: &Source,
         record: &Record,
         report: &mut dyn FnMut(Event),
-    ) -> std::result::Result<Fetched, Trouble> {
+    ) -> std::result::Result<Fetched, DownloadError> {
         let settings = &self.store.settings;
         let url = settings.url(&source.address);
         let folder = self.folder();
@@ -186,7 +186,7 @@ impl Turn<'_> {
                         report(Event::Again { reason: &reason, pause: std::time::Duration::ZERO });
                         continue;
                     }
-                    return Err(Trouble::There(format!("{url}: {reason}")));
+                    return Err(DownloadError::Remote(format!("{url}: {reason}")));
                 }
             }
         }

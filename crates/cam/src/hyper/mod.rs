@@ -26,7 +26,7 @@ pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
 
 use baseline::PartlyBlurred;
 use dependency::{Neighbourhoods, feature_dependencies};
-use refinement::{Judge, refine};
+use refinement::{Scorer, refine};
 
 /// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +192,7 @@ pub fn hyper_parts(
     let own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
     let contrasted: Vec<OfClasses<'_>> = scores
         .iter()
-        .map(|score| OfClasses { score: *score, turned: contrast.then_some(log_softmax as Turning) })
+        .map(|score| OfClasses { score: *score, turned: contrast.then_some(log_softmax as OutputTransform) })
         .collect();
     let explained: Vec<&dyn Score> = contrasted.iter().map(|score| score as &dyn Score).collect();
     let levels = decomposition_layers(objective.network(), layer)?;
@@ -245,10 +245,10 @@ pub fn hyper_parts(
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
         let fused = fuse_parts(&maps, &frequency.map, fusion)?;
-        let probable = OfClasses { score: scores[index], turned: contrast.then_some(softmax as Turning) };
-        let judge = Judge { objective: objective.with_score(&probable), input, hidden: &hidden };
+        let probable = OfClasses { score: scores[index], turned: contrast.then_some(softmax as OutputTransform) };
+        let scorer = Scorer { objective: objective.with_score(&probable), input, hidden: &hidden };
         let refinement = if silent { &Refinement::None } else { refinement };
-        let refined = refine(&judge, &fused.combined, plan.inflate, refinement)?;
+        let refined = refine(&scorer, &fused.combined, plan.inflate, refinement)?;
         let explanation = Explanation {
             map: refined.calibrated.clone(),
             score: scores[index].score(&asked_scores)?,
@@ -261,14 +261,14 @@ pub fn hyper_parts(
 }
 
 /// What outputs `(N, K)` become along an axis.
-type Turning = fn(&Tensor, usize) -> candle_core::Result<Tensor>;
+type OutputTransform = fn(&Tensor, usize) -> candle_core::Result<Tensor>;
 
 /// A score of what the outputs of several classes are turned into; a single output stays as it is, for its softmax is 1
 /// whatever it is.
 struct OfClasses<'a> {
     score: &'a dyn Score,
     /// The softmax, what a person would read, or its logarithm, in which what is the same for all classes does not count.
-    turned: Option<Turning>,
+    turned: Option<OutputTransform>,
 }
 
 impl Score for OfClasses<'_> {

@@ -143,7 +143,7 @@ pub struct Refined {
 }
 
 /// What the network is asked with.
-pub(crate) struct Judge<'a> {
+pub(crate) struct Scorer<'a> {
     /// The network with the score that counts: a probability, where there are several classes.
     pub(crate) objective: Objective<'a>,
     /// `(1, C, H, W)`.
@@ -156,7 +156,7 @@ pub(crate) struct Judge<'a> {
 ///
 /// # Errors
 /// [`Error::Parameter`] for widths and shares that make no sense.
-pub(crate) fn refine(judge: &Judge<'_>, map: &Tensor, inflate: [f64; 2], refinement: &Refinement) -> Result<Refined> {
+pub(crate) fn refine(scorer: &Scorer<'_>, map: &Tensor, inflate: [f64; 2], refinement: &Refinement) -> Result<Refined> {
     refinement.check()?;
     let pixels = (inflate[0] * inflate[1]).sqrt();
     let whole = standardised(map)?;
@@ -176,18 +176,18 @@ pub(crate) fn refine(judge: &Judge<'_>, map: &Tensor, inflate: [f64; 2], refinem
             for &mixture in mixtures {
                 candidates.push((Some(mixture), mixed(mixture)?));
             }
-            let gains = judge.gains(candidates.iter().map(|(_, map)| map), shares)?;
+            let gains = scorer.gains(candidates.iter().map(|(_, map)| map), shares)?;
             // The first of equals: the finest.
             let best = (0..gains.len()).fold(0, |best, at| if gains[at] > gains[best] { at } else { best });
             let tried = candidates.iter().zip(&gains).map(|((mixture, _), gain)| (*mixture, *gain)).collect();
             let (mixture, map) = candidates.swap_remove(best);
-            let (calibrated, calibration) = judge.calibrate(&map)?;
+            let (calibrated, calibration) = scorer.calibrate(&map)?;
             Ok(Refined { map, calibrated, calibration, mixture, tried })
         }
     }
 }
 
-impl Judge<'_> {
+impl Scorer<'_> {
     /// Per map, the score of what its highest places keep minus the score of what they leave, summed over `shares`.
     fn gains<'t>(&self, maps: impl Iterator<Item = &'t Tensor>, shares: &[f64]) -> Result<Vec<f64>> {
         let (_, _, height, width) = self.input.dims4()?;
@@ -280,7 +280,7 @@ mod tests {
         let hidden = input.zeros_like().unwrap();
         let score = Target::Output(0);
         let objective = Objective::new(&FirstRow, &score);
-        refine(&Judge { objective, input: &input, hidden: &hidden }, map, [2.0, 2.0], refinement)
+        refine(&Scorer { objective, input: &input, hidden: &hidden }, map, [2.0, 2.0], refinement)
     }
 
     fn map(value: impl Fn(usize, usize) -> f64) -> Tensor {

@@ -3,7 +3,7 @@
 use super::kernel::numbers;
 use super::kernels::{Folded, Kernels, zeros_around};
 use super::memory::{Order, Slot};
-use super::step::{Bounds, Ending, Operand, Step, Work};
+use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
@@ -424,15 +424,15 @@ impl<'a> Forward<'a> {
     }
 
     /// A step that computes a node's value, in this order.
-    pub(super) fn push(&mut self, node: usize, order: Order, work: Work, ending: Ending, kind: RecordKind) {
-        let bounds = ending.bounds;
+    pub(super) fn push(&mut self, node: usize, order: Order, work: Work, epilogue: Epilogue, kind: RecordKind) {
+        let bounds = epilogue.bounds;
         let bounds = match &work {
             Work::Linear { bounds, .. } => *bounds,
             _ => bounds,
         };
         let dims = self.dims[node].clone();
         let out = self.allocate(&dims, order);
-        self.steps.push(Step { work, out, ending });
+        self.steps.push(Step { work, out, epilogue });
         self.values[node] = Value::Slot(out);
         self.records.push(Record { node, kind, bounds });
     }
@@ -446,29 +446,29 @@ impl<'a> Forward<'a> {
         let slot = self.slot(input).or_else(|| self.slot(head.inputs.last()?.0));
         let slot = slot.expect("a chain's operand depends on what is given and stands before it");
         let bounds = chain.bounds;
-        let ending = Ending { add, bounds, ..Ending::default() };
+        let epilogue = Epilogue { add, bounds, ..Epilogue::default() };
         match &head.op {
             Op::Conv2d { bias, .. } | Op::Conv1d { bias, .. } => {
                 let folded = Folded { padding, convolution: chain.head, normalization: chain.normalization };
                 let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
                 let bias = self.folded_bias(bias.as_ref(), chain.normalization)?;
-                let ending = Ending { bias, ..ending };
+                let epilogue = Epilogue { bias, ..epilogue };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
-                self.push(end, Order::Innermost, Work::Convolution { kernel, input: slot }, ending, kind);
+                self.push(end, Order::Innermost, Work::Convolution { kernel, input: slot }, epilogue, kind);
             }
             Op::Linear { bias, .. } if self.dims[chain.head].len() > 2 => {
                 let folded = Folded { padding: None, convolution: chain.head, normalization: None };
                 let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
                 let bias = self.folded_bias(bias.as_ref(), None)?;
-                let ending = Ending { bias, ..ending };
+                let epilogue = Epilogue { bias, ..epilogue };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
-                self.push(end, Order::Own, Work::Convolution { kernel, input: slot }, ending, kind);
+                self.push(end, Order::Own, Work::Convolution { kernel, input: slot }, epilogue, kind);
             }
             Op::BatchNorm { scale, shift } => {
                 let scale: Option<Arc<[f32]>> = Some(numbers(scale)?.into());
-                let ending = Ending { bias: Some(numbers(shift)?.into()), ..ending };
+                let epilogue = Epilogue { bias: Some(numbers(shift)?.into()), ..epilogue };
                 let kind = RecordKind::Copy { scale: scale.clone(), input };
-                self.push(end, slot.order, Work::Copy { scale, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale, input: slot }, epilogue, kind);
             }
             Op::Linear { weight, bias } => {
                 let weight = weight.contiguous()?;
@@ -476,7 +476,7 @@ impl<'a> Forward<'a> {
                 let kind = RecordKind::Linear { weight: weight.clone(), input };
                 let weight = self.kernels.linear(self.graph, self.isa, chain.head, &weight)?;
                 let work = Work::Linear { weight, bias, input: slot, bounds };
-                self.push(end, Order::Own, work, Ending::default(), kind);
+                self.push(end, Order::Own, work, Epilogue::default(), kind);
             }
             Op::Binary(_) if chain.add.is_none() => {
                 let Some(PerChannel { input, scale, shift }) = self.per_channel(chain.head) else {
@@ -484,17 +484,17 @@ impl<'a> Forward<'a> {
                 };
                 let slot = self.slot(input).expect("the operand that is no constant");
                 let scale: Option<Arc<[f32]>> = scale.map(Into::into);
-                let ending = Ending { bias: shift.map(Into::into), ..ending };
+                let epilogue = Epilogue { bias: shift.map(Into::into), ..epilogue };
                 let kind = RecordKind::Copy { scale: scale.clone(), input };
-                self.push(end, slot.order, Work::Copy { scale, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale, input: slot }, epilogue, kind);
             }
             Op::Binary(_) => {
                 let kind = RecordKind::Add { inputs: [input, head.inputs[1].0] };
-                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, epilogue, kind);
             }
             _ => {
                 let kind = RecordKind::Copy { scale: None, input };
-                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, ending, kind);
+                self.push(end, slot.order, Work::Copy { scale: None, input: slot }, epilogue, kind);
             }
         }
         Ok(())

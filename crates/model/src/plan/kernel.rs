@@ -2,7 +2,7 @@ use candle_core::{DType, Result, Tensor};
 use faithful_tensor::Conv;
 use faithful_tensor::cpu::{Depthwise, Direct, Factors, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd};
 
-/// A convolution's repacked weights, forth or back, batch normalisation folded in.
+/// A convolution's repacked weights, forward or back, batch normalisation folded in.
 #[derive(Debug)]
 pub(super) enum Kernel {
     Winograd { weights: Winograd, padding: [usize; 2] },
@@ -42,7 +42,7 @@ impl Convolution<'_> {
     }
 
     /// The kernel that computes the output.
-    pub(super) fn forth(&self, isa: Isa, factors: Factors) -> Result<Kernel> {
+    pub(super) fn forward(&self, isa: Isa, factors: Factors) -> Result<Kernel> {
         let (shape, weight) = self.scaled()?;
         if self.is_depthwise(shape) {
             return Ok(Kernel::Depthwise(Depthwise::new(isa, &weight, shape, self.conv)?));

@@ -64,7 +64,7 @@ impl Kernels {
                 conv.padding = std::array::from_fn(|side| conv.padding[side] + more[side]);
             }
             let convolution = Convolution { weight: &weight, conv: &conv, scale };
-            Ok(if back { convolution.back(isa)? } else { convolution.forth(isa, graph.factors)? })
+            Ok(if back { convolution.back(isa)? } else { convolution.forward(isa, graph.factors)? })
         })
     }
 

@@ -6,12 +6,12 @@
 //! layers by steps of its own, which start above the lowest of them and know that weights are frozen. Operations
 //! without a kernel run by the reference implementation in `execute`, between two copies.
 
-mod apart;
 mod compile;
 mod kernel;
 mod kernels;
 mod memory;
 mod reverse;
+mod row_lanes;
 mod similar;
 mod single;
 mod step;
@@ -20,7 +20,6 @@ mod tests;
 mod tiles;
 
 use crate::{Graph, NodeId};
-use apart::Apart;
 use candle_core::{DType, Tensor};
 use compile::{Forward, Request};
 use faithful_core::{Error, PullBack, Result, Tap};
@@ -28,6 +27,7 @@ use faithful_tensor::cpu::{Buffer, Isa};
 use kernels::Kernels;
 use memory::{Lifetime, Memory, Placed, Slot};
 use rayon::prelude::*;
+use row_lanes::RowLanes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use step::{Step, Work};
@@ -131,7 +131,7 @@ impl Fast<'_> {
 
     fn whole(&self, request: &Request, start: &Tensor) -> Result<Vec<Tensor>> {
         let plan = self.plan(request)?;
-        self.with_memory(|buffer| forth(self.graph, &plan, start, buffer))
+        self.with_memory(|buffer| forward(self.graph, &plan, start, buffer))
     }
 
     /// Whether rows can be computed apart: they are everywhere the first axis of what comes in and goes out.
@@ -145,7 +145,7 @@ impl Fast<'_> {
         let start = start.contiguous()?;
         let row = |row: usize| {
             let one = start.narrow(0, row, 1)?;
-            self.with_memory(|buffer| forth(self.graph, plan, &one, buffer))
+            self.with_memory(|buffer| forward(self.graph, plan, &one, buffer))
         };
         let parts: Vec<Vec<Tensor>> = (0..rows).into_par_iter().map(row).collect::<Result<_>>()?;
         let join = |value: usize| {
@@ -179,7 +179,7 @@ impl Fast<'_> {
         let wanted = std::iter::once(self.graph.output.0).chain(taps.iter().copied()).collect();
         let request = Request { given: given.0, dims: start.dims().to_vec(), wanted, taps };
         let plan = self.plan(&request)?;
-        self.with_memory(|buffer| forth_and_back(self.graph, &plan, start, cotangents, buffer))
+        self.with_memory(|buffer| forward_backward(self.graph, &plan, start, cotangents, buffer))
     }
 
     /// How much memory a pass over inputs of these dimensions takes, with what it gives back.
@@ -237,12 +237,12 @@ impl Fast<'_> {
     }
 }
 
-fn forth(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Result<Vec<Tensor>> {
-    forth_from(graph, plan, &|to, slot| step::write(start, to, slot), buffer)
+fn forward(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> Result<Vec<Tensor>> {
+    forward_from(graph, plan, &|to, slot| step::write(start, to, slot), buffer)
 }
 
 /// The wanted values, when `start` writes the given one.
-fn forth_from(
+fn forward_from(
     graph: &Graph,
     plan: &Plan,
     start: &dyn Fn(&mut [f32], &Slot) -> Result<()>,
@@ -273,14 +273,14 @@ fn run_steps(graph: &Graph, memory: &Memory, parts: &[Steps; 2]) -> Result<()> {
     })
 }
 
-fn forth_and_back(
+fn forward_backward(
     graph: &Graph,
     plan: &Plan,
     start: &Tensor,
     cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
     buffer: &mut Buffer,
 ) -> Result<PullBack> {
-    let mut values = forth(graph, plan, start, buffer)?;
+    let mut values = forward(graph, plan, start, buffer)?;
     let output = values.remove(0);
     let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
     let cotangents = cotangents(&output)?;
@@ -347,31 +347,31 @@ fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> 
             *life = Lifetime { length: 0, first: 0, last: 0 };
         }
     }
-    let (forth, back) = lives.split_at(forward_buffers);
+    let (forward, back) = lives.split_at(forward_buffers);
     let batch = request.dims.first().copied().unwrap_or(1);
-    let mut apart = Apart::first(&steps, batch);
-    let (starts, length) = apart.place(forth, 1, Vec::new());
-    let lanes = apart.split(&steps, 0, &buffers);
+    let mut row_lanes = RowLanes::first(&steps, batch);
+    let (starts, length) = row_lanes.place(forward, 1, Vec::new());
+    let lanes = row_lanes.split(&steps, 0, &buffers);
     let back = reverse.map(|reverse| {
-        let mut apart = Apart::last(&reverse.steps, batch);
+        let mut row_lanes = RowLanes::last(&reverse.steps, batch);
         // What the way back reads stays for every cotangent, where there are several.
         let stay = |life: Lifetime| Lifetime { last: if life.last > results { end } else { life.last }, ..life };
         let mut with = |change: &dyn Fn(Lifetime) -> Lifetime| {
             let placed =
-                forth.iter().zip(&starts).map(|(life, &start)| Placed { start, life: change(*life) }).collect();
-            let (more, length) = apart.place(back, results + 2, placed);
+                forward.iter().zip(&starts).map(|(life, &start)| Placed { start, life: change(*life) }).collect();
+            let (more, length) = row_lanes.place(back, results + 2, placed);
             let all: Vec<usize> = starts.iter().copied().chain(more).collect();
             (all, length)
         };
         let ((once, length_once), (repeated, length_repeated)) = (with(&|life| life), with(&stay));
-        let lanes = apart.split(&reverse.steps, forward_buffers, &buffers);
+        let lanes = row_lanes.split(&reverse.steps, forward_buffers, &buffers);
         let gradients =
             reverse.gradients.iter().zip(&request.taps).map(|(slot, &tap)| (*slot, dims[tap].clone())).collect();
         let length_once = length_once.max(length);
         let length = length_once.max(length_repeated);
-        let steps = reverse.steps[..apart.steps().start].to_vec();
+        let steps = reverse.steps[..row_lanes.steps().start].to_vec();
         Back { steps, lanes, cotangent: reverse.cotangent, gradients, once, repeated, length_once, length }
     });
-    let steps = steps[apart.steps().end..].to_vec();
+    let steps = steps[row_lanes.steps().end..].to_vec();
     Ok(Plan { given, lanes, steps, wanted, starts, length, back })
 }

@@ -2,7 +2,7 @@
 
 use super::compile::{Forward, Record, RecordKind};
 use super::memory::Slot;
-use super::step::{Bounds, Ending, Operand, Step, Work};
+use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use faithful_core::Result;
 use faithful_tensor::cpu::Windows;
 
@@ -101,8 +101,8 @@ fn fresh(forward: &mut Forward, like: &Slot) -> Slot {
 /// What a step can do besides pulling a gradient back.
 #[derive(Clone, Copy, PartialEq)]
 enum Abilities {
-    /// Everything that an [`Ending`] says.
-    Ending,
+    /// Everything that an [`Epilogue`] says.
+    Epilogue,
     /// Adding to what is there.
     Accumulate,
     /// Nothing.
@@ -127,7 +127,7 @@ impl Compiler<'_, '_> {
             return gradient;
         }
         let out = self.fresh(&gradient);
-        self.push(Work::Copy { scale: None, input: gradient }, out, Ending::default());
+        self.push(Work::Copy { scale: None, input: gradient }, out, Epilogue::default());
         out
     }
 
@@ -135,8 +135,8 @@ impl Compiler<'_, '_> {
         self.forward.slot(node).unwrap_or_else(|| unreachable!("a node that takes part in a step has a value"))
     }
 
-    fn push(&mut self, work: Work, out: Slot, ending: Ending) {
-        self.steps.push(Step { work, out, ending });
+    fn push(&mut self, work: Work, out: Slot, epilogue: Epilogue) {
+        self.steps.push(Step { work, out, epilogue });
     }
 
     /// Pulls the gradient of a recorded step's result back to its operands.
@@ -155,7 +155,7 @@ impl Compiler<'_, '_> {
                 if self.live[inputs[0]] {
                     let kernel = self.forward.kernels.get(self.forward.graph, self.forward.isa, *folded, true)?;
                     let work = |_: bool| Work::Convolution { kernel: kernel.clone(), input: gradient };
-                    self.contribute(read[0], Abilities::Ending, work);
+                    self.contribute(read[0], Abilities::Epilogue, work);
                 }
             }
             RecordKind::Linear { weight, .. } => {
@@ -176,7 +176,7 @@ impl Compiler<'_, '_> {
                     |accumulate| Work::MaxPoolBack { windows: windows.clone(), input, gradient, gate, accumulate };
                 if gate.is_some() {
                     let out = self.fresh(&input);
-                    self.push(work(false), out, Ending::default());
+                    self.push(work(false), out, Epilogue::default());
                     self.left[node] = 0;
                     self.gradients[node] = Gradient::Own(out);
                 } else {
@@ -190,7 +190,7 @@ impl Compiler<'_, '_> {
             RecordKind::Copy { scale: None, .. } => self.pass(read[0], gradient),
             RecordKind::Copy { scale, .. } => {
                 let work = |_: bool| Work::Copy { scale: scale.clone(), input: gradient };
-                self.contribute(read[0], Abilities::Ending, work);
+                self.contribute(read[0], Abilities::Epilogue, work);
             }
             RecordKind::Add { .. } => {
                 for input in read {
@@ -278,7 +278,7 @@ impl Compiler<'_, '_> {
         }
         let out = self.fresh(&slot);
         let gate = Some((self.value(node), record.bounds));
-        self.push(Work::Copy { scale: None, input: slot }, out, Ending { gate, ..Ending::default() });
+        self.push(Work::Copy { scale: None, input: slot }, out, Epilogue { gate, ..Epilogue::default() });
         Some(out)
     }
 
@@ -302,15 +302,15 @@ impl Compiler<'_, '_> {
             Gradient::None if gate.is_none() => self.gradients[node] = Gradient::Borrowed(gradient),
             Gradient::None => {
                 let out = self.fresh(&gradient);
-                self.push(work, out, Ending { gate, ..Ending::default() });
+                self.push(work, out, Epilogue { gate, ..Epilogue::default() });
                 self.gradients[node] = Gradient::Own(out);
             }
             Gradient::Borrowed(before) => {
                 let out = self.fresh(&gradient);
-                self.push(work, out, Ending { add: Some(before), gate, ..Ending::default() });
+                self.push(work, out, Epilogue { add: Some(before), gate, ..Epilogue::default() });
                 self.gradients[node] = Gradient::Own(out);
             }
-            Gradient::Own(out) => self.push(work, out, Ending { accumulate: true, gate, ..Ending::default() }),
+            Gradient::Own(out) => self.push(work, out, Epilogue { accumulate: true, gate, ..Epilogue::default() }),
         }
     }
 
@@ -323,10 +323,10 @@ impl Compiler<'_, '_> {
         let shown = self.value(read);
         let channels = gradient.shape[3];
         let work = Work::Copy { scale: None, input: gradient };
-        let sums = Ending { accumulate: true, ..Ending::default() };
+        let sums = Epilogue { accumulate: true, ..Epilogue::default() };
         if shown != self.value(node) {
             let out = self.fresh(&shown);
-            self.push(Work::Zero, out, Ending::default());
+            self.push(Work::Zero, out, Epilogue::default());
             self.push(work, out.channels(first, channels), sums);
             return self.pass(read, out);
         }
@@ -334,7 +334,7 @@ impl Compiler<'_, '_> {
         let out = self.sums(node, &shown);
         self.push(work, out.channels(first, channels), sums);
         if gate.is_some() {
-            self.push(Work::Finish, out, Ending { gate, ..Ending::default() });
+            self.push(Work::Finish, out, Epilogue { gate, ..Epilogue::default() });
         }
     }
 
@@ -346,7 +346,7 @@ impl Compiler<'_, '_> {
             Gradient::None => Work::Zero,
         };
         let out = self.fresh(like);
-        self.push(work, out, Ending::default());
+        self.push(work, out, Epilogue::default());
         self.gradients[node] = Gradient::Own(out);
         out
     }
@@ -361,22 +361,22 @@ impl Compiler<'_, '_> {
         let looks_alike = (shown.shape, shown.order) == (like.shape, like.order);
         if !looks_alike || (abilities == Abilities::Store && !matches!(self.gradients[node], Gradient::None)) {
             let out = self.fresh(&shown);
-            self.push(work(false), out, Ending::default());
+            self.push(work(false), out, Epilogue::default());
             return self.pass(read, out);
         }
         let gate = self.arrive(node);
         let (out, add, accumulate) = match self.gradients[node] {
             Gradient::None => (self.fresh(&like), None, false),
-            Gradient::Borrowed(before) if abilities == Abilities::Ending => (self.fresh(&like), Some(before), false),
+            Gradient::Borrowed(before) if abilities == Abilities::Epilogue => (self.fresh(&like), Some(before), false),
             Gradient::Borrowed(_) => (self.sums(node, &like), None, true),
             Gradient::Own(out) => (out, None, true),
         };
-        if abilities == Abilities::Ending {
-            self.push(work(accumulate), out, Ending { add, accumulate, gate, ..Ending::default() });
+        if abilities == Abilities::Epilogue {
+            self.push(work(accumulate), out, Epilogue { add, accumulate, gate, ..Epilogue::default() });
         } else {
-            self.push(work(accumulate), out, Ending::default());
+            self.push(work(accumulate), out, Epilogue::default());
             if gate.is_some() {
-                self.push(Work::Finish, out, Ending { gate, ..Ending::default() });
+                self.push(Work::Finish, out, Epilogue { gate, ..Epilogue::default() });
             }
         }
         self.gradients[node] = Gradient::Own(out);

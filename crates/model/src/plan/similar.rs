@@ -11,7 +11,7 @@ use super::kernel::Kernel;
 use super::memory::{Memory, Slot, aligned};
 use super::step::{Step, Work, write};
 use super::tiles::{TILE, Tiles, gather, pooled, reached, scatter, seen};
-use super::{CACHE, Fast, forth_from};
+use super::{CACHE, Fast, forward_from};
 use crate::{Graph, NodeId, execute};
 use candle_core::Tensor;
 use faithful_core::Result;
@@ -91,7 +91,7 @@ impl Fast<'_> {
                 to.copy_from_slice(cuts);
                 Ok(())
             };
-            self.with_memory(|buffer| Ok(forth_from(self.graph, plan, &start, buffer)?.remove(0)))
+            self.with_memory(|buffer| Ok(forward_from(self.graph, plan, &start, buffer)?.remove(0)))
         };
         let one = self.plan(&request(1))?;
         let weights: usize = one.steps.iter().map(Step::weights).sum();
@@ -159,8 +159,8 @@ impl Fast<'_> {
 impl Local {
     /// The step, where it can be done for some tiles.
     fn of(step: &Step) -> Option<Self> {
-        let ending = &step.ending;
-        let plain = !ending.accumulate && ending.gate.is_none() && step.slots().iter().all(Slot::is_dense);
+        let epilogue = &step.epilogue;
+        let plain = !epilogue.accumulate && epilogue.gate.is_none() && step.slots().iter().all(Slot::is_dense);
         if !plain || step.weights() > MOST_WEIGHTS {
             return None;
         }
@@ -244,7 +244,7 @@ impl Local {
         scratch: &mut Scratch,
     ) -> Result<Tiles> {
         let ([_, height, width, _], [_, h, w, c]) = (self.input.shape, self.step.out.shape);
-        let add = self.step.ending.add;
+        let add = self.step.epilogue.add;
         let (input_changed, add_changed) = (&changed[&self.input.buffer], add.map(|add| &changed[&add.buffer]));
         let sides = [height, width];
         let tiles = match &self.kind {
@@ -286,12 +286,12 @@ impl Local {
                     });
                 }
                 let shape = [tiles.len(), TILE, TILE, c];
-                let ending = &self.step.ending;
+                let epilogue = &self.step.epilogue;
                 let finish = Finish {
-                    bias: ending.bias.as_deref(),
+                    bias: epilogue.bias.as_deref(),
                     add: add.map(|_| Map::new(&scratch.add[..tiles.len() * cells], shape)).transpose()?,
-                    low: ending.bounds.low,
-                    high: ending.bounds.high,
+                    low: epilogue.bounds.low,
+                    high: epilogue.bounds.high,
                     ..Finish::default()
                 };
                 let input = Map::new(input, [tiles.len(), patch[0], patch[1], channels])?;

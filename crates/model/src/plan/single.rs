@@ -3,7 +3,7 @@
 use super::compile::{Forward, Record, RecordKind, Value};
 use super::kernel::numbers;
 use super::memory::{Order, Slot};
-use super::step::{Bounds, Ending, Operand, Step, Work};
+use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use crate::Op;
 use candle_core::Tensor;
 use faithful_core::Result;
@@ -53,7 +53,7 @@ impl Forward<'_> {
             Op::Transpose(axes) => self.turn(index, input, slot, axes),
             Op::Activation(kind) => {
                 let work = Work::Activation { kind: *kind, input: slot };
-                self.push(index, slot.order, work, Ending::default(), RecordKind::Activation { kind: *kind, input });
+                self.push(index, slot.order, work, Epilogue::default(), RecordKind::Activation { kind: *kind, input });
             }
             Op::Binary(Binary::Mul) => self.multiply(index),
             Op::LayerNorm { axis, weight, bias, epsilon }
@@ -66,7 +66,7 @@ impl Forward<'_> {
                 };
                 let kernel = Arc::new(LayerNorm::new(of(weight, 1.0)?, of(bias, 0.0)?, *epsilon)?);
                 let work = Work::LayerNorm { kernel: kernel.clone(), input: slot };
-                self.push(index, Order::Own, work, Ending::default(), RecordKind::LayerNorm { kernel, input });
+                self.push(index, Order::Own, work, Epilogue::default(), RecordKind::LayerNorm { kernel, input });
             }
             Op::MaxPool2d(window) if is_map => {
                 let windows = pool([Windows::sliding(window, 0, from[2])?, Windows::sliding(window, 1, from[3])?]);
@@ -92,7 +92,7 @@ impl Forward<'_> {
                 if (from.len() == 2 || slot.order == Order::Innermost) && self.dims[index][1] > 0 =>
             {
                 let work = Work::Copy { scale: None, input: slot.channels(*start, self.dims[index][1]) };
-                self.push(index, slot.order, work, Ending::default(), RecordKind::Slice { input, first: *start });
+                self.push(index, slot.order, work, Epilogue::default(), RecordKind::Slice { input, first: *start });
             }
             Op::Lstm { weights, direction } | Op::Gru { weights, direction, reset_after: true }
                 if slot.follows_its_dimensions() && slot.is_dense() =>
@@ -101,7 +101,7 @@ impl Forward<'_> {
                 let cell = if is_lstm { RecurrentCell::Lstm } else { RecurrentCell::Gru };
                 let kernel = self.kernels.recurrent(self.isa, index, cell, weights, *direction)?;
                 let work = Work::Recurrent { kernel: kernel.clone(), input: slot };
-                self.push(index, Order::Own, work, Ending::default(), RecordKind::Recurrent { kernel, input });
+                self.push(index, Order::Own, work, Epilogue::default(), RecordKind::Recurrent { kernel, input });
             }
             _ => self.generic(index),
         }
@@ -116,7 +116,7 @@ impl Forward<'_> {
         } else {
             (Work::AveragePool { windows: windows.clone(), input: slot }, RecordKind::AveragePool { windows, input })
         };
-        self.push(node, Order::Innermost, work, Ending::default(), kind);
+        self.push(node, Order::Innermost, work, Epilogue::default(), kind);
     }
 
     /// Whether a concatenation puts whole pixels of its operands side by side: all lie alike, and their innermost axis is the
@@ -142,7 +142,7 @@ impl Forward<'_> {
             self.steps.push(Step {
                 work: Work::Copy { scale: None, input: slot },
                 out: part,
-                ending: Ending::default(),
+                epilogue: Epilogue::default(),
             });
         }
         self.values[index] = Value::Slot(out);
@@ -193,7 +193,7 @@ impl Forward<'_> {
         };
         let Some([(a, left), (b, right)]) = inputs else { return self.generic(index) };
         let work = Work::Multiply { inputs: [left, right], accumulate: false };
-        self.push(index, left.order, work, Ending::default(), RecordKind::Multiply { inputs: [a, b] });
+        self.push(index, left.order, work, Epilogue::default(), RecordKind::Multiply { inputs: [a, b] });
     }
 
     /// A value with the same elements: the same memory where their order is the same.
@@ -217,16 +217,16 @@ impl Forward<'_> {
             }
             Some(seen) if seen.shape == slot.shape => {
                 let kind = RecordKind::Copy { scale: None, input };
-                self.push(index, seen.order, Work::Copy { scale: None, input: slot }, Ending::default(), kind);
+                self.push(index, seen.order, Work::Copy { scale: None, input: slot }, Epilogue::default(), kind);
             }
             Some(_) => self.generic(index),
             None if to.len() != 4 && !slot.follows_its_dimensions() => {
                 let kind = RecordKind::ToPlanes { input };
-                self.push(index, Order::Own, Work::ToPlanes { input: slot }, Ending::default(), kind);
+                self.push(index, Order::Own, Work::ToPlanes { input: slot }, Epilogue::default(), kind);
             }
             None if slot.follows_its_dimensions() && slot.is_dense() => {
                 let kind = RecordKind::FromPlanes { input };
-                self.push(index, order, Work::FromPlanes { input: slot }, Ending::default(), kind);
+                self.push(index, order, Work::FromPlanes { input: slot }, Epilogue::default(), kind);
             }
             None => self.generic(index),
         }
@@ -248,6 +248,6 @@ impl Forward<'_> {
         let node = Arc::new(node.clone());
         let kind = RecordKind::Generic { node: node.clone(), operands: operands.clone(), inputs };
         let work = Work::Generic { node, operands, batch: self.batch };
-        self.push(index, self.order(index), work, Ending::default(), kind);
+        self.push(index, self.order(index), work, Epilogue::default(), kind);
     }
 }

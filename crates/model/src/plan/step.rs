@@ -20,7 +20,7 @@ impl Bounds {
 
 /// What a step does with its result before it stores it; see [`Finish`].
 #[derive(Clone, Debug)]
-pub(super) struct Ending {
+pub(super) struct Epilogue {
     pub(super) bias: Option<Arc<[f32]>>,
     pub(super) add: Option<Slot>,
     pub(super) accumulate: bool,
@@ -29,7 +29,7 @@ pub(super) struct Ending {
     pub(super) gate: Option<(Slot, Bounds)>,
 }
 
-impl Default for Ending {
+impl Default for Epilogue {
     fn default() -> Self {
         Self { bias: None, add: None, accumulate: false, bounds: Bounds::NONE, gate: None }
     }
@@ -78,7 +78,7 @@ pub(super) enum Work {
         scale: Option<Arc<[f32]>>,
         input: Slot,
     },
-    /// The ending alone, in place.
+    /// The epilogue alone, in place.
     Finish,
     /// Zeros everywhere.
     Zero,
@@ -177,7 +177,7 @@ impl Operand {
 pub(super) struct Step {
     pub(super) work: Work,
     pub(super) out: Slot,
-    pub(super) ending: Ending,
+    pub(super) epilogue: Epilogue,
 }
 
 impl Step {
@@ -197,8 +197,8 @@ impl Step {
 
     fn each_slot(&mut self, visit: &mut dyn FnMut(&mut Slot)) {
         visit(&mut self.out);
-        self.ending.add.iter_mut().for_each(&mut *visit);
-        if let Some((slot, _)) = &mut self.ending.gate {
+        self.epilogue.add.iter_mut().for_each(&mut *visit);
+        if let Some((slot, _)) = &mut self.epilogue.gate {
             visit(slot);
         }
         match &mut self.work {
@@ -248,14 +248,14 @@ impl Step {
         let out = || unsafe { memory.map_mut(&self.out) };
         // SAFETY: as above.
         let dense = |slot: &Slot| unsafe { memory.write(slot) };
-        let ending = &self.ending;
+        let epilogue = &self.epilogue;
         let finish = Finish {
-            bias: ending.bias.as_deref(),
-            add: ending.add.as_ref().map(map).transpose()?,
-            accumulate: ending.accumulate,
-            low: ending.bounds.low,
-            high: ending.bounds.high,
-            gate: match &ending.gate {
+            bias: epilogue.bias.as_deref(),
+            add: epilogue.add.as_ref().map(map).transpose()?,
+            accumulate: epilogue.accumulate,
+            low: epilogue.bounds.low,
+            high: epilogue.bounds.high,
+            gate: match &epilogue.gate {
                 None => None,
                 Some((values, bounds)) => Some(Gate { values: map(values)?, low: bounds.low, high: bounds.high, rule }),
             },

@@ -93,7 +93,7 @@ trait Function: Copy + Send + Sync {
 
 fn apply<F: Function>(isa: Isa, function: F, lines: &Lines, from: Source, to: Target) {
     let isa = isa.checked();
-    each_task(lines.tasks(), |task| isa.run(Forth { function, lines, task, from, to }));
+    each_task(lines.tasks(), |task| isa.run(Forward { function, lines, task, from, to }));
 }
 
 fn apply_back<F: Function>(
@@ -104,10 +104,10 @@ fn apply_back<F: Function>(
     accumulate: bool,
 ) {
     let isa = isa.checked();
-    each_task(lines.tasks(), |task| isa.run(Back { function, rule, lines, task, input, gradient, to, accumulate }));
+    each_task(lines.tasks(), |task| isa.run(Backward { function, rule, lines, task, input, gradient, to, accumulate }));
 }
 
-struct Forth<'a, F> {
+struct Forward<'a, F> {
     function: F,
     lines: &'a Lines,
     task: usize,
@@ -115,7 +115,7 @@ struct Forth<'a, F> {
     to: Target,
 }
 
-impl<F: Function> Kernel for Forth<'_, F> {
+impl<F: Function> Kernel for Forward<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for line in self.lines.range(self.task) {
@@ -132,7 +132,7 @@ impl<F: Function> Kernel for Forth<'_, F> {
     }
 }
 
-struct Back<'a, F> {
+struct Backward<'a, F> {
     function: F,
     rule: BackwardRule,
     lines: &'a Lines,
@@ -143,7 +143,7 @@ struct Back<'a, F> {
     accumulate: bool,
 }
 
-impl<F: Function> Kernel for Back<'_, F> {
+impl<F: Function> Kernel for Backward<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let lines = self.lines;

@@ -36,7 +36,7 @@ impl LayerNorm {
         let (from, to, pitches) = (input.pointer(), out.pointer(), [input.pixel(), out.pixel()]);
         self.each_strip(isa, pixels, |isa, first, count| {
             let (from, to) = (Source(from.at(first * pitches[0])), Target(to.at(first * pitches[1])));
-            isa.run(Forth { norm: self, count, from, to, pitches });
+            isa.run(Forward { norm: self, count, from, to, pitches });
         });
         Ok(())
     }
@@ -52,7 +52,7 @@ impl LayerNorm {
         let (from, gradient_from, to) = (input.pointer(), gradient.pointer(), out.pointer());
         let pitches = [input.pixel(), gradient.pixel(), out.pixel()];
         self.each_strip(isa, pixels, |isa, first, count| {
-            isa.run(Back {
+            isa.run(Backward {
                 norm: self,
                 count,
                 from: Source(from.at(first * pitches[0])),
@@ -115,7 +115,7 @@ unsafe fn only<S: Simd>(value: S::Vector, count: usize) -> S::Vector {
     }
 }
 
-struct Forth<'a> {
+struct Forward<'a> {
     norm: &'a LayerNorm,
     count: usize,
     from: Source,
@@ -123,7 +123,7 @@ struct Forth<'a> {
     pitches: [usize; 2],
 }
 
-impl Kernel for Forth<'_> {
+impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let LayerNorm { weight, bias, epsilon } = self.norm;
@@ -146,7 +146,7 @@ impl Kernel for Forth<'_> {
     }
 }
 
-struct Back<'a> {
+struct Backward<'a> {
     norm: &'a LayerNorm,
     count: usize,
     from: Source,
@@ -156,7 +156,7 @@ struct Back<'a> {
     accumulate: bool,
 }
 
-impl Kernel for Back<'_> {
+impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let LayerNorm { weight, epsilon, .. } = self.norm;

@@ -101,7 +101,7 @@ impl RecurrentLayer {
             let (x, states) = (&x[first * steps * self.inputs..], states.from(first * steps));
             // SAFETY: the shapes were checked, and the block's states are this task's.
             self.with_block(x, [count, steps], |gates, cells| unsafe {
-                self.steps.forth(gates, cells, states, [count, steps]);
+                self.steps.forward(gates, cells, states, [count, steps]);
             });
         });
         Ok(())
@@ -127,7 +127,7 @@ impl RecurrentLayer {
                     let states = Pixels { start: Target(states.as_mut_ptr()), pitch: hidden };
                     // SAFETY: the shapes were checked, the block's inputs are this task's, and gradients are only read.
                     unsafe {
-                        self.steps.forth(gates, cells, states, [count, steps]);
+                        self.steps.forward(gates, cells, states, [count, steps]);
                         self.steps.back(gates, cells, gradient.from(at), [count, steps]);
                         let finish = RawFinish::NONE;
                         multiply(
@@ -207,7 +207,7 @@ impl RecurrentSteps {
         blocks(rows, |first, count| {
             let at = first * steps;
             // SAFETY: the lengths were checked, and the block's rows are this task's.
-            unsafe { self.forth(gates.from(at), cells.from(at), states.from(at), [count, steps]) }
+            unsafe { self.forward(gates.from(at), cells.from(at), states.from(at), [count, steps]) }
         });
         Ok(())
     }
@@ -254,7 +254,7 @@ impl RecurrentSteps {
 
     /// # Safety
     /// Pixels, one per row and step, are valid for their pitch (states for `H`) and nobody else's.
-    unsafe fn forth(&self, gates: Pixels, cells: Pixels, states: Pixels, [rows, steps]: [usize; 2]) {
+    unsafe fn forward(&self, gates: Pixels, cells: Pixels, states: Pixels, [rows, steps]: [usize; 2]) {
         let hidden = self.hidden;
         let finish = RawFinish::adding_to(gates.start, gates.pitch);
         for (time, before) in self.times(steps) {
@@ -280,7 +280,7 @@ impl RecurrentSteps {
     }
 
     /// # Safety
-    /// As [`forth`](Self::forth)'s.
+    /// As [`forward`](Self::forward)'s.
     unsafe fn back(&self, gates: Pixels, cells: Pixels, gradient: Pixels, [rows, steps]: [usize; 2]) {
         let hidden = self.hidden;
         with_scratch(2 * rows * hidden, |later| {
@@ -420,7 +420,7 @@ impl Kernel for Step {
         for row in 0..rows {
             for j in (0..hidden).step_by(S::LANES) {
                 let count = (hidden - j).min(S::LANES);
-                // SAFETY: the caller's of `forth`.
+                // SAFETY: the caller's of `forward`.
                 unsafe {
                     let gate = |index: usize| gates.at(row).wrapping_add(index * hidden + j);
                     let sum = |index: usize| S::load_up_to(gate(index), count);

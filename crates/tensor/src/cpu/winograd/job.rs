@@ -3,8 +3,8 @@ use super::super::matrix::{MOST_ROWS, Panel, TileRows};
 use super::super::scratch::with_scratch;
 use super::super::{Isa, each_task};
 use super::Winograd;
-use super::back::Back;
-use super::forth::Forth;
+use super::input_transform::InputTransform;
+use super::output_transform::OutputTransform;
 use super::transform::Transform;
 
 /// The most tiles of a block.
@@ -56,7 +56,7 @@ impl Job<'_> {
         let isa = self.weights.isa;
         let group = (PRODUCTS / (frequencies * block * widest.max(1))).clamp(1, panels.len().max(1));
         let whole_block = tiles_of_rows(isa, block);
-        let back = |first: usize, count: usize, from: Target, input_plane: usize, panels: &[Panel]| {
+        let multiply = |first: usize, count: usize, from: Target, input_plane: usize, panels: &[Panel]| {
             let last_block;
             let tiles = if count == block {
                 &whole_block
@@ -66,7 +66,7 @@ impl Job<'_> {
             };
             let product_plane = plane(count, widest);
             with_scratch(frequencies * product_plane * panels.len(), |products| {
-                let back = Back::<T> {
+                let output = OutputTransform::<T> {
                     job: self,
                     first,
                     count,
@@ -77,13 +77,13 @@ impl Job<'_> {
                     product_plane,
                     transform: std::marker::PhantomData,
                 };
-                back.multiply(tiles);
-                isa.run(back);
+                output.multiply(tiles);
+                isa.run(output);
             });
         };
-        let forth = |first: usize, count: usize, to: Target, input_plane: usize| {
+        let transform_inputs = |first: usize, count: usize, to: Target, input_plane: usize| {
             let transform = std::marker::PhantomData::<T>;
-            isa.run_on(kept, Forth { job: self, first, count, to, plane: input_plane, transform });
+            isa.run_on(kept, InputTransform { job: self, first, count, to, plane: input_plane, transform });
         };
         let tasks = TASKS * rayon::current_num_threads().max(2);
         if blocks >= tasks || panels.len() == 1 {
@@ -93,9 +93,9 @@ impl Job<'_> {
                 let input_plane = plane(count, elements);
                 with_scratch(frequencies * input_plane, |transformed| {
                     let transformed = Target(transformed.as_mut_ptr());
-                    forth(first, count, transformed, input_plane);
+                    transform_inputs(first, count, transformed, input_plane);
                     for panels in panels.chunks(group) {
-                        back(first, count, transformed, input_plane, panels);
+                        multiply(first, count, transformed, input_plane, panels);
                     }
                 });
             });
@@ -109,7 +109,7 @@ impl Job<'_> {
                 each_task(self.tiles.div_ceil(step), |index| {
                     let first = index * step;
                     let to = Target(transformed.at(first * elements));
-                    forth(first, step.min(self.tiles - first), to, input_plane);
+                    transform_inputs(first, step.min(self.tiles - first), to, input_plane);
                 });
                 let groups = panels.len().div_ceil(group);
                 each_task(blocks * groups, |index| {
@@ -117,7 +117,7 @@ impl Job<'_> {
                     let panels = &panels[index / blocks * group..((index / blocks + 1) * group).min(panels.len())];
                     let first = index % blocks * block;
                     let from = Target(transformed.at(first * elements));
-                    back(first, block.min(self.tiles - first), from, input_plane, panels);
+                    multiply(first, block.min(self.tiles - first), from, input_plane, panels);
                 });
             });
         }

@@ -1,6 +1,6 @@
-mod back;
-mod forth;
+mod input_transform;
 mod job;
+mod output_transform;
 mod transform;
 
 use super::factors::Kept;

@@ -8,7 +8,7 @@ use super::job::Job;
 use super::transform::{MOST, Transform};
 
 /// Some tiles times some panels of the weights; as a kernel, transforms the products back.
-pub(super) struct Back<'a, T> {
+pub(super) struct OutputTransform<'a, T> {
     pub(super) job: &'a Job<'a>,
     pub(super) first: usize,
     pub(super) count: usize,
@@ -21,7 +21,7 @@ pub(super) struct Back<'a, T> {
     pub(super) transform: std::marker::PhantomData<T>,
 }
 
-impl<T: Transform> Kernel for Back<'_, T> {
+impl<T: Transform> Kernel for OutputTransform<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for (index, panel) in self.panels.iter().enumerate() {
@@ -32,7 +32,7 @@ impl<T: Transform> Kernel for Back<'_, T> {
     }
 }
 
-impl<T: Transform> Back<'_, T> {
+impl<T: Transform> OutputTransform<'_, T> {
     /// The products of all frequencies. A frequency's inputs are used for all panels while they are in the cache.
     pub(super) fn multiply(&self, tiles: &[TileRows]) {
         let frequencies = T::INPUTS * T::INPUTS;
@@ -85,7 +85,7 @@ impl<T: Transform> Back<'_, T> {
     }
 }
 
-impl<T: Transform> Back<'_, T> {
+impl<T: Transform> OutputTransform<'_, T> {
     #[inline(always)]
     unsafe fn transform_back<S: Simd>(&self, panel: &Panel, products: Target) {
         let width = panel.vectors * S::LANES;

@@ -17,7 +17,7 @@ const LARGE: usize = if cfg!(test) { 64 } else { CACHE };
 
 /// Steps that rows take apart.
 #[derive(Debug)]
-pub(super) struct Apart {
+pub(super) struct RowLanes {
     steps: Range<usize>,
     rows: usize,
     lanes: usize,
@@ -27,7 +27,7 @@ pub(super) struct Apart {
     arena: usize,
 }
 
-impl Apart {
+impl RowLanes {
     /// The first steps of a forward pass for `rows` rows, as far as it pays.
     pub(super) fn first(steps: &[Step], rows: usize) -> Self {
         let capable = steps.iter().take_while(|step| is_capable(step, rows)).count();

@@ -6,7 +6,7 @@ use super::job::Job;
 use super::transform::{MOST, Transform};
 
 /// Transforms the inputs of some tiles.
-pub(super) struct Forth<'a, T> {
+pub(super) struct InputTransform<'a, T> {
     pub(super) job: &'a Job<'a>,
     pub(super) first: usize,
     pub(super) count: usize,
@@ -15,7 +15,7 @@ pub(super) struct Forth<'a, T> {
     pub(super) transform: std::marker::PhantomData<T>,
 }
 
-impl<T: Transform> Kernel for Forth<'_, T> {
+impl<T: Transform> Kernel for InputTransform<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
@@ -25,7 +25,7 @@ impl<T: Transform> Kernel for Forth<'_, T> {
     }
 }
 
-impl<T: Transform> PairKernel for Forth<'_, T> {
+impl<T: Transform> PairKernel for InputTransform<'_, T> {
     #[inline(always)]
     unsafe fn run_pairs<S: Pairs>(self) {
         // SAFETY: the caller's.
@@ -33,7 +33,7 @@ impl<T: Transform> PairKernel for Forth<'_, T> {
     }
 }
 
-impl<T: Transform> Forth<'_, T> {
+impl<T: Transform> InputTransform<'_, T> {
     #[inline(always)]
     unsafe fn with<S: Simd, F: Factor<S>>(self) {
         let Job { input, input_size: [h, w], input_pixel, padding: [top, left], .. } = *self.job;
