@@ -193,7 +193,7 @@ pub(crate) fn run(arguments: &BenchMethods) -> Result<()> {
         // Baselines, memory and repacked weights are there before the first timed run.
         workers[0].ask(&format!("prepare {question}"))?;
         for _ in 0..arguments.repeat {
-            // In turns, and fifty forward passes beside what is held against them.
+            // In turns, and fifty forward passes beside what is compared with them.
             if work.draws == 50 {
                 for (worker, forward) in workers.iter_mut().zip(&mut forward) {
                     forward.push(worker.ask("forward")?);

@@ -81,7 +81,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Holds a GPU of this machine against its CPU; see `docs/gpu.md`.
+/// Compares a GPU of this machine with its CPU; see `docs/gpu.md`.
 #[derive(clap::Args)]
 pub(crate) struct GpuCheck {
     /// Build for the CPU: the compositions that GPUs run are checked there, with `--device cpu`

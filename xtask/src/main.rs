@@ -77,7 +77,7 @@ enum Command {
     SlurmCheck(slurm::Slurm),
     /// Build for NVIDIA's GPUs, with the libraries that are needed there, into one folder
     BuildCuda(cuda::BuildCuda),
-    /// Hold this machine's GPU against its CPU: every operation, every method, seconds per explanation
+    /// Compare this machine's GPU with its CPU: every operation, every method, seconds per explanation
     GpuCheck(cuda::GpuCheck),
     /// Time the networks, and PyTorch on the same work
     Bench(bench::Arguments),

@@ -79,7 +79,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Holds a reader's types against those in docs/runs.md.
+/// Compares a reader's types with those in docs/runs.md.
 fn types(reader: &str, line: &Value) -> Result<()> {
     let page = fs::read_to_string(root().join("docs/runs.md"))?;
     let rows = page.lines().skip_while(|line| !line.starts_with("| column |")).skip(2);

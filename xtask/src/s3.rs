@@ -26,7 +26,7 @@ const BUCKET: &str = "faithful-check";
 const SHARDS: usize = 3;
 
 /// Evaluates scenes in three shards into a bucket, kills the second one when its first part is there, resumes it, and
-/// holds the table against the one of a single local run.
+/// compares the table with that of a single local run.
 pub(crate) fn check(arguments: &S3) -> Result<()> {
     let faithful = if let Some(file) = &arguments.faithful {
         fs::canonicalize(file).with_context(|| format!("no program {}", file.display()))?

@@ -200,7 +200,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
     methods.extend(estimator("expected").ok().map(|expected| Method {
         info: MethodInfo {
             name: "hyper-expected-grad-cam",
-            summary: "the evidence of every resolution in one map, as coarse and as tight as the network asks for",
+            summary: "the evidence of every resolution in one map, blurred and scaled by what raises the network's probability",
             source: "Buono and Åkesson 2023, 4.8",
             family: Family::Cam,
             resolution: Resolution::Input,

@@ -36,7 +36,7 @@ Examples:
   faithful dream --class heron --model resnet50.onnx --out heron.png
   faithful model layers resnet50.onnx                 which layers there are; the default target is marked
 
-Exit codes: 0 all went well, 1 something failed (the rest was still done), 2 the command makes no sense.";
+Exit codes: 0 all went well, 1 something failed (the rest was still done), 2 usage error.";
 
 /// Explains what a convolutional network looked at.
 #[derive(Debug, Parser)]

@@ -24,7 +24,7 @@ impl Shard {
     /// (`JOB_COMPLETION_INDEX` with `JOB_COMPLETIONS`). `None` where there is none.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where the variables are there and make no sense.
+    /// [`Error::Parameter`] where the variables are there but invalid.
     pub fn from_environment(read: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let number = |name: &'static str| {
             let parse = |text: String| {

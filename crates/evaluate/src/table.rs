@@ -15,7 +15,7 @@ pub struct Table {
     pub lines: Vec<Line>,
     /// The images that count.
     pub images: usize,
-    /// The method that the others are held against.
+    /// The method that the others are compared with.
     pub against: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub struct Cell {
     pub value: Interval,
     /// The rank among the methods: 1 is best; equal means share a rank.
     pub rank: usize,
-    /// The lead over the method it is held against: positive is better, with its paired 95% interval.
+    /// The lead over the method it is compared with: positive is better, with its paired 95% interval.
     pub lead: Option<Interval>,
     /// The Holm-corrected paired p value of that lead.
     pub p: Option<f64>,

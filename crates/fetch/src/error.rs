@@ -20,7 +20,7 @@ pub enum Error {
         /// Each address and what was wrong with it.
         tried: Vec<String>,
     },
-    /// Something that was said makes no sense.
+    /// An argument or a setting is invalid.
     #[error("{what}: {reason}")]
     Parameter {
         /// The option or variable.

@@ -18,11 +18,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Holds a GPU against the CPU. Exit codes: 0 all agree, 1 something does not, 2 the command makes no sense.
+/// Compares a GPU with the CPU. Exit codes: 0 all agree, 1 something does not, 2 usage error.
 #[derive(Debug, Parser)]
 #[command(name = "faithful-gpu-check", version)]
 struct Arguments {
-    /// What is held against the CPU: `cuda`, `cuda:1`, or `cpu` for the compositions that GPUs run; several GPUs, as
+    /// What is compared with the CPU: `cuda`, `cuda:1`, or `cpu` for the compositions that GPUs run; several GPUs, as
     /// `cuda:0,cuda:1`, are timed together and checked one by one
     #[arg(long, value_name = "DEVICE", default_value = "cuda")]
     device: String,

@@ -37,7 +37,7 @@ impl Place {
 }
 
 pub(crate) fn check(name: &str, device: &Device, report: &mut Report) -> anyhow::Result<()> {
-    report.table(&format!("Methods on {name}, held against the CPU's"));
+    report.table(&format!("Methods on {name}, compared with the CPU's"));
     let places = |network: &str, layer: &str| {
         let graph = architecture(network)?.random(CLASSES, 7, &Device::Cpu)?;
         Ok::<_, Error>([Place::new(&graph, layer, &Device::Cpu)?, Place::new(&graph, layer, device)?])

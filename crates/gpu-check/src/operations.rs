@@ -23,7 +23,7 @@ const TYPES: [(&str, DType, f64); 3] =
     [("f64", DType::F64, 1e-6), ("f32", DType::F32, 1e-4), ("bf16", DType::BF16, 6e-2)];
 
 pub(crate) fn check(name: &str, device: &Device, report: &mut Report) -> anyhow::Result<()> {
-    report.table(&format!("Operations on {name} and their gradients, held against the CPU's kernels in f64"));
+    report.table(&format!("Operations on {name} and their gradients, compared with the CPU's kernels in f64"));
     for case in cases()? {
         let expected = results(&case, DType::F64, &Device::Cpu)?;
         for (numbers, dtype, allowed) in TYPES {

@@ -1,4 +1,4 @@
-//! Metrics held against other libraries' on a small network; `fixtures/goldens/metric/make.py` made the values and says
+//! Metrics compared with other libraries' on a small network; `fixtures/goldens/metric/make.py` made the values and says
 //! which of the peers' defects are left out.
 
 use candle_core::{D, Device, Tensor};

@@ -96,7 +96,7 @@ impl Compute {
         self.place_for(graph, self.device())
     }
 
-    /// As [`place`](Self::place), with inputs and results on the CPU: for who sends little and often.
+    /// As [`place`](Self::place), with inputs and results on the CPU: for callers with small, frequent inputs.
     pub fn place_for_cpu(&self, graph: &Graph) -> Result<Box<dyn Network>> {
         self.place_for(graph, &Device::Cpu)
     }

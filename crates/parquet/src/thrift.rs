@@ -9,7 +9,7 @@ pub(crate) const STRUCTURE: u8 = 12;
 /// Structures and lists within each other, at most.
 const DEPTH: usize = 32;
 
-/// A walk through bytes. What it gives is `None` as soon as the bytes make no sense.
+/// A walk through bytes. What it gives is `None` as soon as the bytes are invalid.
 pub(crate) struct Walk<'a> {
     rest: &'a [u8],
     depth: usize,

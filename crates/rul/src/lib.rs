@@ -1,7 +1,7 @@
 //! Remaining useful life: from sensor series to a trained network whose predictions can be explained.
 //!
 //! [`CmapssSet`] reads NASA's C-MAPSS sets, [`read_columns`] tables of one's own, [`draw_fleet`] draws machines whose
-//! ailments are known. A [`Preparation`] turns readings into [`Windows`], [`train`] fits a
+//! fault modes are known. A [`Preparation`] turns readings into [`Windows`], [`train`] fits a
 //! [`SeriesNetwork`](faithful_model::SeriesNetwork) to them, and the [`RulModel`] that comes out is a
 //! [`Network`](faithful_core::Network) like any other: every method of `faithful-cam` and `faithful-gradient` explains
 //! it. [`Scores`] says how far predictions are off.

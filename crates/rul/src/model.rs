@@ -67,7 +67,7 @@ impl RulModel {
         Ok(Self { about, graph, healthy, typical, weights })
     }
 
-    /// The model that is part of this program: it knows the ailments of drawn pumps.
+    /// The model that is part of this program: it is trained on the fault modes of drawn pumps.
     ///
     /// # Errors
     /// None are expected; it is read like any other.

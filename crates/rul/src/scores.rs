@@ -1,7 +1,7 @@
 use faithful_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How far predictions of the remaining life are from the truth.
+/// The errors of predictions of the remaining life.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// The mean squared error, in cycles squared.

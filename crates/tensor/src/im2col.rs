@@ -1,5 +1,5 @@
 //! Convolution of any element type, stride, dilation, padding and grouping: the windows' pixels as a matrix
-//! ("image to columns"), then a matrix product per group. What every faster kernel is held against.
+//! ("image to columns"), then a matrix product per group. The reference for every faster kernel.
 
 use crate::convolution::Geometry;
 use crate::function::Real;

@@ -19,7 +19,7 @@
 //! # What candle 0.11.1 gets wrong
 //!
 //! `tests/candle.rs` pins the left side of those that can be seen on the CPU in a few lines, so that a candle which mends
-//! it is noticed; every operation's right side is held against finite differences in f64, and against `PyTorch`'s values
+//! it is noticed; every operation's right side is compared with finite differences in f64, and with `PyTorch`'s values
 //! and gradients in `tests/golden.rs`.
 //!
 //! | operation | candle | here | pinned by |
@@ -42,7 +42,7 @@
 //!
 //! Each row of a batch is computed as if it were alone, and threads change nothing: on the CPU to the last bit. On the
 //! CPU `f32` and `f64` are computed as such, `f16` and `bf16` in `f32`. On a GPU (features `cuda`, `cudnn`) the
-//! operations are compositions of those of candle's whose gradients are right; the tests hold them against the CPU
+//! operations are compositions of those of candle's whose gradients are right; the tests compare them with the CPU
 //! kernels.
 
 mod activation;

@@ -90,7 +90,7 @@ impl Refinement {
         widths.iter().flat_map(|&width| shares.map(|share| Mixture { width, share })).collect()
     }
 
-    /// How many rows the network is asked with.
+    /// How many rows are evaluated.
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::None | Self::Mixed(_) => 0,
@@ -142,7 +142,7 @@ pub struct Refined {
     pub tried: Vec<(Option<Mixture>, f64)>,
 }
 
-/// What the network is asked with.
+/// The inputs that the network is evaluated on.
 pub(crate) struct Scorer<'a> {
     /// The network with the score that counts: a probability, where there are several classes.
     pub(crate) objective: Objective<'a>,
@@ -155,7 +155,7 @@ pub(crate) struct Scorer<'a> {
 /// Mixes `map` `(1, H, W)`, with `inflate` pixels of the input per place of the target layer, as `refinement` says.
 ///
 /// # Errors
-/// [`Error::Parameter`] for widths and shares that make no sense.
+/// [`Error::Parameter`] for invalid widths and shares.
 pub(crate) fn refine(scorer: &Scorer<'_>, map: &Tensor, inflate: [f64; 2], refinement: &Refinement) -> Result<Refined> {
     refinement.check()?;
     let pixels = (inflate[0] * inflate[1]).sqrt();

@@ -16,7 +16,7 @@ pub(crate) enum RulCommand {
     Explain(Box<RulExplainArguments>),
     /// Fetch NASA's C-MAPSS, after which --set FD001 needs no --data
     Pull(FetchArguments),
-    /// Write drawn pumps with known ailments as a CSV file
+    /// Write drawn pumps with known fault modes as a CSV file
     Draw(RulDrawArguments),
 }
 

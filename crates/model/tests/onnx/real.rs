@@ -39,7 +39,7 @@ fn every(x: &Tensor, axis: usize, step: usize) -> Tensor {
     faithful_tensor::slice(x, axis, 0, None, step as isize).unwrap()
 }
 
-/// Gradients are held against `PyTorch`'s in f64. In f32 a rounding error of 1e-6 moves single units across a kink of
+/// Gradients are compared with `PyTorch`'s in f64. In f32 a rounding error of 1e-6 moves single units across a kink of
 /// relu6, in `PyTorch` as here: its own f32 gradient of MobileNetV2 is 6e-7 to 2e-2 from its f64 one, by the picture.
 fn agrees(name: &str, target: &str, [pixels, channels]: [usize; 2], in_f32: f64) {
     let Some(graph) = real(&format!("{name}.onnx")) else { return };

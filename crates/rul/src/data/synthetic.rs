@@ -1,4 +1,4 @@
-//! Machines whose ailments are known because they are made up: for tests, and to try everything without data.
+//! Machines with known fault modes, made up: for tests, and to try everything without data.
 
 use crate::{Fleet, Unit};
 use faithful_core::{Error, Result, Stream};

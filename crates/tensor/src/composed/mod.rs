@@ -2,7 +2,7 @@
 //!
 //! Values are composed of candle's kernels, gradients are written out beside them, because candle's own are wrong for
 //! some, and compute what nobody asked for in others. A place is found without `argmax`, which on a GPU gives any of
-//! several tied ones. The tests hold these against the CPU kernels, on the CPU.
+//! several tied ones. The tests compare these with the CPU kernels, on the CPU.
 
 pub(crate) mod convolution;
 pub(crate) mod pointwise;
@@ -22,7 +22,7 @@ thread_local! {
 }
 
 /// Runs `work` with the operations as compositions of candle's own for tensors on the CPU too, as they run on a GPU:
-/// to hold one against the other where there is no GPU. What `work` hands to other threads is not meant.
+/// to compare the two where there is no GPU. What `work` hands to other threads is not meant.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -5,7 +5,7 @@ use super::{Factors, Isa};
 use std::time::Instant;
 
 /// The most floating-point operations per second that one thread reaches with `isa` on such factors: products and sums of registers
-/// alone, in GFLOP/s. Takes about a tenth of a second; what every kernel's speed is held against.
+/// alone, in GFLOP/s. Takes about a tenth of a second; the reference for every kernel's speed.
 pub fn peak(isa: Isa, factors: Factors) -> f64 {
     let isa = isa.checked();
     let kept = Kept::of(isa, factors);

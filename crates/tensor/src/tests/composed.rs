@@ -1,6 +1,6 @@
-//! The compositions that run on a GPU, held against the CPU kernels, on the CPU.
+//! The compositions that run on a GPU, compared with the CPU kernels, on the CPU.
 //!
-//! [`super::check_gradients`] holds them against each other wherever an operation's gradient is tested; here is what
+//! [`super::check_gradients`] compares them wherever an operation's gradient is tested; here is what
 //! those tests do not reach.
 
 use super::elementwise::{ACTIVATIONS, UNARIES};

@@ -1,4 +1,4 @@
-//! Values and gradients held against `PyTorch`'s; `fixtures/goldens/tensor/make.py` made them.
+//! Values and gradients compared with `PyTorch`'s; `fixtures/goldens/tensor/make.py` made them.
 
 use super::assert_close;
 use crate::{
@@ -51,7 +51,7 @@ fn operations_are_those_of_pytorch() {
     resampling(&mut goldens);
     recurrence(&mut goldens);
     let left: Vec<_> = goldens.0.keys().collect();
-    assert!(left.is_empty(), "goldens that nothing is held against: {left:?}");
+    assert!(left.is_empty(), "goldens that nothing is compared with: {left:?}");
 }
 
 fn convolutions(goldens: &mut Goldens) {

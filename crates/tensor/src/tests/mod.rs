@@ -1,4 +1,4 @@
-//! What the tests of all operations share: numbers, and gradients held against finite differences.
+//! What the tests of all operations share: numbers, and gradients compared with finite differences.
 
 // `[x.clone()]` beside `[x.clone(), y.clone()]` reads as what it is: the list of a function's inputs.
 #![allow(clippy::cloned_ref_to_slice_refs)]

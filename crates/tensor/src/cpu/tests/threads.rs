@@ -10,7 +10,7 @@ fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-/// Holds the results of all rows by three threads against those by one, and of a row alone by two.
+/// Compares the results of all rows by three threads with those by one, and of a row alone by two.
 fn check(name: &str, run: impl Fn(usize) -> Vec<f32> + Sync) {
     let all = with_threads(3, || run(6));
     assert_eq!(all, with_threads(1, || run(6)), "{name}");
