@@ -84,7 +84,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
             "--quiet",
             "--release",
             "-p",
-            "faithful-tensor",
+            "faithful-kernel",
             "--example",
             "kernels",
             "--",

@@ -1,7 +1,7 @@
 use crate::{Graph, Node, NodeId, Op, shape};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, Error, LayerInfo, Result};
-use faithful_tensor::cpu::Factors;
+use faithful_kernel::Factors;
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 use crate::{Graph, Op};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, Error, Result};
-use faithful_tensor::cpu::Factors;
+use faithful_kernel::Factors;
 use std::sync::Arc;
 
 impl Graph {

@@ -1,7 +1,7 @@
 use crate::plan::Prepared;
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{BackwardRule, LayerId, LayerInfo, Result};
-use faithful_tensor::cpu::Factors;
+use faithful_kernel::Factors;
 use faithful_tensor::{Activation, Binary, Conv, Direction, PadMode, Pool, Recurrent, Reduction, Resize, Unary};
 use std::sync::Arc;
 

@@ -3,26 +3,8 @@ use crate::fast;
 use crate::function::{Backward, Elements, Real, Value, attach, by_type, is_half_on_cpu, widen, widen_optional};
 use crate::im2col;
 use candle_core::{DType, Result, Tensor, bail};
+use faithful_kernel::Conv;
 use std::ops::Range;
-
-/// A convolution's geometry; axes are `[height, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conv {
-    /// The step of the window.
-    pub stride: [usize; 2],
-    /// Zeros added `[top, left, bottom, right]` (ONNX's order).
-    pub padding: [usize; 4],
-    /// The distance between the kernel's taps.
-    pub dilation: [usize; 2],
-    /// Channel groups; equal to the channels for a depthwise convolution.
-    pub groups: usize,
-}
-
-impl Default for Conv {
-    fn default() -> Self {
-        Self { stride: [1, 1], padding: [0; 4], dilation: [1, 1], groups: 1 }
-    }
-}
 
 /// `x` `(N, C, H, W)` with `weight` `(O, C / groups, kh, kw)` and `bias` `(O,)`, as `PyTorch`'s `conv2d`.
 ///

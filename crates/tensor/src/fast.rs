@@ -1,11 +1,11 @@
-//! Convolutions in `f32` on the CPU by the kernels of [`crate::cpu`]: from planes to maps, the kernel, and back.
+//! Convolutions in `f32` on the CPU by the kernels of `faithful-kernel`: from planes to maps, the kernel, and back.
 //!
 //! Weights are repacked at every call, as a tensor's elements may change between two. That pays where each image has
 //! enough pixels; the batch is not looked at, so that a row's result does not depend on it. A network that runs often
 //! is better made a `faithful_model::Graph`, which keeps repacked weights and maps.
 
 use crate::convolution::Geometry;
-use crate::cpu::{
+use faithful_kernel::{
     Buffer, Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd, from_planar, to_planar,
 };
 use candle_core::Result;

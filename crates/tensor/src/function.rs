@@ -9,25 +9,8 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, StorageRef,
     Tensor, WithDType, bail,
 };
+pub(crate) use faithful_kernel::Real;
 use std::sync::{Mutex, PoisonError};
-
-/// The two types that CPU kernels compute in; half precision is widened to `f32` around them.
-pub(crate) trait Real: WithDType + num_traits::Float {
-    /// The error function.
-    fn erf(self) -> Self;
-}
-
-impl Real for f32 {
-    fn erf(self) -> Self {
-        candle_core::cpu::erf::erf_f32(self)
-    }
-}
-
-impl Real for f64 {
-    fn erf(self) -> Self {
-        candle_core::cpu::erf::erf_f64(self)
-    }
-}
 
 /// Calls a generic kernel with the type of `$tensor`'s elements.
 macro_rules! by_type {

@@ -49,7 +49,6 @@ mod activation;
 mod allocation;
 mod composed;
 mod convolution;
-pub mod cpu;
 mod elementwise;
 mod fast;
 mod finite;
@@ -70,22 +69,24 @@ mod shaping;
 #[cfg(test)]
 mod tests;
 
-pub use activation::{Activation, BackwardRule, activate, log_softmax, softmax};
+pub use activation::{activate, log_softmax, softmax};
 pub use allocation::keep_freed_memory;
 pub use composed::by_composition;
-pub use convolution::{Conv, conv_transpose2d, conv1d, conv2d};
+pub use convolution::{conv_transpose2d, conv1d, conv2d};
 pub use elementwise::{Binary, Unary, binary, unary};
 pub use finite::all_finite;
 pub use linear::{linear, matmul};
 pub use normalization::{batch_norm, group_norm, layer_norm};
-pub use pooling::{Pool, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d};
-pub use recurrent::{Direction, Gru, Lstm, Recurrent, gru, lstm};
+pub use pooling::{adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d};
+pub use recurrent::{Gru, Lstm, Recurrent, gru, lstm};
 pub use reduction::{Reduction, reduce};
 pub use resampling::{CoordinateRule, Interpolation, Resize, gaussian_blur2d, resize2d};
 pub use rows::{
     RowFactors, add_row_moments, add_rows, add_weighted_rows, interpolate, row_dots, row_moments, row_sums,
 };
 pub use shaping::{PadMode, concat, gather, pad, slice};
+
+pub use faithful_kernel::{Activation, BackwardRule, Conv, Direction, Pool};
 
 /// Tensor operations fail with candle's error.
 pub use candle_core::Result;

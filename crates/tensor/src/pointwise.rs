@@ -2,17 +2,11 @@
 
 use crate::function::{Elements, Real, Value};
 use candle_core::{Result, Tensor};
+pub(crate) use faithful_kernel::Pointwise;
 use rayon::prelude::*;
 
 /// How many elements one task takes.
 const CHUNK: usize = 1 << 15;
-
-/// A function of one element.
-pub(crate) trait Pointwise: Copy + Send + Sync {
-    fn value<T: Real>(self, x: T) -> T;
-    /// The derivative at `x`; at a kink what `PyTorch` takes.
-    fn derivative<T: Real>(self, x: T) -> T;
-}
 
 pub(crate) fn map<T: Real>(x: &Tensor, function: impl Fn(T) -> T + Send + Sync) -> Result<Value> {
     let elements = Elements::of(x)?;

@@ -2,39 +2,9 @@ use crate::composed::{self, has_kernels};
 use crate::function::{Elements, Real, Value, attach, by_type, is_half_on_cpu, widen};
 use crate::separable::{self, LinearMap};
 use candle_core::{Result, Tensor, bail};
+use faithful_kernel::Pool;
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// A pooling window's geometry; axes are `[height, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pool {
-    /// The window.
-    pub kernel: [usize; 2],
-    /// The step of the window.
-    pub stride: [usize; 2],
-    /// Padding `[top, left, bottom, right]`: minus infinity for the maximum, zero for the mean.
-    pub padding: [usize; 4],
-    /// The distance between the window's taps (maximum only).
-    pub dilation: [usize; 2],
-    /// Whether a last window that overhangs counts. It must start inside the input or its left padding.
-    pub ceil: bool,
-    /// Whether the mean divides by the whole window where it covers padding.
-    pub count_padding: bool,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self {
-            kernel: [2, 2],
-            stride: [2, 2],
-            padding: [0; 4],
-            dilation: [1, 1],
-            ceil: false,
-            // PyTorch's default; ONNX's is the opposite.
-            count_padding: true,
-        }
-    }
-}
 
 /// The maximum per window of `(N, C, H, W)`; the gradient goes to the first maximum in scan order, as in `PyTorch`.
 ///

@@ -5,15 +5,8 @@ use crate::function::{Elements, Value, attach, by_type, is_half_on_cpu, widen, w
 use crate::linear;
 use crate::recurrent_cells::{self as cells, Cell};
 use candle_core::{DType, Result, Tensor, bail};
+use faithful_kernel::Direction;
 use std::any::Any;
-
-/// Which way a recurrent layer reads the series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The names say it.
-pub enum Direction {
-    Forward,
-    Reverse,
-}
 
 /// One direction of a recurrent layer: `PyTorch`'s layout, `G` gates stacked along the first axis.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use crate::{Graph, Node, NodeId, Op, execute, shape};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Isa, LayerNorm, RecurrentLayer, Windows};
+use faithful_kernel::{Isa, LayerNorm, RecurrentLayer, Windows};
 use faithful_tensor::{Activation, Binary};
 use std::collections::HashMap;
 use std::sync::Arc;

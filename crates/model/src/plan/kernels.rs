@@ -5,7 +5,7 @@ use super::step::{LinearWeight, with_elements};
 use crate::{Graph, Op};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{Factors, Isa, Linear, RecurrentCell, RecurrentLayer};
+use faithful_kernel::{Factors, Isa, Linear, RecurrentCell, RecurrentLayer};
 use faithful_tensor::{Conv, Direction, PadMode, Recurrent};
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,7 +1,7 @@
 //! Where values lie: virtual buffers with lifetimes, packed into one piece of memory.
 
 use candle_core::Result;
-use faithful_tensor::cpu::{Buffer, Map, MapMut};
+use faithful_kernel::{Buffer, Map, MapMut};
 
 /// A buffer's number.
 pub(super) type BufferId = usize;

@@ -23,7 +23,7 @@ use crate::{Graph, NodeId};
 use candle_core::{DType, Tensor};
 use compile::{Forward, Request};
 use faithful_core::{Error, PullBack, Result, Tap};
-use faithful_tensor::cpu::{Buffer, Isa};
+use faithful_kernel::{Buffer, Isa};
 use kernels::Kernels;
 use memory::{Lifetime, Memory, Placed, Slot};
 use rayon::prelude::*;

@@ -4,7 +4,7 @@ use super::compile::{Forward, Record, RecordKind};
 use super::memory::Slot;
 use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use faithful_core::Result;
-use faithful_tensor::cpu::Windows;
+use faithful_kernel::Windows;
 
 /// What is known so far of the gradient of a node's value.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ use crate::{Graph, NodeId, execute};
 use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_tensor::Conv;
-use faithful_tensor::cpu::{Buffer, Finish, Isa, Map, MapMut, Windows};
+use faithful_kernel::{Buffer, Finish, Isa, Map, MapMut, Windows};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

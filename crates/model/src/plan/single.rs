@@ -7,7 +7,7 @@ use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use crate::Op;
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_tensor::cpu::{LayerNorm, RecurrentCell, Windows};
+use faithful_kernel::{LayerNorm, RecurrentCell, Windows};
 use faithful_tensor::{Binary, Pool, Reduction};
 use std::sync::Arc;
 

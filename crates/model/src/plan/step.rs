@@ -4,7 +4,7 @@ use crate::{Node, execute};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
 use faithful_tensor::Activation;
-use faithful_tensor::cpu::{self, Finish, Gate, Isa, PoolGate, Windows};
+use faithful_kernel::{self as cpu, Finish, Gate, Isa, PoolGate, Windows};
 use std::sync::Arc;
 
 /// Bounds between which an activation clamps.

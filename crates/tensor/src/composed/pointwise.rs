@@ -1,7 +1,7 @@
 //! Elementwise functions as compositions of candle's own; see [`crate::composed`].
 
 use super::is_nan;
-use crate::activation::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
+use faithful_kernel::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 use crate::elementwise::{Binary, Unary};
 use candle_core::{Result, Tensor};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};

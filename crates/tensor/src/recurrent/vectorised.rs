@@ -1,7 +1,7 @@
-//! LSTMs in `f32` on the CPU, by the kernels of [`crate::cpu`].
+//! LSTMs in `f32` on the CPU, by the kernels of `faithful-kernel`.
 
 use super::Direction;
-use crate::cpu::{Isa, RecurrentCell, RecurrentSteps};
+use faithful_kernel::{Isa, RecurrentCell, RecurrentSteps};
 use crate::function::{Elements, Value, attach};
 use crate::product::{Matrix, multiply};
 use candle_core::{Result, Tensor};

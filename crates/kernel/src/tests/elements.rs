@@ -1,8 +1,8 @@
 //! Activations, products and normalisations on every instruction set, against `f64`.
 
 use super::{Loose, distance};
-use crate::cpu::{Isa, LayerNorm, activate, activation_gradient, multiply, sum_of_products};
-use crate::pointwise::Pointwise;
+use crate::{Isa, LayerNorm, activate, activation_gradient, multiply, sum_of_products};
+use crate::Pointwise;
 use crate::{Activation, BackwardRule};
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ proptest! {
         let tensor = |values: Vec<f64>, dims: &[usize]| Tensor::from_vec(values, dims, &Device::Cpu).unwrap();
         let of = |values: &[f32]| tensor(values.iter().copied().map(f64::from).collect(), &[shape[3]]);
         let input = Var::from_tensor(&tensor(wide(&x), &shape)).unwrap();
-        let normal = crate::layer_norm(&input, 3, Some(&of(&weight)), Some(&of(&bias)), 1e-5).unwrap();
+        let normal = faithful_tensor::layer_norm(&input, 3, Some(&of(&weight)), Some(&of(&bias)), 1e-5).unwrap();
         let store = (&normal * tensor(wide(&g), &shape)).unwrap().sum_all().unwrap().backward().unwrap();
         let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let kernel = LayerNorm::new(weight, bias, 1e-5).unwrap();

@@ -1,4 +1,4 @@
-//! Kernels for contiguous `f32` maps on the CPU, with the instruction set chosen at run time.
+//! Vectorised kernels for `f32` maps on the CPU, with the instruction set chosen at run time.
 //!
 //! Maps are stored with their channels innermost (`(N, H, W, C)`, [`Map`]): every kernel then runs along channels with
 //! full vectors, a 1x1 convolution is a matrix product without any copy, and joining channels costs nothing because a
@@ -7,16 +7,20 @@
 //! Every kernel is written once over the crate's `Simd` trait; [`Isa`] says which instantiation runs and can be forced.
 //! Each output element is computed by one task in one order, so results do not depend on the number of threads, nor
 //! on the batch around a row.
+//!
+//! `faithful-tensor` makes differentiable operations of these kernels, and `faithful-model` runs whole networks by them.
 
 // A function with vectors must become part of one that has their instruction set enabled; see `isa::Kernel`.
 #![allow(clippy::inline_always)]
 
+mod activate;
 mod activation;
 mod depthwise;
 mod direct;
 mod elementwise;
 mod factors;
 mod gather;
+mod geometry;
 mod isa;
 mod layout;
 mod linear;
@@ -28,6 +32,7 @@ mod peak;
 mod pooling;
 mod product;
 mod recurrent;
+mod scalar;
 mod scratch;
 mod simd;
 #[cfg(target_arch = "x86_64")]
@@ -36,11 +41,13 @@ mod transcendental;
 mod transposed;
 mod winograd;
 
-pub use activation::{activate, activation_gradient};
+pub use activate::{activate, activation_gradient};
+pub use activation::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 pub use depthwise::Depthwise;
 pub use direct::Direct;
 pub use elementwise::{copy, finish_in_place, map, zip_map};
 pub use factors::Factors;
+pub use geometry::{Conv, Direction, Pool};
 pub use isa::Isa;
 pub use layout::{from_planar, to_planar};
 pub use linear::{Linear, linear, linear_gradient};
@@ -51,6 +58,7 @@ pub use peak::peak;
 pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 pub use product::{multiply, sum_of_products};
 pub use recurrent::{RecurrentCell, RecurrentLayer, RecurrentSteps};
+pub use scalar::{Pointwise, Real};
 pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};
 
@@ -64,7 +72,7 @@ fn each_task(count: usize, task: impl Fn(usize) + Sync + Send) {
 }
 
 /// The height and width of a convolution's result.
-fn output_size(input: [usize; 2], kernel: [usize; 2], conv: &crate::Conv) -> Result<[usize; 2]> {
+fn output_size(input: [usize; 2], kernel: [usize; 2], conv: &Conv) -> Result<[usize; 2]> {
     let [top, left, bottom, right] = conv.padding;
     let mut size = [0; 2];
     for (axis, padding) in [top + bottom, left + right].into_iter().enumerate() {

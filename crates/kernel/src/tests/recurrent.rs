@@ -1,8 +1,8 @@
 //! Recurrent layers on every instruction set, against the same recurrence in `f64`.
 
 use super::{Loose, distance, numbers};
-use crate::cpu::{Isa, RecurrentCell, RecurrentLayer, RecurrentSteps};
-use crate::{Direction, Recurrent, gru, lstm};
+use crate::{Isa, RecurrentCell, RecurrentLayer, RecurrentSteps};
+use faithful_tensor::{Direction, Recurrent, gru, lstm};
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 

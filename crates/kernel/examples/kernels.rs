@@ -1,14 +1,14 @@
 //! The layers of `VGG16`, `ResNet50` and `MobileNetV2` one by one, against what the processor can do: a Markdown table.
 //!
-//! `cargo xtask bench --layers`, or `cargo run --release -p faithful-tensor --example kernels [-- FILTER [bf16]]`; threads as
+//! `cargo xtask bench --layers`, or `cargo run --release -p faithful-kernel --example kernels [-- FILTER [bf16]]`; threads as
 //! `RAYON_NUM_THREADS` says, and one where it says nothing. Times are the shortest of many runs, so that other work on
 //! the machine counts little.
 
 use candle_core::Result;
-use faithful_tensor::cpu::{
+use faithful_kernel::{
     Depthwise, Direct, Factors, Finish, Isa, Linear, Map, MapMut, Tile, Windows, Winograd, linear, max_pool, peak,
 };
-use faithful_tensor::{Conv, Pool};
+use faithful_kernel::{Conv, Pool};
 use std::time::Instant;
 
 /// Name, images, height and width, input and output channels, window, stride, groups.

@@ -18,9 +18,9 @@ const ROWS: usize = MOST_ROWS;
 /// Which recurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecurrentCell {
-    /// See [`crate::lstm`]; its sums are its gates, in `PyTorch`'s order input, forget, cell, output.
+    /// See `faithful_tensor::lstm`; its sums are its gates, in `PyTorch`'s order input, forget, cell, output.
     Lstm,
-    /// See [`crate::gru`], with the reset after the product; its sums are the gates reset and update, and the new gate's two
+    /// See `faithful_tensor::gru`, with the reset after the product; its sums are the gates reset and update, and the new gate's two
     /// parts: what comes from the input, and what from the state.
     Gru,
 }

@@ -1,9 +1,9 @@
 //! Vector functions on every instruction set, against `f64`.
 
-use crate::cpu::Isa;
-use crate::cpu::isa::Kernel;
-use crate::cpu::simd::Simd;
-use crate::cpu::transcendental::{exp, sigmoid, tanh};
+use crate::Isa;
+use crate::isa::Kernel;
+use crate::simd::Simd;
+use crate::transcendental::{exp, sigmoid, tanh};
 
 #[derive(Clone, Copy)]
 enum Function {

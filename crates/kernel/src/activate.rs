@@ -7,8 +7,7 @@ use super::simd::Simd;
 use super::transcendental::{normal, sigmoid, slope_of_sigmoid, slope_of_tanh, tanh};
 use super::{Isa, each_task};
 use crate::activation::GELU_TANH;
-use crate::pointwise::Pointwise;
-use crate::{Activation, BackwardRule};
+use crate::{Activation, BackwardRule, Pointwise};
 use candle_core::{Result, bail};
 
 macro_rules! by_kind {
@@ -60,7 +59,7 @@ pub fn activate(isa: Isa, kind: Activation, input: Map, mut out: MapMut) -> Resu
     Ok(())
 }
 
-/// Writes what `gradient`, that at the values of `kind`, is at its `input`; see [`crate::activate`].
+/// Writes what `gradient`, that at the values of `kind`, is at its `input`; see [`activate`].
 ///
 /// # Errors
 /// Where the shapes differ.
