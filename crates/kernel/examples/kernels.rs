@@ -5,10 +5,10 @@
 //! the machine counts little.
 
 use candle_core::Result;
+use faithful_kernel::{Conv, Pool};
 use faithful_kernel::{
     Depthwise, Direct, Factors, Finish, Isa, Linear, Map, MapMut, Tile, Windows, Winograd, linear, max_pool, peak,
 };
-use faithful_kernel::{Conv, Pool};
 use std::time::Instant;
 
 /// Name, images, height and width, input and output channels, window, stride, groups.

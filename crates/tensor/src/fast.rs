@@ -5,10 +5,10 @@
 //! is better made a `faithful_model::Graph`, which keeps repacked weights and maps.
 
 use crate::convolution::Geometry;
+use candle_core::Result;
 use faithful_kernel::{
     Buffer, Depthwise, Direct, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd, from_planar, to_planar,
 };
-use candle_core::Result;
 
 /// Fewer pixels per image do not pay for repacking, or for transforming, the weights. `F(2x2)` rounds about as a plain sum
 /// does; larger tiles are faster and round more.

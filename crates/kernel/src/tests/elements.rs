@@ -1,9 +1,9 @@
 //! Activations, products and normalisations on every instruction set, against `f64`.
 
 use super::{Loose, distance};
-use crate::{Isa, LayerNorm, activate, activation_gradient, multiply, sum_of_products};
 use crate::Pointwise;
 use crate::{Activation, BackwardRule};
+use crate::{Isa, LayerNorm, activate, activation_gradient, multiply, sum_of_products};
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! Recurrent layers on every instruction set, against the same recurrence in `f64`.
 
 use super::{Loose, distance, numbers};
-use crate::{Isa, RecurrentCell, RecurrentLayer, RecurrentSteps};
-use faithful_tensor::{Direction, Recurrent, gru, lstm};
+use crate::{Direction, Isa, RecurrentCell, RecurrentLayer, RecurrentSteps};
 use candle_core::{Device, Tensor, Var};
+use faithful_tensor::{Recurrent, gru, lstm};
 use proptest::prelude::*;
 
 /// States and the input's gradient by the generic recurrence in `f64`, from numbers that are exactly those of the kernels.
@@ -26,6 +26,11 @@ fn expected(
         hidden_bias: Some(tensor(of_state, &[width])),
     };
     let x = Var::from_tensor(&tensor(x, &[rows, steps, inputs])).unwrap();
+    // That of this crate as `faithful-tensor` sees it.
+    let direction = match direction {
+        Direction::Forward => faithful_tensor::Direction::Forward,
+        Direction::Reverse => faithful_tensor::Direction::Reverse,
+    };
     let states = match cell {
         RecurrentCell::Lstm => lstm(&x, &weights, direction),
         RecurrentCell::Gru => gru(&x, &weights, direction, true),

@@ -1,6 +1,6 @@
 use candle_core::{DType, Result, Tensor};
-use faithful_tensor::Conv;
 use faithful_kernel::{Depthwise, Direct, Factors, Finish, Isa, Map, MapMut, Tile, Transposed, Winograd};
+use faithful_tensor::Conv;
 
 /// A convolution's repacked weights, forward or back, batch normalisation folded in.
 #[derive(Debug)]

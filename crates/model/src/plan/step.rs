@@ -3,8 +3,8 @@ use super::memory::{Memory, Order, Slot};
 use crate::{Node, execute};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
-use faithful_tensor::Activation;
 use faithful_kernel::{self as cpu, Finish, Gate, Isa, PoolGate, Windows};
+use faithful_tensor::Activation;
 use std::sync::Arc;
 
 /// Bounds between which an activation clamps.

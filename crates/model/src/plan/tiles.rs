@@ -1,7 +1,7 @@
 //! A map cut into tiles: which of them changed, which others a window takes them to, and their values in and out.
 
-use faithful_tensor::Conv;
 use faithful_kernel::Windows;
+use faithful_tensor::Conv;
 
 /// A tile's side: that of the Winograd kernels, which compute such tiles apart.
 pub(super) const TILE: usize = 4;

@@ -1,9 +1,9 @@
 //! Elementwise functions as compositions of candle's own; see [`crate::composed`].
 
 use super::is_nan;
-use faithful_kernel::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 use crate::elementwise::{Binary, Unary};
 use candle_core::{Result, Tensor};
+use faithful_kernel::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 fn sigmoid(x: &Tensor) -> Result<Tensor> {

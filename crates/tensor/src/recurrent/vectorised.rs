@@ -1,10 +1,10 @@
 //! LSTMs in `f32` on the CPU, by the kernels of `faithful-kernel`.
 
 use super::Direction;
-use faithful_kernel::{Isa, RecurrentCell, RecurrentSteps};
 use crate::function::{Elements, Value, attach};
 use crate::product::{Matrix, multiply};
 use candle_core::{Result, Tensor};
+use faithful_kernel::{Isa, RecurrentCell, RecurrentSteps};
 
 /// What a pass leaves for the way back.
 struct History {
