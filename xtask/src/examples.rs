@@ -15,6 +15,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("faithful-rul", "explain_a_pump", &[]),
     ("faithful-parquet", "rows_of_a_file", &[]),
     ("faithful-evaluate", "small_run", &[]),
+    ("faithful-explain", "photo_to_map", &[]),
     ("faithful-report", "lay_a_map_on_a_photo", &[]),
     ("faithful-page", "chart_page", &[]),
     ("faithful-serve", "measure_photos", &["--check"]),

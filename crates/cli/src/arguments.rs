@@ -21,8 +21,10 @@ pub(crate) use rul::{
 };
 pub(crate) use sanity::{Check, SanityArguments};
 
-use crate::size::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use faithful_explain::method::MiniBatches;
+use faithful_explain::model::Crop;
+use faithful_explain::size::ByteSize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -333,47 +335,6 @@ pub(crate) struct Positional {
     pub(crate) model: Option<String>,
 }
 
-/// `224`, `224x298` or `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crop {
-    Whole,
-    Centre([usize; 2]),
-}
-
-impl std::str::FromStr for Crop {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self::Whole);
-        }
-        let side = |side: &str| side.parse::<usize>().ok().filter(|side| *side > 0);
-        let sides = match text.split_once('x') {
-            Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
-            None => side(text).map(|side| [side; 2]),
-        };
-        sides.map(Self::Centre).ok_or_else(|| "expected pixels as `224` or `224x298`, or `none`".to_owned())
-    }
-}
-
-/// `5x5`: paths by draws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MiniBatches {
-    pub(crate) paths: NonZeroUsize,
-    pub(crate) draws: NonZeroUsize,
-}
-
-impl std::str::FromStr for MiniBatches {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse().ok();
-        text.split_once('x')
-            .and_then(|(paths, draws)| Some(Self { paths: number(paths)?, draws: number(draws)? }))
-            .ok_or_else(|| format!("`{text}` is not KxM, such as 5x5: paths by draws, both above 0"))
-    }
-}
-
 /// `--alphas`; [`faithful_baseline::AlphaSampler`] says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Alphas {
@@ -430,24 +391,5 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn mini_batches_are_read() {
-        let number = |n| NonZeroUsize::new(n).unwrap();
-        assert_eq!("5x10".parse(), Ok(MiniBatches { paths: number(5), draws: number(10) }));
-        for wrong in ["", "5", "0x5", "5x", "5x5x5", "-1x2"] {
-            assert!(wrong.parse::<MiniBatches>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn crops_are_read() {
-        assert_eq!("224".parse(), Ok(Crop::Centre([224, 224])));
-        assert_eq!("224x298".parse(), Ok(Crop::Centre([224, 298])));
-        assert_eq!("none".parse(), Ok(Crop::Whole));
-        for wrong in ["", "0", "x", "224x", "-3", "2x3x4"] {
-            assert!(wrong.parse::<Crop>().is_err(), "{wrong}");
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! From explanations to what pages show.
 
-use crate::method::{Explainer, Found, Named};
-use crate::model::Prediction;
-use crate::photo;
-use crate::question::{Asked, Question};
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, LayerId, Resolution};
+use faithful_explain::method::{Explainer, Found, Named};
+use faithful_explain::model::Prediction;
+use faithful_explain::photo;
+use faithful_explain::question::{Asked, Question};
 use faithful_metric::{Curves, Protocol, Steps};
 use faithful_model::{Labels, Model};
 use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
@@ -90,7 +90,7 @@ pub(crate) fn add_maps(
     let found = match question.answer_named(asked, named, layers) {
         Ok(found) => found,
         Err(error) => {
-            let reason = crate::failure::text(&error);
+            let reason = crate::failure::text(&error.into());
             for view in &mut photo.views {
                 view.maps.push(Overlay::new(Err(reason.clone())));
             }
@@ -106,7 +106,7 @@ pub(crate) fn add_maps(
         if let Some(protocol) = curves.filter(|_| overlay.grid.is_ok()) {
             match question.curves(asked, view.class.class, found, protocol) {
                 Ok(curves) => add_curves(&mut overlay, &curves),
-                Err(error) => failure = Some(crate::failure::text(&error)),
+                Err(error) => failure = Some(crate::failure::text(&error.into())),
             }
         }
         if let Err(reason) = &overlay.grid {

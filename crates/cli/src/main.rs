@@ -1,25 +1,17 @@
 //! `faithful`: explain what a convolutional network looked at. The command line over the library crates.
 
 mod arguments;
-mod baseline;
-mod class;
 mod command;
 mod convergence;
-mod evaluation;
 mod exhibit;
 mod failure;
 mod fetching;
 mod files;
 mod imagenet;
-mod inputs;
-mod memory;
-mod method;
 mod model;
 mod output;
-mod photo;
 mod progress;
-mod question;
-mod size;
+mod recorded;
 mod table;
 
 use anyhow::Context;

@@ -1,9 +1,9 @@
 //! `faithful evaluate`'s options.
 
 use super::{Flag, ModelArguments};
-use crate::size::ByteSize;
 use clap::{Args, ValueEnum};
 use faithful_evaluate::Shard;
+use faithful_explain::size::ByteSize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Commands that write pages.
 
 use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
-use crate::size::ByteSize;
 use clap::Args;
+use faithful_explain::size::ByteSize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

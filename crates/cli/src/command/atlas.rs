@@ -1,18 +1,19 @@
 //! `faithful atlas`: the contextual feature atlas of a class (thesis 6.2.3.1).
 
 use crate::arguments::AtlasArguments;
-use crate::class::{self, Number, Wanted};
-use crate::evaluation::Images;
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
-use crate::memory::Demand;
-use crate::method::{Named, Settings, parse_stop};
+use crate::model;
 use crate::output::Output;
-use crate::question::{Question, Rows};
-use crate::{baseline, model, photo};
 use anyhow::{Result, bail};
 use faithful_core::{Error, LayerId, Watched};
 use faithful_evaluate::Source;
+use faithful_explain::class::{Number, Wanted};
+use faithful_explain::evaluation::Images;
+use faithful_explain::memory::Demand;
+use faithful_explain::method::{Named, Settings, parse_stop};
+use faithful_explain::question::{Question, Rows};
+use faithful_explain::{baseline, photo};
 use faithful_model::{LayerRow, Model};
 use faithful_page::{Column, Gallery, Group, Page, Photo, Section};
 use serde_json::json;
@@ -34,8 +35,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
     let network = compute.place(&model.graph)?;
-    let wanted = class::parse_classes(std::slice::from_ref(&arguments.class), &model.labels)
-        .map_err(|error| model::class_error(&model, error))?;
+    let wanted = model::classes(&model, std::slice::from_ref(&arguments.class))?;
     let &[Wanted::Index(class)] = wanted.as_slice() else {
         let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
         return Err(Error::parameter("class", reason).into());
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let shown = arguments.count.get().min(images.names().len());
     let room = Room::new(shown, shown * layers.len(), making.percentile)?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+    let sampler = model::baselines(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
     let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings, 1);
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let mut photos: Vec<Photo> = Vec::new();
     for (place, &index) in chosen.iter().enumerate() {
         let name = &images.names()[index];
-        let asked = images.photo(index).map_err(Into::into).and_then(|photo| question.ask(photo, name));
+        let asked = images.photo(index).and_then(|photo| question.ask(photo, name)).map_err(anyhow::Error::from);
         match asked.and_then(|asked| Ok((room.photo(name.clone(), &asked, &model.labels)?, asked))) {
             Ok((mut photo, asked)) => {
                 for row in &layers {
@@ -135,11 +135,11 @@ fn likeliest(
     let mut found: Vec<(f64, usize)> = Vec::new();
     output.start(images.names().len(), "looking");
     for (index, name) in images.names().iter().enumerate() {
-        match images.photo(index).map_err(Into::into).and_then(|photo| question.ask(photo, name)) {
+        match images.photo(index).and_then(|photo| question.ask(photo, name)) {
             Ok(asked) => found.push((asked.prediction.probabilities[class], index)),
             Err(error) => {
                 *failures += 1;
-                output.error(&format!("{name}: {}", crate::failure::text(&error)));
+                output.error(&format!("{name}: {}", crate::failure::text(&error.into())));
             }
         }
         output.advance();

@@ -4,14 +4,15 @@ use super::run;
 use crate::arguments::CompareArguments;
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
-use crate::inputs::Inputs;
-use crate::memory::Demand;
-use crate::method::{Named, Settings, parse_stop};
+use crate::model;
 use crate::output::Output;
-use crate::question::{Question, Rows, layer_names, target_layers};
-use crate::{baseline, class, model, photo};
 use anyhow::{Result, bail};
 use faithful_core::{LayerId, Watched};
+use faithful_explain::inputs::Inputs;
+use faithful_explain::memory::Demand;
+use faithful_explain::method::{Named, Settings, parse_stop};
+use faithful_explain::question::{Question, Rows, layer_names, target_layers};
+use faithful_explain::{baseline, class, photo};
 use faithful_metric::{Protocol, Steps};
 use faithful_page::{Gallery, Page, Section};
 use serde_json::json;
@@ -37,14 +38,14 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
         .map(|named| {
             // A layer is meant for the methods that have one.
             let names = if named.method.needs_layers() { arguments.layer.as_slice() } else { &[] };
-            target_layers(&model, &named.method, names)
+            target_layers(&model, &named.method, names).map_err(|error| model::layer_error(&model, error))
         })
         .collect::<Result<_>>()?;
     let labels = &model.labels;
-    let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
+    let wanted = model::classes(&model, &arguments.class)?;
     let number = model::number(&model, &making.score)?;
     let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+    let sampler = model::baselines(baselines, model.photo_preprocessing()?, &decoding, output)?;
     let network = Watched::new(&*network, output);
     let settings = Settings::new(making.draws, stop, sampler);
     let pairs = methods.iter().zip(&layers);
@@ -119,7 +120,7 @@ fn names(inputs: &Inputs) -> HashMap<String, String> {
     for input in &inputs.photos {
         *counts.entry(file(&input.path)).or_default() += 1;
     }
-    let name = |input: &crate::inputs::Input| match file(&input.path) {
+    let name = |input: &faithful_explain::inputs::Input| match file(&input.path) {
         name if counts[&name] == 1 => name,
         _ => input.path.display().to_string(),
     };

@@ -1,13 +1,14 @@
 //! `faithful dream`: the picture that a network takes for its idea of a class.
 
 use crate::arguments::{DreamArguments, Start};
-use crate::class::{self, Wanted};
 use crate::failure::Outcome;
+use crate::model;
 use crate::output::Output;
-use crate::{model, photo};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{Error, Objective, Preprocessing, Stream};
+use faithful_explain::class::Wanted;
+use faithful_explain::photo;
 use faithful_gradient::{ClassModel, class_model};
 use faithful_report::image::RgbImage;
 use faithful_report::{encode_png, write_atomic};
@@ -34,8 +35,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
     let network = compute.place_for_cpu(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
-    let wanted = class::parse_classes(std::slice::from_ref(&arguments.class), &model.labels)
-        .map_err(|error| model::class_error(&model, error))?;
+    let wanted = model::classes(&model, std::slice::from_ref(&arguments.class))?;
     let &[Wanted::Index(class)] = wanted.as_slice() else {
         let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
         return Err(Error::parameter("class", reason).into());

@@ -1,21 +1,22 @@
 //! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
 
 use crate::arguments::{CurveScoreName, EvaluateArguments};
-use crate::baseline;
-use crate::class::Number;
-use crate::evaluation::{Images, Masks, Recorded};
 use crate::failure::Outcome;
-use crate::memory::Demand;
-use crate::method::{Explainer, Named, Settings, parse_stop};
 use crate::model;
 use crate::output::Output;
-use crate::photo;
-use crate::question::{Rows, layer_names};
+use crate::recorded::Recorded;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score};
 use faithful_data::Decoding;
 use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
+use faithful_explain::baseline;
+use faithful_explain::class::Number;
+use faithful_explain::evaluation::{Images, Masks};
+use faithful_explain::memory::Demand;
+use faithful_explain::method::{Explainer, Named, Settings, parse_stop};
+use faithful_explain::photo;
+use faithful_explain::question::{Rows, layer_names};
 use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
 use faithful_model::{Model, Precision};
 use serde_json::json;
@@ -58,7 +59,7 @@ impl Making {
         let protocol = protocol(arguments, preprocessing)?;
         let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
-        let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
+        let sampler = model::baselines(&baselines, preprocessing, &decoding, output)?;
         let settings = Settings::new(arguments.draws, stop, sampler);
         let demands = methods.iter().map(|named| {
             let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;

@@ -2,22 +2,23 @@
 
 use super::run;
 use crate::arguments::ExplainArguments;
-use crate::class;
 use crate::convergence;
 use crate::failure::Outcome;
 use crate::files::Folder;
-use crate::inputs::{Input, Inputs};
-use crate::memory::Demand;
-use crate::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
+use crate::model;
 use crate::output::Output;
-use crate::question::{Asked, Question, Rows, layer_names, target_layers};
 use crate::table::{Column, Table};
-use crate::{baseline, model, photo};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
 use faithful_core::{Convergence, Error, LayerId, Resolution, Stop, Watched};
+use faithful_explain::class;
+use faithful_explain::inputs::{Input, Inputs};
+use faithful_explain::memory::Demand;
+use faithful_explain::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
+use faithful_explain::question::{Asked, Question, Rows, layer_names, target_layers};
+use faithful_explain::{baseline, photo};
 use faithful_report::{Colormap, Map, Scale, Style, chart_svg, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
 
@@ -154,12 +155,12 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let model = model::classifier(&arguments.model, output)?;
     let network = compute.place(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
-    let layers = target_layers(&model, &explainer, &arguments.layer)?;
-    let labels = &model.labels;
-    let wanted = class::parse_classes(&arguments.class, labels).map_err(|e| model::class_error(&model, e))?;
+    let layers =
+        target_layers(&model, &explainer, &arguments.layer).map_err(|error| model::layer_error(&model, error))?;
+    let wanted = model::classes(&model, &arguments.class)?;
     let number = model::number(&model, &arguments.score)?;
     let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
-    let sampler = baseline::sampler(&baselines, preprocessing, &decoding, output)?;
+    let sampler = model::baselines(&baselines, preprocessing, &decoding, output)?;
     let network = Watched::new(&*network, output);
     let settings = Settings {
         alphas: arguments.alphas.into(),

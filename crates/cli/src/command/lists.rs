@@ -1,12 +1,12 @@
 //! `faithful methods`, `gradients` and `baselines`: what there is to choose from.
 
-use crate::baseline::{self, Argument};
 use crate::failure::Outcome;
-use crate::method;
 use crate::output::Output;
 use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::{Family, Resolution};
+use faithful_explain::baseline::{self, Argument};
+use faithful_explain::method;
 use faithful_metric::{Direction, METRICS};
 use serde_json::json;
 

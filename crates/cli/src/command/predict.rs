@@ -3,11 +3,12 @@
 use super::run;
 use crate::arguments::PredictArguments;
 use crate::failure::Outcome;
+use crate::model;
 use crate::output::Output;
 use crate::table::{Column, Table};
-use crate::{model, photo};
 use anyhow::Result;
 use faithful_core::{Objective, Target};
+use faithful_explain::photo;
 use serde::Serialize;
 
 #[derive(Serialize)]

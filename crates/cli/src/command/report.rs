@@ -4,10 +4,10 @@ mod curves;
 mod photos;
 
 use crate::arguments::ReportArguments;
-use crate::evaluation::Recorded;
 use crate::exhibit::{self, Room, command_line};
 use crate::failure::Outcome;
 use crate::output::Output;
+use crate::recorded::Recorded;
 use anyhow::Result;
 use faithful_core::Error;
 use faithful_evaluate::{Line, Manifest, Row, Rows, Store, Table};

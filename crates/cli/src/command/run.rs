@@ -1,9 +1,9 @@
 //! What `predict` and `explain` share: one photo after the other, none stops the others.
 
 use crate::failure::Outcome;
-use crate::inputs::{self, Input, Inputs};
 use crate::output::Output;
 use anyhow::{Result, bail};
+use faithful_explain::inputs::{self, Input, Inputs};
 use serde_json::json;
 use std::io;
 use std::path::Path;

@@ -4,13 +4,14 @@ use super::evaluate::target_layer;
 use super::run;
 use crate::arguments::{Check, SanityArguments};
 use crate::failure::Outcome;
-use crate::inputs::Input;
-use crate::method::{Named, Settings};
+use crate::model;
 use crate::output::Output;
 use crate::table::{Column, Table};
-use crate::{baseline, model, photo};
 use anyhow::Result;
 use faithful_core::{Error, LayerId, Network, Objective, Score, Stop, Stream, Target, Watched};
+use faithful_explain::inputs::Input;
+use faithful_explain::method::{Named, Settings};
+use faithful_explain::{baseline, photo};
 use faithful_metric::{LayerSimilarity, data_label, parameter_randomisation};
 use faithful_model::{Model, Randomisation};
 use serde_json::json;
@@ -29,7 +30,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         None => None,
     };
     let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let sampler = baseline::sampler(baselines, preprocessing, &decoding, output)?;
+    let sampler = model::baselines(baselines, preprocessing, &decoding, output)?;
     let settings = Settings::new(arguments.draws, Stop::Draws, sampler);
     let order = match arguments.check {
         Check::Cascading => Randomisation::Cascading,

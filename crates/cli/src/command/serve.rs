@@ -1,18 +1,19 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
 use crate::arguments::{ComputeArguments, Flag, ModelArguments, ServeArguments};
-use crate::class::{self, Number};
 use crate::exhibit::{self, Room};
 use crate::failure::Outcome;
-use crate::method::{self, Named, Settings};
+use crate::model;
 use crate::output::Output;
-use crate::question::{Question, Rows, target_layers};
-use crate::{baseline, model, photo};
 use anyhow::{Context, Result};
 use candle_core::DType;
 use faithful_baseline::BaselineSampler;
 use faithful_core::{Error, LayerId, Network, Resolution, Stop, Watch, Watched};
 use faithful_data::{Decoding, decode_photo};
+use faithful_explain::class::{self, Number};
+use faithful_explain::method::{self, Named, Settings};
+use faithful_explain::question::{Question, Rows, target_layers};
+use faithful_explain::{baseline, photo};
 use faithful_metric::{Protocol, Steps};
 use faithful_model::Model;
 use faithful_page::{Download, Extra, Gallery, Page, Section};
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
         }
         let network = compute.place(&model.graph)?;
         let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-        let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, output)?;
+        let sampler = model::baselines(baselines, model.photo_preprocessing()?, &decoding, output)?;
         models.push(Loaded { name, model, network, sampler });
     }
     let photos = Photos { models, decoding, seed: arguments.seed };
@@ -170,7 +171,8 @@ impl Photos {
         let explainer = &named.method;
         let layer: Vec<String> =
             request.get("layer").filter(|_| explainer.needs_layers()).map(str::to_owned).into_iter().collect();
-        let layers = target_layers(&loaded.model, explainer, &layer)?;
+        let layers = target_layers(&loaded.model, explainer, &layer)
+            .map_err(|error| model::layer_error(&loaded.model, error))?;
         let class = request.get("class").unwrap_or("top1").to_owned();
         class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
         let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {

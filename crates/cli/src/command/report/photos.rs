@@ -2,10 +2,10 @@
 
 use crate::arguments::{Arguments, Command, EvaluateArguments, ReportArguments};
 use crate::command::evaluate::Making;
-use crate::evaluation::Recorded;
 use crate::exhibit::{Room, method_column};
 use crate::model;
 use crate::output::Output;
+use crate::recorded::Recorded;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use faithful_core::{Objective, Stream, Target};

@@ -4,7 +4,6 @@ use super::side;
 use super::source::Source;
 use crate::arguments::{FleetArguments, RulModelArguments, SeriesExplanation};
 use crate::failure::Usage;
-use crate::method::{Explainer, Found, Settings, parse_stop};
 use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
@@ -12,6 +11,7 @@ use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
 use faithful_core::{
     Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched,
 };
+use faithful_explain::method::{Explainer, Found, Settings, parse_stop};
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
 use faithful_rul::{Columns, Cycles, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;

@@ -22,7 +22,7 @@ const PER_THREAD: u64 = 6 << 20;
 /// What one method does to memory: where it takes gradients, and how many copies of each row's input and layers it has
 /// at its most.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Demand {
+pub struct Demand {
     taps: Vec<Tap>,
     /// How many gradients a pass gives: one per class that is explained, where a method shares its passes.
     gradients: u64,
@@ -34,13 +34,13 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// A pass without gradients, of inputs that are made for it.
-    pub(crate) const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
+    pub const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
 
     /// What `explainer` does at `layers` for so many `classes` of a photo.
     ///
     /// # Errors
     /// A layer that is not there.
-    pub(crate) fn of(
+    pub fn of(
         explainer: &Explainer,
         network: &dyn Network,
         layers: &[LayerId],
@@ -102,7 +102,7 @@ fn estimated(network: &dyn Network, scale: f64, input: u64) -> u64 {
 
 /// A limit on the process's memory, and what is taken of it before the first row.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     limit: u64,
     /// Asked of the system once, when the network has prepared its kernels: what runs leave behind is used again.
     taken: OnceLock<u64>,
@@ -110,7 +110,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
-    pub(crate) fn new(limit: ByteSize) -> Self {
+    pub fn new(limit: ByteSize) -> Self {
         Self { limit: limit.0, taken: OnceLock::new() }
     }
 
@@ -121,13 +121,7 @@ impl Budget {
 
     /// The most rows of an input `(…)` for which every demand stays within the limit, for a photo of `pixels`; an error
     /// where one row alone, with all that is there, takes more.
-    pub(crate) fn fit(
-        &self,
-        network: &dyn Network,
-        input: &[usize],
-        pixels: u64,
-        demands: &[Demand],
-    ) -> Result<NonZeroUsize> {
+    pub fn fit(&self, network: &dyn Network, input: &[usize], pixels: u64, demands: &[Demand]) -> Result<NonZeroUsize> {
         let needs = |rows: usize| {
             // In this order: to plan a pass is to prepare its kernels.
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);

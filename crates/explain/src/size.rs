@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 /// A number of bytes as people write it: `512MiB`, `2GB`, `1.5g`, `1000000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteSize(pub(crate) u64);
+pub struct ByteSize(
+    /// The bytes.
+    pub u64,
+);
 
 impl FromStr for ByteSize {
     type Err = String;

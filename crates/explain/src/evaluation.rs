@@ -2,12 +2,10 @@
 
 use crate::inputs;
 use crate::photo;
-use anyhow::{Context, Result, bail};
-use faithful_core::{Error, Stream};
+use faithful_core::{Error, Result, Stream};
 use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos};
-use faithful_evaluate::{Sample, Source, Store, digest};
+use faithful_evaluate::{Sample, Source, digest};
 use faithful_model::Model;
-use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +13,7 @@ use std::path::{Path, PathBuf};
 const SCENES: usize = 100;
 
 /// The images of a run.
-pub(crate) struct Images<'a> {
+pub struct Images<'a> {
     names: Vec<String>,
     kind: Kind,
     model: &'a Model,
@@ -29,14 +27,21 @@ enum Kind {
 }
 
 /// A folder with a mask per photo: the same name as a PNG, white where the object is.
-pub(crate) struct Masks(PathBuf);
+pub struct Masks(PathBuf);
 
 impl Masks {
-    pub(crate) fn new(folder: PathBuf) -> Result<Self> {
-        if folder.is_dir() { Ok(Self(folder)) } else { bail!("no folder `{}` with masks", folder.display()) }
+    /// The folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read.
+    pub fn new(folder: PathBuf) -> Result<Self> {
+        match std::fs::read_dir(&folder) {
+            Ok(_) => Ok(Self(folder)),
+            Err(source) => Err(Error::Io { path: format!("no folder `{}` with masks", folder.display()), source }),
+        }
     }
 
-    fn of(&self, photo: &Path) -> faithful_core::Result<Option<Mask>> {
+    fn of(&self, photo: &Path) -> Result<Option<Mask>> {
         let path = self.0.join(photo.with_extension("png").file_name().unwrap_or_default());
         if path.exists() { Mask::read(&path).map(Some) } else { Ok(None) }
     }
@@ -45,7 +50,7 @@ impl Masks {
 impl<'a> Images<'a> {
     /// The photos of `folder` and of its folders, in the order of their names; or, for `scenes`, drawn scenes. Of more
     /// than `samples`, that many are taken evenly.
-    pub(crate) fn find(
+    pub fn find(
         folder: &Path,
         samples: Option<NonZeroUsize>,
         model: &'a Model,
@@ -61,7 +66,8 @@ impl<'a> Images<'a> {
         let mut paths = list_photos(folder)?;
         paths.retain(|path| !inputs::is_result(path));
         if paths.is_empty() {
-            bail!("the folder `{}` has no photos", folder.display());
+            let what = format!("the folder `{}` has no photos", folder.display());
+            return Err(Error::format(what, "a picture that lies beside a map of its name is a result"));
         }
         if let Some(samples) = samples.map(NonZeroUsize::get).filter(|samples| *samples < paths.len()) {
             paths = (0..samples).map(|place| paths[place * paths.len() / samples].clone()).collect();
@@ -72,12 +78,12 @@ impl<'a> Images<'a> {
     }
 
     /// Whether it is known where the objects are, for those that have a mask.
-    pub(crate) fn have_masks(&self) -> bool {
+    pub fn have_masks(&self) -> bool {
         self.masks.is_some() || matches!(self.kind, Kind::Scenes(_))
     }
 
     /// What tells one list of images from another.
-    pub(crate) fn digest(&self) -> String {
+    pub fn digest(&self) -> String {
         format!("{:016x}", digest(self.names.iter().map(String::as_str)))
     }
 
@@ -97,7 +103,7 @@ impl<'a> Images<'a> {
 
 impl Images<'_> {
     /// Reads image `index`.
-    pub(crate) fn photo(&self, index: usize) -> faithful_core::Result<photo::Photo> {
+    pub fn photo(&self, index: usize) -> Result<photo::Photo> {
         let preprocessing = self.model.photo_preprocessing()?;
         match &self.kind {
             Kind::Photos(paths) => photo::read(&paths[index], preprocessing, &self.decoding),
@@ -114,7 +120,7 @@ impl Source for Images<'_> {
         &self.names
     }
 
-    fn load(&self, index: usize) -> faithful_core::Result<Sample> {
+    fn load(&self, index: usize) -> Result<Sample> {
         let preprocessing = self.model.photo_preprocessing()?;
         match &self.kind {
             Kind::Photos(paths) => {
@@ -136,42 +142,8 @@ impl Source for Images<'_> {
     }
 }
 
-/// The command that began a run, as it is kept beside the manifest: what one needs to do it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Recorded {
-    /// The words of the command line, the program first.
-    pub(crate) command: Vec<String>,
-    /// The folder it was given in.
-    pub(crate) folder: PathBuf,
-}
-
-impl Recorded {
-    const FILE: &'static str = "command.json";
-
-    /// The command of this process.
-    pub(crate) fn now() -> Self {
-        let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        Self { command, folder: std::env::current_dir().unwrap_or_default() }
-    }
-
-    /// Keeps it beside a run's manifest, unless the run has one already: it was begun by another.
-    pub(crate) fn write(&self, run: &Store) -> Result<()> {
-        if run.note(Self::FILE)?.is_some() {
-            return Ok(());
-        }
-        Ok(run.keep_note(Self::FILE, &serde_json::to_vec_pretty(self)?)?)
-    }
-
-    /// The command of a run; nothing where none was kept.
-    pub(crate) fn read(run: &Store) -> Result<Option<Self>> {
-        let Some(bytes) = run.note(Self::FILE)? else { return Ok(None) };
-        let recorded = serde_json::from_slice(&bytes);
-        recorded.map(Some).with_context(|| format!("`{}` is damaged", run.label(Self::FILE)))
-    }
-}
-
 /// A mask of the photo as a mask of the network's input: each cell's centre is looked up in the photo.
-fn seen(mask: &Mask, photo: &photo::Photo) -> faithful_core::Result<Vec<bool>> {
+fn seen(mask: &Mask, photo: &photo::Photo) -> Result<Vec<bool>> {
     let picture = [photo.picture.height() as usize, photo.picture.width() as usize];
     if [mask.height, mask.width] != picture {
         return Err(Error::shape("the mask", format!("the photo's size {picture:?}"), &[mask.height, mask.width]));

@@ -1,33 +1,34 @@
 //! `--baselines`: what photos are compared with.
 
-use crate::failure::Usage;
 use crate::inputs;
-use crate::output::Output;
 use crate::photo;
-use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use faithful_baseline::{
     BaselineSampler, Blurred, Constant, DataSet, Gaussian, InputMean, Mixture, Order, Spread, Uniform,
 };
-use faithful_core::{Error, Preprocessing, Stream};
+use faithful_core::{Error, Preprocessing, Result, Stream};
 use faithful_data::{Decoding, SceneSpec, draw_scene};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A kind of baseline that has a name.
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
+pub struct Kind {
+    /// The name.
+    pub name: &'static str,
     /// What may stand behind a colon.
-    pub(crate) argument: Option<Argument>,
-    pub(crate) summary: &'static str,
-    make: fn(&str, &Preprocessing) -> faithful_core::Result<Arc<dyn BaselineSampler>>,
+    pub argument: Option<Argument>,
+    /// One sentence for people.
+    pub summary: &'static str,
+    make: fn(&str, &Preprocessing) -> Result<Arc<dyn BaselineSampler>>,
 }
 
 /// What stands behind a kind's colon.
-pub(crate) struct Argument {
-    pub(crate) name: &'static str,
-    pub(crate) required: bool,
+pub struct Argument {
+    /// What it is, in capitals.
+    pub name: &'static str,
+    /// Whether the kind needs it.
+    pub required: bool,
 }
 
 impl Argument {
@@ -37,7 +38,7 @@ impl Argument {
 }
 
 /// All of them; besides these, a folder of photos.
-pub(crate) const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 10] = [
     Kind {
         name: "zero",
         argument: None,
@@ -80,7 +81,7 @@ pub(crate) const KINDS: [Kind; 10] = [
             if widths.is_empty() {
                 return Ok(Arc::new(Blurred::default()));
             }
-            Ok(Arc::new(Blurred { sigmas: widths.split(',').map(number).collect::<faithful_core::Result<_>>()? }))
+            Ok(Arc::new(Blurred { sigmas: widths.split(',').map(number).collect::<Result<_>>()? }))
         },
     },
     Kind {
@@ -98,7 +99,7 @@ const SCENES: &str = "scenes";
 /// On 94 scenes with known masks, Expected Grad-CAM of the built-in model puts 0.46 of its energy on the object with
 /// `zero` and 0.11 with `scenes` (docs/results/baselines.md): differences from other scenes' objects cancel in the
 /// pooled weights, often to a map that is zero everywhere.
-pub(crate) const DEFAULT: &str = "zero";
+pub const DEFAULT: &str = "zero";
 
 /// How many photos of a folder are kept: enough for any number of draws that people use, and half a gigabyte at most
 /// for ordinary input sizes.
@@ -109,18 +110,18 @@ const MOST: usize = 512;
 struct Reading<'a> {
     preprocessing: &'a Preprocessing,
     decoding: &'a Decoding,
-    output: &'a Output,
+    note: &'a dyn Fn(&str),
 }
 
 /// The baselines that `text` names, for a network with that preprocessing: a kind or a folder, which of the folder's
-/// photos behind an `@`, and mixtures of such with weights: `0.8*typical@0-49+0.2*blur:5`.
-pub(crate) fn sampler(
+/// photos behind an `@`, and mixtures of such with weights: `0.8*typical@0-49+0.2*blur:5`. `note` hears of photos that are left out.
+pub fn sampler(
     text: &str,
     preprocessing: &Preprocessing,
     decoding: &Decoding,
-    output: &Output,
+    note: &dyn Fn(&str),
 ) -> Result<Arc<dyn BaselineSampler>> {
-    let reading = Reading { preprocessing, decoding, output };
+    let reading = Reading { preprocessing, decoding, note };
     // A folder may have any name.
     let parts: Vec<&str> = if Path::new(text).is_dir() { vec![text] } else { text.split('+').collect() };
     if let [one] = *parts
@@ -147,15 +148,14 @@ impl Reading<'_> {
         }
         let (name, argument) = text.split_once(':').unwrap_or((text, ""));
         let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
-            let error = Error::unknown("baselines", text, KINDS.iter().map(|kind| kind.name));
-            return Err(Usage::with_hint(&error, "give a folder of photos, or one of `faithful baselines`"));
+            return Err(Error::unknown("baselines", text, KINDS.iter().map(|kind| kind.name)));
         };
         match &kind.argument {
             None if text.contains(':') => Err(wrong(format!("`{name}` takes nothing behind a colon"))),
             Some(Argument { name: argument_name, required: true }) if argument.is_empty() => {
                 Err(wrong(format!("`{name}` needs a value, as `{name}:{argument_name}`")))
             }
-            _ => Ok((kind.make)(argument, self.preprocessing)?),
+            _ => (kind.make)(argument, self.preprocessing),
         }
     }
 
@@ -204,10 +204,10 @@ impl Reading<'_> {
 
     /// At most [`MOST`] of a folder's photos, evenly spread over their names.
     fn photos(self, folder: &Path) -> Result<Tensor> {
-        let Self { preprocessing, decoding, output } = self;
+        let Self { preprocessing, decoding, note } = self;
         let all = list(folder)?;
         let chosen: Vec<_> = if all.len() > MOST {
-            output.note(&format!("{MOST} of the {} photos in `{}` serve as baselines", all.len(), folder.display()));
+            note(&format!("{MOST} of the {} photos in `{}` serve as baselines", all.len(), folder.display()));
             (0..MOST).map(|place| &all[place * all.len() / MOST]).collect()
         } else {
             all.iter().collect()
@@ -219,14 +219,15 @@ impl Reading<'_> {
                 // Without a crop photos have sizes of their own; those of the first's size can be stacked.
                 Ok(photo) if rows.first().is_some_and(|first| first.dims() != photo.tensor.dims()) => other_size += 1,
                 Ok(photo) => rows.push(photo.tensor),
-                Err(error) => output.note(&format!("a baseline is left out: {error}")),
+                Err(error) => note(&format!("a baseline is left out: {error}")),
             }
         }
         if other_size > 0 {
-            output.note(&format!("{other_size} baselines of another size are left out; --crop makes them alike"));
+            note(&format!("{other_size} baselines of another size are left out; --crop makes them alike"));
         }
         if rows.is_empty() {
-            bail!("the folder `{}` has no photo that can be read as a baseline", folder.display());
+            let what = format!("the folder `{}` has no photo that can be read as a baseline", folder.display());
+            return Err(Error::format(what, "name another"));
         }
         Ok(Tensor::cat(&rows, 0)?)
     }
@@ -234,7 +235,8 @@ impl Reading<'_> {
 
 /// A folder's photos in the order of their names.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    inputs::photos_in(folder).with_context(|| format!("cannot read `{}`", folder.display()))
+    inputs::photos_in(folder)
+        .map_err(|source| Error::Io { path: format!("cannot read `{}`", folder.display()), source })
 }
 
 /// `3,7,0-4` as 3, 7, 0, 1, 2, 3, 4.
@@ -253,19 +255,19 @@ fn indices(text: &str) -> Result<Vec<usize>> {
     Ok(all)
 }
 
-fn wrong(reason: String) -> anyhow::Error {
-    Error::parameter("baselines", reason).into()
+fn wrong(reason: String) -> Error {
+    Error::parameter("baselines", reason)
 }
 
 /// Scenes from a seed of their own, never those that are explained.
-fn scenes(preprocessing: &Preprocessing, which: Range<usize>) -> faithful_core::Result<Tensor> {
+fn scenes(preprocessing: &Preprocessing, which: Range<usize>) -> Result<Tensor> {
     let stream = Stream::new(0, "baseline scenes");
     let rows = which
         .map(|index| {
             let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
             Ok(photo::prepare(scene.picture, preprocessing)?.tensor)
         })
-        .collect::<faithful_core::Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>>>()?;
     Ok(Tensor::cat(&rows, 0)?)
 }
 
@@ -280,7 +282,7 @@ fn standardised(preprocessing: &Preprocessing, color: [f64; 3]) -> Vec<f64> {
 }
 
 /// `ff8000` or `#ff8000` as red, green and blue in 0 to 1.
-fn hexadecimal(text: &str) -> faithful_core::Result<[f64; 3]> {
+fn hexadecimal(text: &str) -> Result<[f64; 3]> {
     let refuse = || Error::parameter("baselines", format!("`{text}` is not a colour such as `color:ff8000`"));
     let digits = text.strip_prefix('#').unwrap_or(text);
     if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -290,7 +292,7 @@ fn hexadecimal(text: &str) -> faithful_core::Result<[f64; 3]> {
     Ok([16, 8, 0].map(|shift| f64::from((value >> shift) & 0xff) / 255.0))
 }
 
-fn number(text: &str) -> faithful_core::Result<f64> {
+fn number(text: &str) -> Result<f64> {
     let value = text.parse::<f64>().ok().filter(|value| value.is_finite() && *value > 0.0);
     value.ok_or_else(|| Error::parameter("baselines", format!("`{text}` is not a number above 0")))
 }

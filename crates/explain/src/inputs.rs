@@ -6,25 +6,26 @@ use std::path::{Path, PathBuf};
 
 /// A photo to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Input {
+pub struct Input {
     /// Where it is, as the user named it.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What the names of its results begin with; unlike any other's of the run, also where case is ignored.
-    pub(crate) stem: String,
+    pub stem: String,
 }
 
 /// What was found, and what could not be.
 #[derive(Debug, Default)]
-pub(crate) struct Inputs {
-    pub(crate) photos: Vec<Input>,
+pub struct Inputs {
+    /// The photos.
+    pub photos: Vec<Input>,
     /// A path and why there is no photo.
-    pub(crate) failures: Vec<(PathBuf, String)>,
+    pub failures: Vec<(PathBuf, String)>,
 }
 
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
 /// Expands folders to the photos in them, in the order of their names. A photo that is named twice counts once.
-pub(crate) fn collect(paths: &[PathBuf]) -> Inputs {
+pub fn collect(paths: &[PathBuf]) -> Inputs {
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for path in paths {
@@ -49,13 +50,13 @@ pub(crate) fn collect(paths: &[PathBuf]) -> Inputs {
 }
 
 /// Whether a picture is one that `explain` wrote: its map lies beside it.
-pub(crate) fn is_result(picture: &Path) -> bool {
+pub fn is_result(picture: &Path) -> bool {
     picture.with_extension("npy").exists()
 }
 
 /// The photos of a folder by their extension. Pictures that lie beside a raw map of their name are left out: an
 /// earlier run has drawn them.
-pub(crate) fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

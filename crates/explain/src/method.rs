@@ -1,6 +1,5 @@
 //! Every method of every crate behind one door. Nothing here knows how a method works.
 
-use crate::arguments::MiniBatches;
 use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Origin, Spread};
 use faithful_cam::{
@@ -15,28 +14,43 @@ use std::sync::Arc;
 
 /// A method with what the user chose about it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Explainer {
+pub enum Explainer {
     /// A class activation map or a perturbation method; the gradient under it where the user named one.
-    Cam { method: &'static faithful_cam::Method, gradient: Option<&'static GradientEstimator>, definition: Definition },
+    Cam {
+        /// The method.
+        method: &'static faithful_cam::Method,
+        /// Another gradient under it than its own.
+        gradient: Option<&'static GradientEstimator>,
+        /// Whose definition of it is followed.
+        definition: Definition,
+    },
     /// An attribution with respect to the input.
     Gradient(&'static faithful_gradient::Method),
 }
 
 /// What explanations of a run are told; each method reads what concerns it.
 #[derive(Clone)]
-pub(crate) struct Settings {
-    /// Nothing for the method's own default.
-    pub(crate) draws: Option<NonZeroUsize>,
-    pub(crate) stop: Stop,
-    pub(crate) sampler: Arc<dyn BaselineSampler>,
-    pub(crate) alphas: AlphaSampler,
-    pub(crate) quadrature: Quadrature,
-    pub(crate) spread: Spread,
+pub struct Settings {
+    /// How many draws or steps; nothing for the method's own default.
+    pub draws: Option<NonZeroUsize>,
+    /// When there were enough of them.
+    pub stop: Stop,
+    /// What photos are compared with.
+    pub sampler: Arc<dyn BaselineSampler>,
+    /// Where between baseline and photo expected gradients looks.
+    pub alphas: AlphaSampler,
+    /// The rule that integrates along a path.
+    pub quadrature: Quadrature,
+    /// The width of noise around the photo.
+    pub spread: Spread,
     /// Where a layer's output has its channels and places.
-    pub(crate) layout: Layout,
-    pub(crate) path: PathChoices,
-    pub(crate) cam: CamChoices,
-    pub(crate) cache: Arc<BaselineCache>,
+    pub layout: Layout,
+    /// What concerns the paths of blur and guided integrated gradients.
+    pub path: PathChoices,
+    /// What concerns class activation maps and masking methods.
+    pub cam: CamChoices,
+    /// What is known of baselines already; it belongs to one network.
+    pub cache: Arc<BaselineCache>,
 }
 
 /// The one method that is made of parts, which can be looked at.
@@ -44,10 +58,13 @@ const HYPER: &str = "hyper-expected-grad-cam";
 
 /// What concerns the paths of blur and guided integrated gradients.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PathChoices {
-    pub(crate) sigma: f64,
-    pub(crate) fraction: f64,
-    pub(crate) max_distance: f64,
+pub struct PathChoices {
+    /// The width in pixels with which the blur path begins.
+    pub sigma: f64,
+    /// The share of values that the guided path moves at a time.
+    pub fraction: f64,
+    /// How far a value of the guided path may be ahead of or behind the straight line.
+    pub max_distance: f64,
 }
 
 impl Default for PathChoices {
@@ -59,21 +76,24 @@ impl Default for PathChoices {
 
 /// What concerns class activation maps and masking methods alone.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CamChoices {
+pub struct CamChoices {
     /// Mini-batches; nothing for one path, or a draw from each of many.
-    pub(crate) paths: Option<NonZeroUsize>,
-    pub(crate) difference: Difference,
-    pub(crate) fusion: Fusion,
-    pub(crate) channels: Option<NonZeroUsize>,
+    pub paths: Option<NonZeroUsize>,
+    /// By what a gradient on paths from baselines is multiplied at the layer.
+    pub difference: Difference,
+    /// How the maps of several layers become one.
+    pub fusion: Fusion,
+    /// How many channels masking methods try, those that vary most; nothing for all.
+    pub channels: Option<NonZeroUsize>,
     /// How much work Hyper Expected Grad-CAM may be.
-    pub(crate) quality: Quality,
+    pub quality: Quality,
     /// Whether the maps that an explanation went through are kept.
-    pub(crate) parts: bool,
+    pub parts: bool,
 }
 
 impl Settings {
     /// How many baselines are kept with what the network says of them, at most, while `explainer` works.
-    pub(crate) fn references(&self, explainer: &Explainer) -> u64 {
+    pub fn references(&self, explainer: &Explainer) -> u64 {
         if !explainer.compares() {
             return 0;
         }
@@ -85,7 +105,7 @@ impl Settings {
     }
 
     /// The three choices that every command has; the rest as the methods have it.
-    pub(crate) fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
+    pub fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
         let (layout, path, cam) = (Layout::default(), PathChoices::default(), CamChoices::default());
         Self { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, cache: Arc::default() }
@@ -94,28 +114,30 @@ impl Settings {
 
 /// What one explanation found, for one photo and one score.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// The raw map `(h, w)`; for a series `(t)` or `(sensors, t)`.
-    pub(crate) map: Tensor,
-    pub(crate) score: f64,
-    pub(crate) convergence: Option<Convergence>,
+    pub map: Tensor,
+    /// The score that was explained.
+    pub score: f64,
+    /// How the draws went, where there were some.
+    pub convergence: Option<Convergence>,
     /// The completeness axiom's two sides, where it applies: what the map sums to, and what it should.
-    pub(crate) completeness: Option<(f64, f64)>,
+    pub completeness: Option<(f64, f64)>,
     /// What the reader of the map should know.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
     /// The raw maps `(h, w)` that it went through, by name, where they were asked for.
-    pub(crate) parts: Vec<(String, Tensor)>,
+    pub parts: Vec<(String, Tensor)>,
 }
 
 /// Every method, in the order in which they are listed.
-pub(crate) fn all() -> Vec<&'static MethodInfo> {
+pub fn all() -> Vec<&'static MethodInfo> {
     let cams = faithful_cam::METHODS.iter().map(|method| &method.info);
     cams.chain(faithful_gradient::METHODS.iter().map(|method| &method.info)).collect()
 }
 
 impl Explainer {
     /// The method called `name`, on the gradient called `gradient`, as `definition` defines it.
-    pub(crate) fn new(name: &str, gradient: Option<&str>, definition: &str) -> Result<Self> {
+    pub fn new(name: &str, gradient: Option<&str>, definition: &str) -> Result<Self> {
         let gradient = gradient.map(faithful_cam::estimator).transpose()?;
         let definition = Definition::named(definition)?;
         if let Ok(method) = faithful_gradient::method(name) {
@@ -143,7 +165,7 @@ impl Explainer {
     }
 
     /// What is known of the method.
-    pub(crate) fn info(&self) -> &'static MethodInfo {
+    pub fn info(&self) -> &'static MethodInfo {
         match self {
             Self::Cam { method, .. } => &method.info,
             Self::Gradient(method) => &method.info,
@@ -159,7 +181,7 @@ impl Explainer {
     }
 
     /// The name for files: `layer-cam`, or `layer-cam.expected` with another gradient.
-    pub(crate) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         let mut label = self.info().name.to_owned();
         if let Self::Cam { gradient, definition, .. } = self {
             let definition = (*definition != Definition::Paper).then(|| definition.name());
@@ -171,7 +193,7 @@ impl Explainer {
     }
 
     /// Whether it explains at target layers, and at the model's own unless others are named.
-    pub(crate) fn needs_layers(&self) -> bool {
+    pub fn needs_layers(&self) -> bool {
         match self {
             Self::Cam { method, .. } => method.needs_layers(),
             Self::Gradient(_) => false,
@@ -180,18 +202,18 @@ impl Explainer {
 
     /// Up to which percentile of its values a map is shown unless the user says otherwise; `at_layer` where the map has
     /// a layer's places. Of many cells a few outshine all others, by far where maps of several layers are multiplied.
-    pub(crate) fn percentile(&self, at_layer: bool) -> f64 {
+    pub fn percentile(&self, at_layer: bool) -> f64 {
         let multiplies = matches!(self, Self::Cam { method, .. } if method.multiplies());
         if at_layer && !multiplies { 100.0 } else { 99.0 }
     }
 
     /// Whether it is made of parts that can be looked at, with a quality to choose.
-    pub(crate) fn has_parts(&self) -> bool {
+    pub fn has_parts(&self) -> bool {
         self.info().name == HYPER
     }
 
     /// The layers it explains at where none is named and the model's own is `target`.
-    pub(crate) fn layers_of(&self, network: &dyn Network, target: LayerId) -> Result<Vec<LayerId>> {
+    pub fn layers_of(&self, network: &dyn Network, target: LayerId) -> Result<Vec<LayerId>> {
         match self {
             Self::Cam { method, .. } if method.multiplies() => stage_layers(network, target),
             Self::Cam { method, .. } if method.needs_layers() => Ok(vec![target]),
@@ -202,7 +224,7 @@ impl Explainer {
     /// Refuses what the user asked for and this method would not listen to.
     ///
     /// `layers` are those that were named; `fused` and `laid_out` whether a fusion or a layout was.
-    pub(crate) fn check(&self, layers: usize, fused: bool, laid_out: bool, stop: Stop) -> Result<()> {
+    pub fn check(&self, layers: usize, fused: bool, laid_out: bool, stop: Stop) -> Result<()> {
         let name = self.info().name;
         let refuse = |parameter, reason: String| Err(Error::parameter(parameter, reason));
         let (takes, fuses, stops) = match self {
@@ -235,12 +257,12 @@ impl Explainer {
     }
 
     /// Whether the seed and the number of draws matter.
-    pub(crate) fn draws(&self) -> bool {
+    pub fn draws(&self) -> bool {
         self.estimator().map_or(self.info().draws, |estimator| !estimator.single)
     }
 
     /// Whether it compares with baselines.
-    pub(crate) fn compares(&self) -> bool {
+    pub fn compares(&self) -> bool {
         match self {
             Self::Cam { .. } => self.estimator().is_some_and(|estimator| estimator.baselines != BaselineUse::None),
             Self::Gradient(method) => method.reads.contains(&"sampler"),
@@ -248,7 +270,7 @@ impl Explainer {
     }
 
     /// Explains one photo `(1, C, H, W)` for each of the scores, in their order.
-    pub(crate) fn explain(
+    pub fn explain(
         &self,
         objective: &Objective<'_>,
         input: &Tensor,
@@ -390,20 +412,43 @@ fn places(map: &Tensor, input: &Tensor) -> Result<Tensor> {
     if input.rank() == 3 { Ok(map.squeeze(0)?) } else { plane(map) }
 }
 
+/// `5x5`: paths by draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MiniBatches {
+    /// Paths, each from one baseline.
+    pub paths: NonZeroUsize,
+    /// Draws on each path.
+    pub draws: NonZeroUsize,
+}
+
+impl std::str::FromStr for MiniBatches {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let number = |text: &str| text.parse().ok();
+        text.split_once('x')
+            .and_then(|(paths, draws)| Some(Self { paths: number(paths)?, draws: number(draws)? }))
+            .ok_or_else(|| format!("`{text}` is not KxM, such as 5x5: paths by draws, both above 0"))
+    }
+}
+
 /// A method as `--methods` names it.
 #[derive(Clone, Debug)]
-pub(crate) struct Named {
-    pub(crate) method: Explainer,
+pub struct Named {
+    /// The method.
+    pub method: Explainer,
     /// As it was named.
-    pub(crate) label: String,
-    pub(crate) cam: CamChoices,
-    pub(crate) draws: Option<NonZeroUsize>,
+    pub label: String,
+    /// What its name says of class activation maps.
+    pub cam: CamChoices,
+    /// How many draws its name says.
+    pub draws: Option<NonZeroUsize>,
 }
 
 impl Named {
     /// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
     /// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
-    pub(crate) fn parse(name: &str) -> Result<Self> {
+    pub fn parse(name: &str) -> Result<Self> {
         let mut words = name.split('.');
         let method = words.next().unwrap_or_default();
         let (mut gradient, mut definition, mut cam, mut draws) = (None, "paper", CamChoices::default(), None);
@@ -434,7 +479,7 @@ impl Named {
     }
 
     /// A run's settings with what the name says.
-    pub(crate) fn settings(&self, common: &Settings) -> Settings {
+    pub fn settings(&self, common: &Settings) -> Settings {
         Settings { cam: self.cam, draws: self.draws.or(common.draws), ..common.clone() }
     }
 }
@@ -453,7 +498,7 @@ fn number(score: &Tensor) -> Result<f64> {
 }
 
 /// `draws`, `difference:0.001` or `delta:0.01`.
-pub(crate) fn parse_stop(text: &str) -> Result<Stop> {
+pub fn parse_stop(text: &str) -> Result<Stop> {
     let refuse = || Error::parameter("stop", format!("`{text}` is not `draws`, `difference:0.001` or `delta:0.01`"));
     let threshold = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite() && *value > 0.0);
     match text.split_once(':') {
@@ -468,6 +513,15 @@ pub(crate) fn parse_stop(text: &str) -> Result<Stop> {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn mini_batches_are_read() {
+        let number = |n| NonZeroUsize::new(n).unwrap();
+        assert_eq!("5x10".parse(), Ok(MiniBatches { paths: number(5), draws: number(10) }));
+        for wrong in ["", "5", "0x5", "5x", "5x5x5", "-1x2"] {
+            assert!(wrong.parse::<MiniBatches>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_listed_method_is_found_and_described() {

@@ -7,28 +7,29 @@ use faithful_report::{Region, image::RgbImage};
 use std::path::Path;
 
 /// A photo at its own size, and what the network sees of it.
-pub(crate) struct Photo {
-    pub(crate) picture: RgbImage,
+pub struct Photo {
+    /// At its own size.
+    pub picture: RgbImage,
     /// `(1, C, H, W)`.
-    pub(crate) tensor: Tensor,
+    pub tensor: Tensor,
     /// The part of the photo that the tensor shows.
-    pub(crate) region: Region,
+    pub region: Region,
 }
 
 impl Photo {
     /// The photo where `network` takes its input.
-    pub(crate) fn on(self, network: &dyn Network) -> Result<Self> {
+    pub fn on(self, network: &dyn Network) -> Result<Self> {
         Ok(Self { tensor: self.tensor.to_device(&network.device())?, ..self })
     }
 }
 
 /// Reads and prepares a photo.
-pub(crate) fn read(path: &Path, preprocessing: &Preprocessing, decoding: &Decoding) -> Result<Photo> {
+pub fn read(path: &Path, preprocessing: &Preprocessing, decoding: &Decoding) -> Result<Photo> {
     prepare(read_photo(path, decoding)?, preprocessing)
 }
 
 /// Prepares a picture.
-pub(crate) fn prepare(picture: Picture, preprocessing: &Preprocessing) -> Result<Photo> {
+pub fn prepare(picture: Picture, preprocessing: &Preprocessing) -> Result<Photo> {
     let prepared = preprocess(&picture, preprocessing, &Device::Cpu)?;
     let place = prepared.placement;
     let region = Region { left: place.left, top: place.top, width: place.width, height: place.height };
@@ -39,7 +40,7 @@ pub(crate) fn prepare(picture: Picture, preprocessing: &Preprocessing) -> Result
 }
 
 /// The limits of a run's photos.
-pub(crate) fn decoding(max_megapixels: f64) -> Result<Decoding> {
+pub fn decoding(max_megapixels: f64) -> Result<Decoding> {
     if !(max_megapixels > 0.0 && max_megapixels <= 10_000.0) {
         let reason = format!("{max_megapixels} is not above 0 and at most 10,000");
         return Err(Error::parameter("max-megapixels", reason));

@@ -5,7 +5,7 @@ use faithful_model::Labels;
 
 /// What `--class` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// One output.
     Index(usize),
     /// The most probable ones of each photo.
@@ -13,7 +13,7 @@ pub(crate) enum Wanted {
 }
 
 /// Reads `7`, `heron`, `top5`, and lists of them. A label may have commas itself, so the whole is tried first.
-pub(crate) fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<Wanted>> {
+pub fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<Wanted>> {
     let mut wanted = Vec::new();
     for text in texts {
         match parse_class(text, labels) {
@@ -41,13 +41,13 @@ fn parse_class(text: &str, labels: &Labels) -> Result<Wanted> {
 }
 
 /// How many outputs are meant for a photo, at most.
-pub(crate) fn most(wanted: &[Wanted]) -> usize {
+pub fn most(wanted: &[Wanted]) -> usize {
     let counts = wanted.iter().map(|class| if let Wanted::Top(count) = class { *count } else { 1 });
     counts.sum::<usize>().max(1)
 }
 
 /// The outputs that are meant for a photo whose outputs have been ranked; each once.
-pub(crate) fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
+pub fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
     let mut chosen = Vec::new();
     for class in wanted {
         let meant = match class {
@@ -60,14 +60,14 @@ pub(crate) fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
 }
 
 /// The outputs from the highest to the lowest; the first of equals first.
-pub(crate) fn rank(outputs: &[f64]) -> Vec<usize> {
+pub fn rank(outputs: &[f64]) -> Vec<usize> {
     let mut ranked: Vec<usize> = (0..outputs.len()).collect();
     ranked.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));
     ranked
 }
 
 /// The softmax of a network's outputs.
-pub(crate) fn probabilities(outputs: &[f64]) -> Vec<f64> {
+pub fn probabilities(outputs: &[f64]) -> Vec<f64> {
     let highest = outputs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = outputs.iter().map(|output| (output - highest).exp()).collect();
     let sum: f64 = powers.iter().sum();
@@ -76,15 +76,19 @@ pub(crate) fn probabilities(outputs: &[f64]) -> Vec<f64> {
 
 /// Which number of a class is explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Number {
+pub enum Number {
+    /// The network's output.
     Logit,
+    /// Its softmax.
     Probability,
+    /// The softmax's logarithm.
     LogProbability,
+    /// The output less that of another class.
     MarginAgainst(usize),
 }
 
 /// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
-pub(crate) fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
+pub fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
     if labels.count() == 1 && text != "logit" {
         let reason = "the network has one output, which is no probability and has no other beside it; leave it out";
         return Err(Error::parameter("score", reason));
@@ -105,7 +109,7 @@ pub(crate) fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
 
 impl Number {
     /// This number of class `class`.
-    pub(crate) fn of(self, class: usize) -> Target {
+    pub fn of(self, class: usize) -> Target {
         match self {
             Self::Logit => Target::Output(class),
             Self::Probability => Target::Probability(class),
