@@ -11,6 +11,7 @@ mod concurrency;
 mod gradient;
 mod hyper;
 mod masking;
+mod networks;
 mod progress;
 mod rul;
 mod sanity;

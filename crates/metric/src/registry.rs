@@ -429,7 +429,11 @@ mod tests {
         let all = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap();
         assert_eq!(all.len(), METRICS.len());
         assert!(all.iter().all(|measured| measured.value.is_finite()));
-        assert_eq!(network.rows(), 8 + 3 + 19 + 51, "insertion and deletion, a soft mask, ROAD, infidelity, once each");
+        assert_eq!(
+            network.0.rows(),
+            8 + 3 + 19 + 51,
+            "insertion and deletion, a soft mask, ROAD, infidelity, once each"
+        );
         assert_eq!(explained.get(), 10, "both sensitivities");
         explanation.object = None;
         let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();
