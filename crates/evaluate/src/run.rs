@@ -237,9 +237,10 @@ fn measured(
     let target = Target::Probability(class);
     let objective = Objective::new(plan.network, &target).with_batch(plan.batch);
     let logit = Target::Output(class);
+    let logit_objective = objective.with_score(&logit);
     let curve_objective = match plan.protocol.score {
         CurveScore::Probability => objective,
-        CurveScore::Logit => objective.with_score(&logit),
+        CurveScore::Logit => logit_objective,
     };
     let map = fitted(&explained.map, input)?;
     let mut explain = |input: &Tensor| {
@@ -249,6 +250,7 @@ fn measured(
     let mut explanation = Explanation {
         objective: &objective,
         curve_objective: &curve_objective,
+        logit_objective: &logit_objective,
         input,
         map: &map,
         object: object.as_deref(),
@@ -283,12 +285,12 @@ mod tests {
     use super::*;
     use crate::Manifest;
     use candle_core::Device;
-    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe};
+    use faithful_core::{LayerInfo, Probe};
     use rand::Rng;
 
     struct Sums;
 
-    impl CandleModel for Sums {
+    impl Network for Sums {
         fn layers(&self) -> &[LayerInfo] {
             &[]
         }
@@ -367,7 +369,7 @@ mod tests {
 
     fn plan(bench: &Bench, batch: usize) -> Plan<'_> {
         Plan {
-            network: &CandleNetwork(Sums),
+            network: &Sums,
             explainers: &bench.explainers,
             metrics: &bench.metrics,
             protocol: &bench.protocol,

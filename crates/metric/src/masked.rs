@@ -27,9 +27,10 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Drop (Chattopadhay et al. 2018; Eq. 63): `max(y - o, 0) / y`. Lower is better, in `[0, 1]` for probabilities.
+    /// Drop (Chattopadhay et al. 2018; Eq. 63): `max(y - o, 0) / |y|`. Lower is better, in `[0, 1]` for probabilities and at
+    /// least 0 for activation scores (logits), which may fall below 0.
     pub fn drop(&self) -> f64 {
-        ratio((self.original - self.kept).max(0.0), self.original)
+        ratio((self.original - self.kept).max(0.0), self.original.abs())
     }
 
     /// Whether the score rises when only the mask is shown; its mean is the increase (ratio) of Eq. 65. Higher is better.
@@ -48,9 +49,9 @@ impl Masked {
         ratio((self.kept - self.original).max(0.0), 1.0 - self.original)
     }
 
-    /// Average drop in deletion (Jung and Oh 2021): `(y - d) / y`. Higher is better, at most 1.
+    /// Average drop in deletion (Jung and Oh 2021): `(y - d) / |y|`. Higher is better, at most 1 for probabilities.
     pub fn drop_in_deletion(&self) -> f64 {
-        ratio(self.original - self.removed, self.original)
+        ratio(self.original - self.removed, self.original.abs())
     }
 }
 
@@ -141,7 +142,7 @@ mod tests {
         assert!((top.drop() - 0.3).abs() < 1e-12);
         assert!((top.drop_in_deletion() - 0.7).abs() < 1e-12);
         assert_eq!((top.increase(), top.increase_sign()), (0.0, -1.0));
-        assert_eq!(network.0.rows(), 5);
+        assert_eq!(network.rows(), 5);
     }
 
     #[test]
@@ -151,6 +152,14 @@ mod tests {
         assert!((best.gain() - 0.8).abs() < 1e-12);
         let worst = Masked { original: 0.5, kept: 0.0, removed: 0.5 };
         assert_eq!((worst.drop(), worst.increase(), worst.drop_in_deletion()), (1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn activation_scores_below_zero_fall_and_rise_like_others() {
+        let negative = Masked { original: -2.0, kept: -5.0, removed: -1.0 };
+        assert_eq!((negative.drop(), negative.increase(), negative.drop_in_deletion()), (1.5, 0.0, -0.5));
+        let through_zero = Masked { original: 4.0, kept: 5.0, removed: -4.0 };
+        assert_eq!((through_zero.drop(), through_zero.increase(), through_zero.drop_in_deletion()), (0.0, 1.0, 2.0));
     }
 
     #[test]

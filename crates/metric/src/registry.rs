@@ -42,6 +42,8 @@ pub struct MetricInfo {
 enum Kind {
     Curve(fn(&Curves) -> f64),
     Mask(fn(&Masked) -> f64),
+    /// The same on the network's own output of the class, its activation score.
+    LogitMask(fn(&Masked) -> f64),
     Map(fn(&Tensor) -> Result<f64>),
     Object(fn(&Tensor, &[bool]) -> Result<f64>),
     Road(fn(&RoadScores) -> f64),
@@ -57,7 +59,7 @@ const fn info(
     range: &'static str,
     kind: Kind,
 ) -> MetricInfo {
-    let masked = matches!(kind, Kind::Mask(_));
+    let masked = matches!(kind, Kind::Mask(_) | Kind::LogitMask(_));
     let needs_mask = matches!(kind, Kind::Object(_));
     let needs_explainer = matches!(kind, Kind::Sensitivity(_));
     MetricInfo { name, summary, source, direction, range, masked, needs_mask, needs_explainer, kind }
@@ -130,6 +132,30 @@ pub const METRICS: &[MetricInfo] = &[
         Higher,
         "at most 1",
         Kind::Mask(Masked::drop_in_deletion),
+    ),
+    info(
+        "drop.logit",
+        "relative fall of the activation score (logit) when only the masked input is shown",
+        "thesis 1.5, Eq. 63 on the activation score",
+        Lower,
+        "at least 0",
+        Kind::LogitMask(Masked::drop),
+    ),
+    info(
+        "increase.logit",
+        "how often the activation score (logit) rises when only the masked input is shown",
+        "thesis 1.5, Eq. 65 on the activation score",
+        Higher,
+        "[0, 1]",
+        Kind::LogitMask(Masked::increase),
+    ),
+    info(
+        "add.logit",
+        "relative fall of the activation score (logit) when the masked input is removed",
+        "Jung and Oh 2021 on the activation score",
+        Higher,
+        "any",
+        Kind::LogitMask(Masked::drop_in_deletion),
     ),
     info(
         "road",
@@ -229,7 +255,7 @@ pub const METRICS: &[MetricInfo] = &[
     ),
 ];
 
-/// One metric as it was asked for: `insertion`, `drop`, `drop@30`.
+/// One metric as it was asked for: `insertion`, `drop`, `drop@30`, `drop.logit@30`.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The metric.
@@ -293,6 +319,8 @@ pub struct Explanation<'a> {
     /// The same network and the number that insertion and deletion follow, by the protocol's
     /// [`CurveScore`](crate::CurveScore).
     pub curve_objective: &'a Objective<'a>,
+    /// The same network and the explained class's activation score, for the metrics that are named after the logit.
+    pub logit_objective: &'a Objective<'a>,
     /// The input `(1, C, …)`.
     pub input: &'a Tensor,
     /// The raw map over the input's cells `(…)` or entries `(C, …)`.
@@ -315,7 +343,8 @@ pub struct Explanation<'a> {
 /// [`Error::Parameter`] where a metric needs the object's mask or the method and there is none; otherwise as the single
 /// metrics.
 pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Protocol) -> Result<Vec<Measured>> {
-    let Explanation { objective, curve_objective, input, map, object, stream, ref mut explain } = *explanation;
+    let Explanation { objective, curve_objective, logit_objective, input, map, object, stream, ref mut explain } =
+        *explanation;
     let asked = |is: fn(Kind) -> bool| metrics.iter().find(|metric| is(metric.info.kind));
     let curves = match asked(|kind| matches!(kind, Kind::Curve(_))) {
         Some(_) => Some(insertion_deletion(curve_objective, input, map, protocol)?),
@@ -336,14 +365,21 @@ pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Pro
             Some(sensitivity_to(map, disturbed(input, &parameters, &stream)?, *explain)?)
         }
     };
-    let mut maskings: Vec<Masking> = Vec::new();
-    for metric in metrics.iter().filter(|metric| metric.info.masked) {
-        if !maskings.contains(&metric.masking) {
-            maskings.push(metric.masking);
+    let masked = |objective: &Objective, is: fn(Kind) -> bool| -> Result<Vec<(Masking, Masked)>> {
+        let mut maskings: Vec<Masking> = Vec::new();
+        for metric in metrics.iter().filter(|metric| is(metric.info.kind)) {
+            if !maskings.contains(&metric.masking) {
+                maskings.push(metric.masking);
+            }
         }
-    }
-    let masked =
-        if maskings.is_empty() { Vec::new() } else { masked_scores(objective, input, map, &maskings, &Canvas::Zero)? };
+        if maskings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scores = masked_scores(objective, input, map, &maskings, &Canvas::Zero)?;
+        Ok(maskings.into_iter().zip(scores).collect())
+    };
+    let probabilities = masked(objective, |kind| matches!(kind, Kind::Mask(_)))?;
+    let logits = masked(logit_objective, |kind| matches!(kind, Kind::LogitMask(_)))?;
     metrics
         .iter()
         .map(|metric| {
@@ -358,9 +394,11 @@ pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Pro
                     };
                     (area(curves), points.map(|points| (curves.fractions.clone(), points.clone())))
                 }
-                Kind::Mask(value) => {
-                    let place = maskings.iter().position(|masking| *masking == metric.masking);
-                    (value(&masked[place.expect("every mask was measured")]), None)
+                Kind::Mask(value) | Kind::LogitMask(value) => {
+                    let of_logits = matches!(metric.info.kind, Kind::LogitMask(_));
+                    let mut all = if of_logits { &logits } else { &probabilities }.iter();
+                    let found = all.find(|(masking, _)| *masking == metric.masking);
+                    (value(&found.expect("every mask was measured").1), None)
                 }
                 Kind::Map(value) => (value(map)?, None),
                 Kind::Road(value) => (value(imputed.as_ref().expect("ROAD was measured for this kind")), None),
@@ -389,11 +427,11 @@ mod tests {
     use super::*;
     use crate::testing::Sum;
     use candle_core::Device;
-    use faithful_core::Target;
+    use faithful_core::{LayerInfo, Network, Probe, Target};
 
     #[test]
     fn names_round_trip_and_mistakes_get_suggestions() {
-        for name in ["insertion", "drop", "drop@30", "add@12.5", "iou-best"] {
+        for name in ["insertion", "drop", "drop@30", "add@12.5", "drop.logit", "drop.logit@30", "iou-best"] {
             assert_eq!(Metric::parse(name).unwrap().name(), name);
         }
         let error = Metric::parse("insertoin").unwrap_err().to_string();
@@ -404,11 +442,62 @@ mod tests {
     }
 
     #[test]
+    fn activation_scores_have_metrics_of_their_own() {
+        // Two outputs, the sums of the left and of the right column; the left one is explained.
+        struct Columns;
+        impl Network for Columns {
+            fn layers(&self) -> &[LayerInfo] {
+                &[]
+            }
+            fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
+                Ok(input.sum(2)?.squeeze(1)?)
+            }
+        }
+        let input = Tensor::new(&[[[[2f32, 1.0], [-1.0, 0.0]]]], &Device::Cpu).unwrap();
+        let map = Tensor::new(&[[3f32, 1.0], [2.0, 0.0]], &Device::Cpu).unwrap();
+        let (probability, logit) = (Target::Probability(0), Target::Output(0));
+        let objective = Objective::new(&Columns, &probability);
+        let logit_objective = objective.with_score(&logit);
+        let metrics =
+            ["drop@25", "drop.logit@25", "increase.logit@25", "drop.logit@50", "increase.logit", "add.logit@25"];
+        let metrics = metrics.map(|name| Metric::parse(name).unwrap());
+        let stream = Stream::new(0, "input");
+        let mut explanation = Explanation {
+            objective: &objective,
+            curve_objective: &objective,
+            logit_objective: &logit_objective,
+            input: &input,
+            map: &map,
+            object: None,
+            stream: &stream,
+            explain: None,
+        };
+        let values: Vec<f64> =
+            measure(&mut explanation, &metrics, &Protocol::thesis()).unwrap().iter().map(|one| one.value).collect();
+        // The logit is 1; with the highest quarter alone 2, without it -1; the upper half of the map is the left column: 1.
+        // The soft mask shows 2 - 2/3.
+        let expected = [0.0, 0.0, 1.0, 0.0, 1.0, 2.0];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{values:?}");
+        }
+        // A mask of what speaks against the class.
+        let against = Tensor::new(&[[0f32, 1.0], [3.0, 2.0]], &Device::Cpu).unwrap();
+        explanation.map = &against;
+        let values = measure(&mut explanation, &metrics, &Protocol::thesis()).unwrap();
+        // -1 alone is a fall by 2; without it 2.
+        assert_eq!((values[1].value, values[2].value, values[5].value), (2.0, 0.0, -1.0));
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let drop = (sigmoid(0.0) - sigmoid(-1.0)) / sigmoid(0.0);
+        assert!((values[0].value - drop).abs() < 1e-6, "{}", values[0].value);
+    }
+
+    #[test]
     fn every_metric_can_be_measured_and_passes_are_shared() {
         let input = Tensor::new(&[[[[4f32, 3.0], [2.0, 1.0]]]], &Device::Cpu).unwrap();
         let map = input.squeeze(0).unwrap().squeeze(0).unwrap();
         let network = Sum::default();
         let objective = Objective::new(&network, &Target::Output(0));
+        let logit_objective = objective.with_score(&Target::Output(0));
         let metrics: Vec<Metric> = METRICS.iter().map(|info| Metric::parse(info.name).unwrap()).collect();
         let object = [true, false, false, false];
         let stream = Stream::new(0, "input");
@@ -420,6 +509,7 @@ mod tests {
         let mut explanation = Explanation {
             objective: &objective,
             curve_objective: &objective,
+            logit_objective: &logit_objective,
             input: &input,
             map: &map,
             object: Some(&object),
@@ -429,10 +519,11 @@ mod tests {
         let all = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap();
         assert_eq!(all.len(), METRICS.len());
         assert!(all.iter().all(|measured| measured.value.is_finite()));
+        let passes = 8 + 3 + 3 + 19 + 51;
         assert_eq!(
-            network.0.rows(),
-            8 + 3 + 19 + 51,
-            "insertion and deletion, a soft mask, ROAD, infidelity, once each"
+            network.rows(),
+            passes,
+            "insertion and deletion, a soft mask per score, ROAD, infidelity, once each"
         );
         assert_eq!(explained.get(), 10, "both sensitivities");
         explanation.object = None;
