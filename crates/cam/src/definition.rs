@@ -20,6 +20,9 @@ pub enum Definition {
     PytorchGradCam,
     /// The code of the authors of Poly-CAM.
     PolyCam,
+    /// Expected Grad-CAM++ with the weights of Grad-CAM++'s own paper (thesis, Eq. 58) instead of the thesis's Eq. 59: the
+    /// third power of the gradient stands outside of the sum of activations.
+    Equation58,
 }
 
 impl Definition {
@@ -29,6 +32,7 @@ impl Definition {
         ("torchcam", Self::TorchCam),
         ("pytorch-grad-cam", Self::PytorchGradCam),
         ("polycam", Self::PolyCam),
+        ("eq58", Self::Equation58),
     ];
 
     /// The definition called `name`.
@@ -73,6 +77,7 @@ impl Definition {
                 "ablation-cam",
             ],
             Self::PolyCam => &["poly-cam+", "poly-cam-", "poly-cam±"],
+            Self::Equation58 => &["expected-grad-cam++"],
         };
         methods.contains(&method)
     }
@@ -97,7 +102,7 @@ impl Definition {
     }
 }
 
-/// The rules of peers that differ from [`RULES`]; what is not here is the same.
+/// The rules that differ from [`RULES`]; what is not here is the same.
 const PEER_RULES: &[(Definition, CamRule)] = &[
     (Definition::TorchCam, variant("grad-cam++", squares, summed)),
     (Definition::TorchCam, variant("smooth-grad-cam++", powers, last_noisy)),
@@ -111,6 +116,7 @@ const PEER_RULES: &[(Definition, CamRule)] = &[
         Definition::PytorchGradCam,
         variant("eigen-cam", crate::rule::gradient, |estimate| rules::centered_projection(&estimate.activation)),
     ),
+    (Definition::Equation58, variant("expected-grad-cam++", rules::plus_plus_weights_outside, RULES[0].map)),
 ];
 
 /// A rule of [`RULES`] with other formulas.

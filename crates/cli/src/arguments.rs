@@ -174,7 +174,8 @@ pub(crate) struct ExplainArguments {
     /// method explains the input unless a layer is named
     #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layer: Vec<String>,
-    /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`
+    /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`; `eq58` of
+    /// `expected-grad-cam++` (thesis) has the third power outside of the sum
     #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation")]
     pub(crate) definition: String,
     /// How many points the gradient is averaged over, for methods that draw; 50 for class activation maps

@@ -38,7 +38,7 @@ pub(super) fn constant_gradient(trace: &LayerTrace) -> Result<Vec<Tensor>> {
 /// `alpha_ij = g² / (2 g² + g³ sum_ab A_ab)`, 0 where the gradient is 0: Eq. 19 for a score behind an exponential.
 ///
 /// Divided through by `g²`, so that small gradients do not underflow.
-pub(crate) fn alphas(trace: &LayerTrace) -> Result<Tensor> {
+fn alphas(trace: &LayerTrace) -> Result<Tensor> {
     let gradient = &trace.gradient;
     let active = gradient.ne(0f64)?.to_dtype(gradient.dtype())?;
     let denominator = (gradient.broadcast_mul(&sum_places(&trace.activation)?)? + 2.0)?;
@@ -50,8 +50,22 @@ pub(super) fn grad_cam_plus_plus(trace: &LayerTrace) -> Result<Vec<Tensor>> {
     Ok(vec![(alphas(trace)? * trace.gradient.relu()?)?])
 }
 
-/// `alpha_ij` alone, which the thesis puts in the gradient's place.
+/// `g_ij² / (2 g_ij² + sum_ab A_ab g_ab³)`, 0 where the gradient or the denominator is 0: the thesis's Eq. 59 as it is
+/// printed, which puts it in the gradient's place. The third power stands inside the sum, unlike in [`alphas`].
+///
+/// Both are divided by the square of the channel's largest gradient, so that small gradients do not underflow.
 pub(super) fn plus_plus_weights(trace: &LayerTrace) -> Result<Vec<Tensor>> {
+    let gradient = &trace.gradient;
+    let axes = places(gradient)?;
+    let largest = axes.iter().try_fold(gradient.abs()?, |x, &axis| x.max_keepdim(axis))?;
+    let relative = divide_or_zero(gradient, &largest)?;
+    let square = relative.sqr()?;
+    let inner = (sum_places(&(&trace.activation * (&square * &relative)?)?)? * largest)?;
+    Ok(vec![divide_or_zero(&square, &(&square * 2.0)?.broadcast_add(&inner)?)?])
+}
+
+/// [`alphas`] in the gradient's place: Eq. 58, in which the third derivative stands outside of the sum.
+pub(crate) fn plus_plus_weights_outside(trace: &LayerTrace) -> Result<Vec<Tensor>> {
     Ok(vec![alphas(trace)?])
 }
 

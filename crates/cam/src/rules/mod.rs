@@ -10,7 +10,7 @@ use crate::CamRule;
 use crate::rule::gradient;
 use faithful_core::{Error, Result};
 
-pub(crate) use channel::{powers, relative_activation};
+pub(crate) use channel::{plus_plus_weights_outside, powers, relative_activation};
 pub(crate) use projection::centered_projection;
 
 /// Every rule, each of which runs on every estimator.

@@ -2,6 +2,7 @@
 
 use super::RULES;
 use crate::rule::Estimate;
+use crate::{CamRule, Definition};
 use candle_core::{Device, Tensor};
 use faithful_core::{LayerTrace, Stream};
 use rand::Rng;
@@ -47,15 +48,19 @@ const REFERENCES: &[(&str, Reference)] = &[
         rectified(weighted(own, &weights))
     }),
     ("expected-grad-cam++", |own, draws| {
-        let weights = per_channel(|k| {
-            let terms = expected_of(k, draws, |s, p| {
-                let g = s.gradient[k][p];
-                let sum: f64 = s.activation[k].iter().sum();
-                if g == 0.0 { 0.0 } else { g.powi(2) / (2.0 * g.powi(2) + sum * g.powi(3)) }
-            });
-            terms.iter().sum::<f64>() / PLACES as f64
-        });
-        rectified(weighted(own, &weights))
+        // Eq. 59: what stands in the place of dy/dA_ij, with the sum over all places of A times the third power.
+        rectified(weighted(
+            own,
+            &mean_of_differences(draws, |draw, k, p| {
+                let mut sum = 0.0;
+                for place in 0..PLACES {
+                    sum += draw.activation[k][place] * draw.gradient[k][place].powi(3);
+                }
+                let square = draw.gradient[k][p].powi(2);
+                let denominator = 2.0 * square + sum;
+                if square == 0.0 || denominator == 0.0 { 0.0 } else { square / denominator }
+            }),
+        ))
     }),
     ("smooth-grad-cam++", |own, draws| {
         let weights = per_channel(|k| {
@@ -120,6 +125,19 @@ fn rectified(map: [f64; PLACES]) -> [f64; PLACES] {
     map.map(|value| value.max(0.0))
 }
 
+/// Eq. 56 and 60: per channel, the mean over places of the mean over draws of the difference times `derivative`.
+fn mean_of_differences(draws: &[Draw], derivative: impl Fn(&Draw, usize, usize) -> f64) -> [f64; CHANNELS] {
+    let mut weights = [0.0; CHANNELS];
+    for (k, weight) in weights.iter_mut().enumerate() {
+        for draw in draws {
+            for p in 0..PLACES {
+                *weight += draw.difference[k][p] * derivative(draw, k, p) / (draws.len() * PLACES) as f64;
+            }
+        }
+    }
+    weights
+}
+
 /// The projection on the first right singular vector by ten thousand plain power iterations.
 fn principal(features: &Layer, centered: bool) -> [f64; PLACES] {
     let mut matrix = *features;
@@ -175,35 +193,85 @@ fn tensor(layer: &Layer) -> Tensor {
     Tensor::from_vec(flat, (1, CHANNELS, HEIGHT, WIDTH), &Device::Cpu).unwrap()
 }
 
+/// Eq. 58 in place of Eq. 59, the second and third derivatives of an exponential score: `sum_ab A_ab` times the third power
+/// at the place itself.
+const EQUATION_58: Reference = |own, draws| {
+    rectified(weighted(
+        own,
+        &mean_of_differences(draws, |draw, k, p| {
+            let gradient = draw.gradient[k][p];
+            let mut sum = 0.0;
+            for activation in draw.activation[k] {
+                sum += activation;
+            }
+            let denominator = 2.0 * gradient.powi(2) + sum * gradient.powi(3);
+            if denominator == 0.0 { 0.0 } else { gradient.powi(2) / denominator }
+        }),
+    ))
+};
+
+/// The map of a rule for draws, their sensitivities averaged after multiplying by the differences.
+fn map_of(rule: &CamRule, own: &Layer, draws: &[Draw]) -> Vec<f64> {
+    let mut sums: Vec<Tensor> = Vec::new();
+    for draw in draws {
+        let trace = LayerTrace { activation: tensor(&draw.activation), gradient: tensor(&draw.gradient) };
+        for (i, sensitivity) in (rule.sensitivity)(&trace).unwrap().into_iter().enumerate() {
+            let share = ((sensitivity * tensor(&draw.difference)).unwrap() / draws.len() as f64).unwrap();
+            match sums.get_mut(i) {
+                Some(sum) => *sum = (&*sum + share).unwrap(),
+                None => sums.push(share),
+            }
+        }
+    }
+    let last = LayerTrace { activation: tensor(own), gradient: tensor(&draws[0].gradient) };
+    let estimate = Estimate { activation: tensor(own), sensitivities: sums, last };
+    let map = (rule.map)(&estimate).unwrap();
+    assert_eq!(map.dims(), [1, HEIGHT, WIDTH], "{}", rule.name);
+    map.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+}
+
+fn assert_close(name: &str, map: &[f64], expected: &[f64]) {
+    let scale = expected.iter().map(|x| x.abs()).fold(1e-3, f64::max);
+    for (a, b) in map.iter().zip(expected) {
+        assert!((a - b).abs() < 1e-8 * scale, "{name}: {a} instead of {b}");
+    }
+}
+
 #[test]
 fn every_rule_is_its_papers_formula() {
     for rule in RULES {
         let (_, reference) = REFERENCES.iter().find(|(name, _)| *name == rule.name).expect("a reference per rule");
         for count in [1, 6] {
             let (own, draws) = some_draws(count, rule.pooled_head);
-            let mut sums: Vec<Tensor> = Vec::new();
-            for draw in &draws {
-                let trace = LayerTrace { activation: tensor(&draw.activation), gradient: tensor(&draw.gradient) };
-                for (i, sensitivity) in (rule.sensitivity)(&trace).unwrap().into_iter().enumerate() {
-                    let share = ((sensitivity * tensor(&draw.difference)).unwrap() / count as f64).unwrap();
-                    match sums.get_mut(i) {
-                        Some(sum) => *sum = (&*sum + share).unwrap(),
-                        None => sums.push(share),
-                    }
-                }
-            }
-            let last = LayerTrace { activation: tensor(&own), gradient: tensor(&draws[0].gradient) };
-            let estimate = Estimate { activation: tensor(&own), sensitivities: sums, last };
-            let map = (rule.map)(&estimate).unwrap();
-            assert_eq!(map.dims(), [1, HEIGHT, WIDTH], "{}", rule.name);
-            let map = map.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let expected = reference(&own, &draws);
-            let scale = expected.iter().map(|x| x.abs()).fold(1e-3, f64::max);
-            for (a, b) in map.iter().zip(expected) {
-                assert!((a - b).abs() < 1e-8 * scale, "{} with {count} draws: {a} instead of {b}", rule.name);
-            }
+            assert_close(rule.name, &map_of(rule, &own, &draws), &reference(&own, &draws));
         }
     }
+}
+
+#[test]
+fn expected_grad_cam_plus_plus_is_equation_59_and_by_name_equation_58() {
+    let printed = super::rule("expected-grad-cam++").unwrap();
+    let outside = Definition::Equation58.rule(printed);
+    let (own, draws) = some_draws(6, false);
+    let maps = [map_of(printed, &own, &draws), map_of(outside, &own, &draws)];
+    assert_close("eq58", &maps[1], &EQUATION_58(&own, &draws));
+    // Where the gradient differs from place to place, so do the two.
+    let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let cosine = maps[0].iter().zip(&maps[1]).map(|(a, b)| a * b).sum::<f64>() / (norm(&maps[0]) * norm(&maps[1]));
+    assert!(norm(&maps[0]) > 1e-6 && norm(&maps[1]) > 1e-6, "{maps:?}");
+    assert!(cosine < 0.95, "{cosine}: {maps:?}");
+    // A gradient of one sign and size at a single place, by hand: A = 3 there and 1 at eleven other places.
+    let weight = |rule: &CamRule, slope: f64| {
+        let (mut activation, mut gradient) = ([[1.0; PLACES]; CHANNELS], [[0.0; PLACES]; CHANNELS]);
+        (activation[0][5], gradient[0][5]) = (3.0, slope);
+        let one = LayerTrace { activation: tensor(&activation), gradient: tensor(&gradient) };
+        let all = (rule.sensitivity)(&one).unwrap()[0].flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert!(all.iter().enumerate().all(|(place, value)| place == 5 || *value == 0.0), "{all:?}");
+        all[5]
+    };
+    // 4 / (8 + 3 * 8) and 4 / (8 + 14 * 8); one half where the gradient is so small that its square underflows.
+    assert!((weight(printed, 2.0) - 4.0 / 32.0).abs() < 1e-12 && (weight(outside, 2.0) - 4.0 / 120.0).abs() < 1e-12);
+    assert!((weight(printed, 1e-200) - 0.5).abs() < 1e-12 && (weight(outside, 1e-200) - 0.5).abs() < 1e-12);
 }
 
 #[test]
