@@ -39,16 +39,17 @@ fn matches_torchvision(family: &str) {
     let mut checked = 0;
     for architecture in ARCHITECTURES.iter().filter(|architecture| architecture.family == family) {
         let name = architecture.name;
+        let graph = architecture.random(classes, SEED, &Device::Cpu).unwrap();
+        let target = graph.layer(architecture.target).unwrap();
+        let found = graph.target_layer().unwrap();
+        assert_eq!(origin(&graph, found), origin(&graph, target), "{name}: {}", graph.layers()[found.0].name);
+        assert!(ends_a_block(&graph, target), "{name}: {}", architecture.target);
         let expected = |what: &str| &values[&format!("{name}.{what}")];
         let golden = &golden["architectures"][name];
         if golden.is_null() {
             assert_eq!(name, "scenes-vgg", "only what torchvision does not have lacks reference values");
             continue;
         }
-        let graph = architecture.random(classes, SEED, &Device::Cpu).unwrap();
-        let target = graph.layer(architecture.target).unwrap();
-        let found = graph.target_layer().unwrap();
-        assert_eq!(origin(&graph, found), origin(&graph, target), "{name}: {}", graph.layers()[found.0].name);
         let shape = sizes(&golden["input"]);
         let input = (uniform("input", &shape) * 2.0).unwrap();
         let direction = uniform("direction", &[shape[0], classes]);
@@ -58,17 +59,17 @@ fn matches_torchvision(family: &str) {
         let modules = golden["modules"].as_array().unwrap();
         compare_modules(name, &graph, &shape, modules, &means, &expected("means").to_vec1().unwrap());
 
-        let products = graph.vjp(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
-        let distance = relative_l2(&products.output, expected("logits")).unwrap();
+        let pulled = graph.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
+        let distance = relative_l2(&pulled.output, expected("logits")).unwrap();
         assert!(distance < 1e-4, "{name}: logits are {distance} from torchvision's");
-        let rounded = gradient_distance(&products.gradients[0][0], step, expected("gradient"));
+        let rounded = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
         // In f32 a rounding error of 1e-6 puts single units on the other side of a relu's or a maximum's kink, and
         // each changes the gradient by a jump, in PyTorch as here. What the formulas give is seen in f64.
         assert!(rounded < 3e-2, "{name}: the input gradient is {rounded} from torchvision's");
         let exact = graph.to_dtype(DType::F64).unwrap();
         let (input, direction) = (input.to_dtype(DType::F64).unwrap(), direction.to_dtype(DType::F64).unwrap());
-        let products = exact.vjp(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
-        let steepness = gradient_distance(&products.gradients[0][0], step, expected("gradient"));
+        let pulled = exact.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
+        let steepness = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
         assert!(steepness < 1e-5, "{name}: the input gradient in f64 is {steepness} from torchvision's");
         eprintln!("{name}: logits {distance:.1e}, input gradient {rounded:.1e}, in f64 {steepness:.1e}");
         checked += 1;
@@ -90,6 +91,16 @@ fn origin(graph: &Graph, layer: LayerId) -> NodeId {
         node = inputs[0];
     }
     node
+}
+
+/// Whether a layer is rectified or normalised, or a sum or row of such: no bare convolution, no pad, no constant.
+fn ends_a_block(graph: &Graph, layer: LayerId) -> bool {
+    let Node { op, inputs, .. } = graph.node(origin(graph, layer));
+    match op {
+        Op::Activation(_) | Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => true,
+        Op::Binary(_) | Op::Concat { .. } => inputs.iter().all(|&input| ends_a_block(graph, input.into())),
+        _ => false,
+    }
 }
 
 fn sizes(value: &serde_json::Value) -> Vec<usize> {

@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, TokenGrid};
 use std::str::FromStr;
 
 /// How a layer's output is laid out: where its channels are, and what its places mean.
@@ -67,9 +67,9 @@ impl FromStr for Layout {
 impl Layout {
     /// The layout of a layer with output `(N, …)` in a network with input `(N, …)`.
     ///
-    /// For an image: three axes are tokens along the second axis, or else the third, whose grid has the image's aspect
-    /// and patches of whole pixels after 0, 1, 2 or 5 leading tokens; four axes have their channels last where only so
-    /// the places have the image's aspect. Anything else is channels first.
+    /// For an image: three axes are tokens along the second axis, or else the third, as [`TokenGrid::of`] finds them; where
+    /// both axes could be, the one with a class token. Four axes have their channels last where only so the places
+    /// have the image's aspect. Anything else is channels first.
     ///
     /// # Errors
     /// [`Error::Shape`] for tokens that make no grid.
@@ -77,21 +77,26 @@ impl Layout {
         let [_, _, height, width] = *input else { return Ok(Self::ChannelsFirst) };
         match *output {
             [_, second, third] => {
-                let patches = |tokens: usize| {
-                    [0, 1, 2, 5].into_iter().find_map(|prefix| {
-                        let grid = grid(tokens.checked_sub(prefix)?, height, width)?;
-                        (height % grid[0] == 0 && width % grid[1] == 0).then_some((prefix, grid))
-                    })
+                let [second, third] = [second, third].map(|tokens| TokenGrid::of(tokens, [height, width]));
+                // Channels may be a square number too, but hardly one more: a class token tells which axis is which.
+                let rank = |grid: TokenGrid| match grid.prefix {
+                    1 | 5 => 0,
+                    0 => 1,
+                    _ => 2,
                 };
-                let along_second = patches(second).map(|(prefix, grid)| Self::Tokens { prefix, grid });
-                let along_third = || patches(third).map(|(prefix, grid)| Self::TokensLast { prefix, grid });
-                along_second.or_else(along_third).ok_or_else(|| {
-                    let expected = format!(
-                        "tokens that make a grid of the input's aspect {height}:{width}, after up to 5 others; name \
-                         the layout, or choose a layer with places"
-                    );
-                    Error::shape("the target layer's output", expected, output)
-                })
+                match (second, third) {
+                    (Some(grid), other) if other.is_none_or(|other| rank(grid) <= rank(other)) => {
+                        Ok(Self::Tokens { prefix: grid.prefix, grid: grid.size })
+                    }
+                    (_, Some(grid)) => Ok(Self::TokensLast { prefix: grid.prefix, grid: grid.size }),
+                    _ => {
+                        let expected = format!(
+                            "tokens that make a grid of the input's aspect {height}:{width}, after up to 8 others; \
+                             name the layout, or choose a layer with places"
+                        );
+                        Err(Error::shape("the target layer's output", expected, output))
+                    }
+                }
             }
             [_, a, b, c] if a * width == b * height && b * width != c * height && c > b => Ok(Self::ChannelsLast),
             _ => Ok(Self::ChannelsFirst),
@@ -148,12 +153,6 @@ impl Layout {
     }
 }
 
-/// The grid of `patches` square patches on an image of that height and width.
-fn grid(patches: usize, height: usize, width: usize) -> Option<[usize; 2]> {
-    let exact = |rows: &usize| patches.is_multiple_of(*rows) && rows * width == patches / rows * height;
-    (1..=patches).find(exact).map(|rows| [rows, patches / rows])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +171,13 @@ mod tests {
         assert_eq!(Layout::infer(&[1, 3, 224, 448], &[1, 393, 192]).unwrap(), wide);
         let first = Layout::TokensLast { prefix: 1, grid: [14, 14] };
         assert_eq!(Layout::infer(&photo, &[1, 768, 197]).unwrap(), first);
-        assert!(Layout::infer(&photo, &[1, 200, 768]).is_err());
+        // 256 channels are the square of 16 as well.
+        let few = Layout::TokensLast { prefix: 1, grid: [14, 14] };
+        assert_eq!(Layout::infer(&photo, &[1, 256, 197]).unwrap(), few);
+        // Four registers without a class token.
+        let registers = Layout::Tokens { prefix: 4, grid: [14, 14] };
+        assert_eq!(Layout::infer(&photo, &[1, 200, 768]).unwrap(), registers);
+        assert!(Layout::infer(&photo, &[1, 210, 768]).is_err());
         // A series: channels and time.
         assert_eq!(Layout::infer(&[1, 14, 30], &[1, 64, 28]).unwrap(), Layout::ChannelsFirst);
     }

@@ -3,8 +3,7 @@
 use crate::{Graph, NodeId, bias, execute, plan};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    BackwardRule, Cotangents, Error, LayerId, LayerInfo, Network, Probe, Result, Tap, VectorJacobianProducts,
-    vjp_by_candle,
+    BackwardRule, Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle,
 };
 
 impl Network for Graph {
@@ -66,35 +65,37 @@ impl Network for Graph {
         }
     }
 
-    /// A graph does not tell how far an explanation is.
-    fn announce(&self, _: usize, _: usize) {}
-
-    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
+    fn pull_back(
+        &self,
+        input: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
         if let Some(fast) = plan::of(self) {
             execute::check_input(self, input)?;
             if let Some(nodes) = fast.taps(taps) {
-                return fast.vjp(self.input, input, nodes, cotangents);
+                return fast.pull_back(self.input, input, nodes, cotangents);
             }
         }
-        vjp_by_candle(self, input, taps, cotangents)
+        pull_back_by_candle(self, input, taps, cotangents)
     }
 
-    fn can_vjp_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
         let nodes = plan::of(self).and_then(|fast| fast.taps(taps));
         nodes.is_some_and(|nodes| execute::is_cut_for(self, NodeId::from(layer), &nodes))
     }
 
-    fn vjp_from(
+    fn pull_back_from(
         &self,
         layer: LayerId,
         activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut Cotangents<'_>,
-    ) -> Result<VectorJacobianProducts> {
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
         let given = NodeId::from(layer);
         match plan::of(self).and_then(|fast| Some((fast.taps(taps)?, fast))) {
             Some((nodes, fast)) if execute::is_cut_for(self, given, &nodes) => {
-                fast.vjp(given, activation, nodes, cotangents)
+                fast.pull_back(given, activation, nodes, cotangents)
             }
             _ => Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} to {taps:?}", layer.0)])),
         }

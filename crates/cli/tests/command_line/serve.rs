@@ -119,7 +119,7 @@ fn model_method_class_and_layer_are_chosen_in_the_page() {
     assert_eq!(values(&mut tab, "#model"), ["scenes-vgg", other, "regression"]);
     let layers = values(&mut tab, "#layer");
     assert!(layers.contains(&"features.9".to_owned()), "{layers:?}");
-    assert_eq!(tab.text("document.getElementById('layer').value"), "features.13", "the model's own target");
+    assert_eq!(tab.text("document.getElementById('layer').value"), "features.14", "the model's own target");
     assert!(values(&mut tab, "#labels").contains(&"dotted star".to_owned()));
     tab.set("#model", "regression");
     assert_ne!(values(&mut tab, "#layer"), layers);

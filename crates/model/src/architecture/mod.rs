@@ -70,7 +70,7 @@ pub static ARCHITECTURES: [Architecture; 18] = [
     Architecture {
         name: "scenes-vgg",
         family: "VGG",
-        target: "features.13",
+        target: "features.14",
         head: "classifier.2.weight",
         plan: vgg::scenes_vgg,
     },

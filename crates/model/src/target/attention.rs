@@ -1,0 +1,100 @@
+//! The layer that is explained by default in a transformer.
+
+use super::order::Order;
+use crate::{Graph, Node, NodeId, Op};
+use faithful_core::TokenGrid;
+
+impl Graph {
+    /// The last attention: the product of a softmax and values, both of them from the input.
+    pub(super) fn last_attention(&self, order: &Order) -> Option<NodeId> {
+        let attention = |&node: &NodeId| {
+            let Node { op: Op::MatMul, inputs, .. } = self.node(node) else { return false };
+            self.is_of_two(node, order) && inputs.iter().any(|input| self.is_softmax(*input))
+        };
+        (0..self.nodes.len()).rev().map(NodeId).find(attention)
+    }
+
+    /// Whether a value is a softmax, moved, reshaped, scaled or masked.
+    fn is_softmax(&self, node: NodeId) -> bool {
+        let mut open = vec![node];
+        let mut seen = vec![false; self.nodes.len()];
+        while let Some(node) = open.pop() {
+            let Node { op, inputs, .. } = self.node(node);
+            if matches!(op, Op::Softmax { log: false, .. }) {
+                return true;
+            }
+            let passes = moves(op) || matches!(op, Op::Binary(_) | Op::Concat { .. });
+            if passes && !std::mem::replace(&mut seen[node.0], true) {
+                open.extend(inputs);
+            }
+        }
+        false
+    }
+
+    /// The last normalisation of the tokens before the last attention; the sum of the blocks before it where the network
+    /// normalises behind its attention (`SwinV2`) or within its projections (`LeViT`).
+    ///
+    /// `None` where neither has the places of an image.
+    pub(super) fn tokens_before(&self, attention: NodeId, order: &Order) -> Option<NodeId> {
+        let before: Vec<NodeId> = order.before(attention).collect();
+        // The stream that goes on around the attention: not everything behind it goes through the attention.
+        let goes_around = |node: &NodeId| order.behind(*node).all(|behind| behind != attention);
+        let stream = before.iter().position(goes_around)?;
+        let mut found = None;
+        for &node in before[..=stream].iter().rev() {
+            let op = &self.node(node).op;
+            let computes = normalises(op) || matches!(op, Op::Binary(_) | Op::Activation(_));
+            if node != before[stream] && !computes && !moves(op) {
+                break;
+            }
+            if (computes || node == before[stream]) && self.has_grid(node) {
+                found = Some(node);
+            }
+        }
+        found
+    }
+
+    /// The last normalisation of tokens through which everything behind `node` goes, for networks that mix tokens by other
+    /// means than attention.
+    pub(super) fn last_tokens_behind(&self, node: NodeId, order: &Order) -> Option<NodeId> {
+        let of_tokens = |node: &NodeId| normalises(&self.node(*node).op) && self.is_grid(*node);
+        order.behind(node).filter(of_tokens).last()
+    }
+
+    /// Whether a layer has places, as a map or as tokens.
+    fn has_grid(&self, node: NodeId) -> bool {
+        self.has_extent(node) || self.is_grid(node)
+    }
+
+    /// Whether a layer holds the tokens of an image, as (tokens, channels) or (channels, tokens).
+    pub(super) fn is_grid(&self, node: NodeId) -> bool {
+        let (&[_, height, width], &[first, second]) =
+            (self.input_shape.as_slice(), self.layers[node.0].shape.as_slice())
+        else {
+            return false;
+        };
+        let grid = |tokens| TokenGrid::of(tokens, [height, width]).is_some();
+        self.batch_first[node.0] && first.min(second) > 1 && (grid(first) || grid(second))
+    }
+}
+
+/// Whether an operation only moves values about.
+pub(super) fn moves(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Identity
+            | Op::Reshape(_)
+            | Op::Flatten { .. }
+            | Op::Transpose(_)
+            | Op::Squeeze(_)
+            | Op::Unsqueeze(_)
+            | Op::Expand(_)
+            | Op::Slice { .. }
+            | Op::Gather { .. }
+            | Op::Pad { .. }
+    )
+}
+
+pub(super) fn normalises(op: &Op) -> bool {
+    matches!(op, Op::LayerNorm { .. } | Op::GroupNorm { .. } | Op::BatchNorm { .. })
+}
