@@ -30,7 +30,7 @@ impl Counter {
 }
 
 impl Watch for Counter {
-    fn announce(&self, work: u64) {
+    fn expect(&self, work: u64) {
         self.expected.fetch_add(work, Ordering::Relaxed);
     }
 

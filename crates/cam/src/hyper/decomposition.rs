@@ -2,8 +2,9 @@
 
 use crate::expectation::PathExpectation;
 use crate::fusion::resize_map;
+use crate::stages::{feature_size, places};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerId, LayerInfo, Network, Result};
+use faithful_core::{Error, LayerId, Network, Result};
 use faithful_frequency::{Band, Edge, band_pass, gaussian_high_pass, laplacian_pyramid, sigma_of_cutoff};
 
 /// How part III takes details from early layers.
@@ -69,7 +70,7 @@ pub struct FrequencyMap {
 ///
 /// A size has shrunk where both axes, or the one that has more than one place, are at most three quarters of the last level's: padding by
 /// a pixel is no change. The target layer is the coarsest level; earlier layers of its size belong to that level and
-/// are left out.
+/// are left out, as are the input, pads and constants.
 ///
 /// # Errors
 /// [`Error::UnknownLayer`] for a target that is not there.
@@ -79,13 +80,14 @@ pub fn decomposition_layers(network: &dyn Network, target: LayerId) -> Result<Ve
         return Err(Error::UnknownLayer { name: format!("#{}", target.0), suggestions: Vec::new() });
     };
     let Some(own_size) = places(own) else { return Ok(vec![vec![target]]) };
-    let mut current = network.input_shape().and_then(|shape| match *shape {
+    let of_input = network.input_shape().and_then(|shape| match *shape {
         [_, height, width] => Some([height, width]),
         _ => None,
     });
+    let mut current = of_input.or_else(|| layers.iter().find(|layer| layer.kind == "input").and_then(places));
     let mut levels = Vec::new();
     for index in 0..target.0 {
-        let Some(size) = places(&layers[index]) else { continue };
+        let Some(size) = feature_size(network, &layers[index]) else { continue };
         let Some(before) =
             current.replace(current.map_or(size, |before| [0, 1].map(|axis: usize| before[axis].min(size[axis]))))
         else {
@@ -112,13 +114,6 @@ pub fn decomposition_layers(network: &dyn Network, target: LayerId) -> Result<Ve
     }
     levels.push(vec![target]);
     Ok(levels)
-}
-
-fn places(layer: &LayerInfo) -> Option<[usize; 2]> {
-    match *layer.shape.as_slice() {
-        [_, height, width] if height * width > 1 => Some([height, width]),
-        _ => None,
-    }
 }
 
 /// The element-wise maps of every level of one expectation, finest first: `sum_k E[d g]` per place, averaged over

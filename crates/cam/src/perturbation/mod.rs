@@ -18,8 +18,6 @@ use std::sync::Arc;
 
 use poly::PolySign;
 
-pub use poly::stage_layers;
-
 /// What a perturbation method may be told. Each reads what concerns it.
 #[derive(Clone)]
 pub struct PerturbationParameters {

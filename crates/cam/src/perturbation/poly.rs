@@ -4,40 +4,8 @@ use super::Perturbation;
 use super::masks::{distinct, rectified_sum, select, upsample};
 use crate::fusion::resize_map;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerId, LayerInfo, Network, Result};
+use faithful_core::{Error, Result};
 use faithful_tensor::CoordinateRule;
-
-/// The layers of Poly-CAM as its authors choose them, from the finest to `target`: of every size of map the last before
-/// it shrinks.
-///
-/// VGG16: `features.3`, `.8`, `.15`, `.22` and `.29`. Where a network's target has no places, such as tokens, it is
-/// `target` alone.
-///
-/// # Errors
-/// [`Error::UnknownLayer`] for a target that is not there.
-pub fn stage_layers(network: &dyn Network, target: LayerId) -> Result<Vec<LayerId>> {
-    let layers = network.layers();
-    let size = |layer: &LayerInfo| match *layer.shape.as_slice() {
-        [_, height, width] if height * width > 1 => Some([height, width]),
-        _ => None,
-    };
-    let Some(own) = layers.get(target.0) else {
-        return Err(Error::UnknownLayer { name: format!("#{}", target.0), suggestions: Vec::new() });
-    };
-    let Some(own) = size(own) else { return Ok(vec![target]) };
-    let mut stages: Vec<([usize; 2], LayerId)> = Vec::new();
-    for (index, layer) in layers[..target.0].iter().enumerate() {
-        let Some(size) = size(layer) else { continue };
-        match stages.last_mut() {
-            Some((known, last)) if *known == size => *last = LayerId(index),
-            Some((known, _)) if size[0] > known[0] || size[1] > known[1] => {}
-            _ => stages.push((size, LayerId(index))),
-        }
-    }
-    // Earlier maps of the target's size, and smaller ones on a side way, are left out.
-    stages.retain(|(size, _)| size[0] >= own[0] && size[1] >= own[1] && *size != own);
-    Ok(stages.into_iter().map(|(_, layer)| layer).chain([target]).collect())
-}
 
 /// What a channel's weight is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +40,7 @@ pub(super) fn poly_cam(perturbation: &Perturbation<'_>, sign: PolySign) -> Resul
         .collect::<Result<Vec<_>>>()?;
     let each = if sign == PolySign::Both { 2 } else { 1 };
     let rows: usize = prepared.iter().map(|(_, _, masks)| masks.first.len() * each).sum();
-    perturbation.objective.network().announce(rows, 0);
+    perturbation.objective.network().expect(rows, 0);
     let mut fused: Vec<Option<Tensor>> = vec![None; perturbation.scores.len()];
     for (activation, tried, masks) in prepared {
         let weights = weights(perturbation, &masks, &own, sign)?;
