@@ -134,8 +134,8 @@ impl Output {
 }
 
 impl Watch for Output {
-    fn announce(&self, work: u64) {
-        self.progress().announce(work);
+    fn expect(&self, work: u64) {
+        self.progress().expect(work);
     }
 
     fn advance(&self, work: u64) -> faithful_core::Result<()> {

@@ -82,12 +82,15 @@ pub(crate) struct AtlasArguments {
     /// How to explain; `layer-cam.expected` puts another gradient under a class activation map
     #[arg(long, value_name = "NAME", default_value = "hyper-expected-grad-cam", help_heading = "Explanation")]
     pub(crate) method: String,
-    /// Layers, by commas; by default the last of each resolution, up to four
+    /// Layers, by commas; by default the last of each of the five deepest resolutions
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layers: Vec<String>,
     /// How many photos are shown: those that the network gives the class the highest probability
     #[arg(long, value_name = "N", default_value = "60")]
     pub(crate) count: NonZeroUsize,
+    /// Leave out photos that the network gives the class a lower probability, from 0 to 1
+    #[arg(long, value_name = "PROBABILITY", default_value = "0.1")]
+    pub(crate) least: f64,
     /// Look at this many of the folder's photos, evenly; all unless said
     #[arg(long, value_name = "N")]
     pub(crate) samples: Option<NonZeroUsize>,

@@ -6,6 +6,7 @@ use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
 use anyhow::{Result, bail};
+use faithful_cam::stage_layers;
 use faithful_core::{Error, LayerId, Watched};
 use faithful_evaluate::Source;
 use faithful_explain::class::{Number, Wanted};
@@ -19,7 +20,7 @@ use faithful_page::{Column, Gallery, Group, Page, Photo, Section};
 use serde_json::json;
 
 /// How many layers are shown where the user names none.
-const LAYERS: usize = 4;
+const LAYERS: usize = 5;
 
 pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome> {
     let making = &arguments.making;
@@ -28,6 +29,10 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     if !explainer.needs_layers() {
         let reason = format!("`{}` explains at the input; an atlas needs a method with layers", explainer.info().name);
         return Err(Error::parameter("method", reason).into());
+    }
+    let least = arguments.least;
+    if !(0.0..=1.0).contains(&least) {
+        return Err(Error::parameter("least", format!("{least} is no probability from 0 to 1")).into());
     }
     let stop = parse_stop(&making.stop)?;
     let decoding = photo::decoding(arguments.max_megapixels)?;
@@ -63,7 +68,22 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     };
 
     let mut failures = 0;
-    let chosen = likeliest(&question, &images, class, shown, &mut failures, output);
+    let label = model.labels.name(class);
+    let mut likely = likeliest(&question, &images, class, &mut failures, output);
+    // Where none shows the class, the nearest are shown, and the page says so.
+    let showing = likely.iter().filter(|(probability, _)| *probability >= least).count();
+    let warning = likely.first().filter(|_| showing == 0).map(|(highest, _)| {
+        let highest = percent(*highest);
+        format!(
+            "no photo shows {label}: the highest probability is {highest}, the least that counts {}",
+            percent(least)
+        )
+    });
+    if let Some(warning) = &warning {
+        output.note(warning);
+    }
+    likely.truncate(if showing == 0 { shown } else { showing.min(shown) });
+    let chosen: Vec<usize> = likely.into_iter().map(|(_, index)| index).collect();
     output.start(chosen.len() * layers.len(), "explaining");
     let mut photos: Vec<Photo> = Vec::new();
     for (place, &index) in chosen.iter().enumerate() {
@@ -93,15 +113,17 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
         bail!("no photo could be explained, so no page is written");
     }
 
-    let label = model.labels.name(class);
     let count = photos.len();
     let mut page = Page::new(format!("Atlas: {label}"));
-    page.lede(format!(
-        "What makes {label} for {}, by {}: the {count} photos of {} with the highest probability, most probable first",
-        model.name,
-        named.label,
-        images.names().len()
-    ));
+    let looked = images.names().len();
+    let shown = format!("the {count} photos of {looked} with the highest probability, most probable first");
+    page.lede(match &warning {
+        None => format!("What makes {label} for {}, by {}: {shown}", model.name, named.label),
+        Some(warning) => {
+            let warning = warning.replacen("no photo", "No photo", 1);
+            format!("{warning}. What speaks for {label} none the less, for {}, by {}: {shown}", model.name, named.label)
+        }
+    });
     page.push(Section::gallery(None, gallery(&layers, photos)));
     exhibit::model_facts(&mut page, &model);
     page.fact("Class", format!("{label} ({class})"));
@@ -109,6 +131,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     page.fact("Method", format!("{}: {}", named.label, explainer.info().summary));
     page.fact("Layers", layers.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", "));
     page.fact("Images", arguments.images.display().to_string());
+    page.fact("Least probability", percent(least));
     if explainer.compares() {
         page.fact("Baselines", baselines);
     }
@@ -118,20 +141,22 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     exhibit::closing_facts(&mut page);
     let bytes = exhibit::write(&page, &arguments.out)?;
     let out = arguments.out.display().to_string();
-    output.object(&json!({ "page": out, "class": class, "photos": count, "bytes": bytes, "failed": failures }))?;
+    let facts = json!({
+        "page": out, "class": class, "photos": count, "bytes": bytes, "failed": failures, "warning": warning,
+    });
+    output.object(&facts)?;
     output.line(&format!("{out}: {count} photos, {:.1} MB", bytes as f64 / 1e6))?;
     Ok(Outcome::of_failures(failures))
 }
 
-/// The `count` images with the highest probability of `class`, the highest first.
+/// The images and the probability of `class` for each, the highest first.
 fn likeliest(
     question: &Question,
     images: &Images,
     class: usize,
-    count: usize,
     failures: &mut usize,
     output: &Output,
-) -> Vec<usize> {
+) -> Vec<(f64, usize)> {
     let mut found: Vec<(f64, usize)> = Vec::new();
     output.start(images.names().len(), "looking");
     for (index, name) in images.names().iter().enumerate() {
@@ -146,10 +171,10 @@ fn likeliest(
     }
     output.finish();
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    found.into_iter().take(count).map(|(_, index)| index).collect()
+    found
 }
 
-/// The layers that were named, or the last of each resolution up to the model's target.
+/// The layers that were named, or the last of each of the deepest resolutions of the features up to the model's target.
 fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
     let table = model.layer_table();
     if !names.is_empty() {
@@ -161,21 +186,31 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
         Error::parameter("layers", reason)
     })?;
     let mut chosen: Vec<LayerRow> = Vec::new();
-    for row in table.into_iter().take(target.0 + 1).filter(|row| row.stride.is_some() && row.shape.len() == 3) {
-        // The last layer of a resolution takes the place of those before it.
-        if chosen.last().is_some_and(|last| last.stride == row.stride) {
-            chosen.pop();
+    for LayerId(index) in stage_layers(&model.graph, target)?.into_iter().rev() {
+        let row = &table[index];
+        // A border that a convolution cuts off makes no other resolution.
+        let finer = |(own, deeper): (&usize, &usize)| 4 * deeper <= 3 * own;
+        let other = |deeper: &LayerRow| row.shape.iter().zip(&deeper.shape).skip(1).any(finer);
+        if chosen.last().is_none_or(other) {
+            chosen.push(row.clone());
         }
-        chosen.push(row);
     }
-    let few = chosen.len().saturating_sub(LAYERS);
-    Ok(chosen.split_off(few))
+    chosen.truncate(LAYERS);
+    chosen.reverse();
+    Ok(chosen)
+}
+
+/// As a percentage, with a decimal where it is small.
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    if percent < 10.0 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
 }
 
 fn gallery(layers: &[LayerRow], photos: Vec<Photo>) -> Gallery {
     let note = |row: &LayerRow| {
         let stride = row.stride.as_ref().and_then(|stride| stride.first()).map_or_else(String::new, |stride| {
-            let pixels = if *stride == 1.0 { "pixel".to_owned() } else { format!("{stride} pixels") };
+            let rounded = (10.0 * stride).round() / 10.0;
+            let pixels = if rounded == 1.0 { "pixel".to_owned() } else { format!("{rounded} pixels") };
             format!(", one cell per {pixels} of the network's input")
         });
         let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
