@@ -9,6 +9,7 @@
 mod adapter;
 mod caught;
 mod convergence;
+mod digest;
 mod error;
 mod file;
 mod method;
@@ -26,8 +27,9 @@ mod watched;
 pub use adapter::{AtLayer, UpToLayer};
 pub use caught::caught;
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
+pub use digest::Digest;
 pub use error::{Error, Result, suggest};
-pub use file::{write_atomic, write_atomic_with};
+pub use file::{file_error, open_file, read_file, read_file_within, remove_left_over, write_atomic, write_atomic_with};
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved, pull_back_by_candle};
 pub use objective::{Differentiated, LayerTrace, Objective};
