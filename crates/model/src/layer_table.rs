@@ -50,6 +50,7 @@ mod tests {
             labels: Labels::numbered(5),
             preprocessing: None,
             file: None,
+            data: Vec::new(),
         };
         let rows = model.layer_table();
         let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();

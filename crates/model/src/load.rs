@@ -1,9 +1,8 @@
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, load_onnx};
-use faithful_core::{Error, LayerId, Network, Preprocessing, Result};
-use std::fs::File;
+use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, onnx};
+use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Result, open_file};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +22,8 @@ pub struct Model {
     pub target: Option<LayerId>,
     /// The file it was read from; `None` where it is part of this program.
     pub file: Option<PathBuf>,
+    /// Files beside it that hold its data.
+    pub data: Vec<PathBuf>,
 }
 
 impl Model {
@@ -35,6 +36,24 @@ impl Model {
             let shape = self.graph.nominal_input();
             Error::parameter("model", format!("`{}` takes no photos: its input has the shape {shape:?}", self.name))
         })
+    }
+
+    /// The SHA-256 of the file that it was read from, or of what is part of this program; with files of data beside it, of
+    /// all their digests.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file cannot be read any more.
+    pub fn digest(&self) -> Result<String> {
+        let Some(file) = &self.file else {
+            let shipped = SHIPPED.iter().find(|shipped| shipped.name == self.name);
+            return Ok(Digest::of(shipped.map_or(&[], |shipped| shipped.weights)));
+        };
+        let own = Digest::of_file(file)?;
+        if self.data.is_empty() {
+            return Ok(own);
+        }
+        let data = self.data.iter().map(|path| Digest::of_file(path)).collect::<Result<Vec<_>>>()?;
+        Ok(data.iter().fold(Digest::new().with(own), Digest::with).finish())
     }
 
     /// The model that is used where none is asked for.
@@ -78,7 +97,7 @@ impl Model {
 
     fn from_weights(name: &str, architecture: &Architecture, path: &Path, loading: &Loading) -> Result<Self> {
         let what = path.display().to_string();
-        let file = File::open(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+        let file = open_file(path)?;
         let side = SideFile::beside(path)?;
         let size = side.input_size().unwrap_or(architecture.preprocessing().input_size);
         let graph = architecture.load(&what, file, size, &loading.device)?;
@@ -111,13 +130,13 @@ impl Model {
         let outputs = graph.layers()[graph.output().0].shape.last().copied().unwrap_or(1);
         let labels =
             Labels::new(outputs, side.labels, side.synsets).map_err(|error| Error::format(what, error.to_string()))?;
-        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file })
+        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file, data: Vec::new() })
     }
 
     fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
         let side = SideFile::beside(path)?;
         let options = OnnxOptions { free_size: side.input_size(), ..OnnxOptions::default() };
-        let graph = load_onnx(path, &options).map_err(|error| match error {
+        let (graph, data) = onnx::load_with_files(path, &options).map_err(|error| match error {
             Error::Format { what, reason } => Error::format(format!("{}: {what}", path.display()), reason),
             other => other,
         })?;
@@ -133,7 +152,7 @@ impl Model {
         let graph = graph.to_device(&loading.device)?;
         let target = graph.target_layer();
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        Self::complete(&name, graph, side, target, Some(path.into()))
+        Ok(Self { data, ..Self::complete(&name, graph, side, target, Some(path.into()))? })
     }
 }
 

@@ -1,4 +1,4 @@
-use faithful_core::{Error, Preprocessing, Resampling, Result, suggest};
+use faithful_core::{Error, Preprocessing, Resampling, Result, read_file_within, suggest};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,6 +23,9 @@ pub(crate) struct SideFile {
 
 const FIELDS: [&str; 8] = ["input_size", "resize", "crop", "interpolation", "mean", "std", "labels", "synsets"];
 
+/// Bytes of such a file, at most: a hundred thousand labels have a few millions.
+const LONGEST: u64 = 64 << 20;
+
 /// `224` or `[224, 298]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a number of pixels or [height, width]")]
@@ -44,10 +47,10 @@ impl SideFile {
     /// Reads `model` with its extension replaced by `json`; without such a file, every field is left out.
     pub(crate) fn beside(model: &Path) -> Result<Self> {
         let path = model.with_extension("json");
-        match std::fs::read(&path) {
+        match read_file_within(&path, LONGEST) {
             Ok(text) => Self::parse(&path.display().to_string(), &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(Error::Io { path: path.display().to_string(), source }),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
         }
     }
 

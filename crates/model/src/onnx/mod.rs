@@ -17,11 +17,11 @@ mod value;
 use crate::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::DType;
 use external::External;
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, read_file};
 use import::{Importer, Scope};
 use prost::Message;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use value::{Size, Value};
 
 /// How an ONNX model is read. The default takes everything from the file.
@@ -41,9 +41,15 @@ pub struct OnnxOptions {
 /// The output is `(N, K)`: further axes are flattened. See [`read_onnx`] for errors, and [`Error::Io`] where a file
 /// cannot be read.
 pub fn load_onnx(path: &Path, options: &OnnxOptions) -> Result<Graph> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })?;
-    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    read(bytes.into(), &External::new(folder), options)
+    load_with_files(path, options).map(|(graph, _)| graph)
+}
+
+/// As [`load_onnx`], with the files beside the model that hold its data.
+pub(crate) fn load_with_files(path: &Path, options: &OnnxOptions) -> Result<(Graph, Vec<PathBuf>)> {
+    let bytes = read_file(path)?;
+    let external = External::beside(path)?;
+    let graph = read(bytes.into(), &external, options)?;
+    Ok((graph, external.files()))
 }
 
 /// Reads a model that is complete in itself from memory.
@@ -53,7 +59,7 @@ pub fn load_onnx(path: &Path, options: &OnnxOptions) -> Result<Graph> {
 /// operator (and the name of its node) that is not implemented; [`Error::Shape`] where shapes do not fit;
 /// [`Error::NotFinite`] where a weight is not a number.
 pub fn read_onnx(bytes: &[u8], options: &OnnxOptions) -> Result<Graph> {
-    read(bytes.to_vec().into(), &External::new(None), options)
+    read(bytes.to_vec().into(), &External::none(), options)
 }
 
 fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) -> Result<Graph> {

@@ -24,6 +24,17 @@ pub(super) mod element {
     pub(crate) const UINT64: i32 = 13;
     pub(crate) const BFLOAT16: i32 = 16;
 
+    /// How many bits an element takes where it is stored; none for types that are not read.
+    pub(crate) fn bits(number: i32) -> Option<u64> {
+        match number {
+            UINT8 | INT8 | BOOL => Some(8),
+            UINT16 | INT16 | FLOAT16 | BFLOAT16 => Some(16),
+            FLOAT | INT32 | UINT32 => Some(32),
+            INT64 | UINT64 | DOUBLE => Some(64),
+            _ => None,
+        }
+    }
+
     /// Whether the type is one of floating-point numbers.
     pub(crate) fn is_float(number: i32) -> bool {
         matches!(number, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
@@ -41,7 +52,7 @@ pub(super) fn read(tensor: &proto::Tensor, external: &External) -> Result<Value>
     let count = elements(&shape).ok_or_else(|| damaged(format!("its shape {shape:?} is too large")))?;
     let stored;
     let raw: Option<&[u8]> = if tensor.data_location == 1 {
-        stored = external.read(tensor)?;
+        stored = external.read(tensor, count)?;
         Some(&stored)
     } else {
         tensor.raw_data.as_deref()

@@ -2,7 +2,7 @@ use super::file::{Format, Stored, contiguous, tensors};
 use super::names::as_torchvision;
 use crate::Architecture;
 use crate::weights::Checkpoint;
-use faithful_core::{Error, Result, write_atomic_with};
+use faithful_core::{Error, Result, open_file, write_atomic_with};
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 20;
 /// state dictionary, or does not fit the architecture.
 pub fn convert_weights(from: &Path, to: &Path, architecture: Option<&Architecture>) -> Result<Converted> {
     let what = from.display().to_string();
-    let mut source = File::open(from).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let mut source = open_file(from)?;
     let (mut tensors, format) = tensors(&what, &mut source)?;
     as_torchvision(&mut tensors);
     // Wide elements first keep all of them aligned.

@@ -182,3 +182,41 @@ fn data_files_elsewhere_are_not_read() {
     let message = faithful_model::load_onnx(&path, &OnnxOptions::default()).unwrap_err().to_string();
     assert!(message.contains("not below the model's folder"), "{message}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_data_file_is_read_as_far_as_the_shape_needs_and_no_link_leaves_the_folder() {
+    use std::os::unix::fs::symlink;
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let load = |path: &std::path::Path| {
+        let loaded = faithful_model::load_onnx(path, &OnnxOptions::default());
+        loaded.map_or_else(|error| error.to_string(), |_| "accepted".into())
+    };
+    for folder in ["model", "elsewhere", "cache", "links"] {
+        std::fs::create_dir(at(folder)).unwrap();
+    }
+    std::fs::copy(folder().join("outside.onnx"), at("model/m.onnx")).unwrap();
+    std::fs::copy(folder().join("outside.bin"), at("model/outside.bin")).unwrap();
+    assert_eq!(load(&at("model/m.onnx")), "accepted");
+    // A terabyte that takes no room on the disk.
+    let data = std::fs::OpenOptions::new().write(true).open(at("model/outside.bin")).unwrap();
+    if data.set_len(1 << 40).is_ok() {
+        assert_eq!(load(&at("model/m.onnx")), "accepted");
+    }
+    // The data are elsewhere, behind a link, by the file's name or by a folder's.
+    std::fs::rename(at("model/outside.bin"), at("elsewhere/outside.bin")).unwrap();
+    symlink(at("elsewhere/outside.bin"), at("model/outside.bin")).unwrap();
+    assert!(load(&at("model/m.onnx")).contains("not below the model's folder"), "{}", load(&at("model/m.onnx")));
+    // A cache, and links to what is in it.
+    std::fs::copy(at("model/m.onnx"), at("cache/1")).unwrap();
+    std::fs::rename(at("elsewhere/outside.bin"), at("cache/2")).unwrap();
+    symlink(at("cache/1"), at("links/m.onnx")).unwrap();
+    symlink(at("cache/2"), at("links/outside.bin")).unwrap();
+    assert_eq!(load(&at("links/m.onnx")), "accepted");
+    std::fs::remove_file(at("model/outside.bin")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(at("model/outside.bin")).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert!(load(&at("model/m.onnx")).contains("not a regular file"), "{}", load(&at("model/m.onnx")));
+    }
+}
