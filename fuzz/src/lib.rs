@@ -144,7 +144,7 @@ pub fn request(bytes: &[u8]) {
 /// The Parquet file of an evaluation run.
 pub fn rows(bytes: &[u8]) {
     const MANIFEST: &[u8] = br#"{"version":"0","model":"m","images":"i","image_count":1,"methods":["grad-cam"],
-        "metrics":["drop"],"protocol":"p","layer":"l","class":"c","seed":0}"#;
+        "metrics":["drop"],"protocol":"p","layer":"l","class":"c","seed":7}"#;
     with_files(&[("manifest.json", MANIFEST), ("rows-1-of-1.parquet", bytes)], |folder| {
         let _ = Store::open(folder).and_then(|(store, _)| store.rows());
     });

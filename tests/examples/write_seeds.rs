@@ -179,18 +179,7 @@ fn requests() -> Done {
 
 fn rows() -> Done {
     let folder: PathBuf = tempfile::tempdir()?.keep();
-    let manifest = Manifest {
-        version: "0".into(),
-        model: "m".into(),
-        images: "i".into(),
-        image_count: 1,
-        methods: vec!["grad-cam".into()],
-        metrics: vec!["insertion".into()],
-        protocol: "p".into(),
-        layer: "l".into(),
-        class: "c".into(),
-        seed: 0,
-    };
+    let manifest = Manifest { version: "0".into(), protocol: "p".into(), seed: 7, ..Manifest::default() };
     let store = Store::create(&folder, &manifest)?;
     let row = |metric: &str, curve| Row {
         image: "a.png".into(),

@@ -10,6 +10,7 @@ use faithful_explain::class::{self, Number, Wanted};
 pub(crate) use faithful_explain::model::predict;
 use faithful_explain::model::{ModelOptions, as_classifier, source};
 use faithful_model::{Loading, Model, ModelSource};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Loads the model that was asked for, and puts the user's word above its own.
@@ -109,7 +110,18 @@ pub(crate) fn baselines(
     decoding: &Decoding,
     output: &Output,
 ) -> Result<Arc<dyn faithful_baseline::BaselineSampler>> {
-    let sampler = faithful_explain::baseline::sampler(text, preprocessing, decoding, &|note| output.note(note));
+    baselines_and_photos(text, preprocessing, decoding, output).map(|(sampler, _)| sampler)
+}
+
+/// As [`baselines`], with the photos that serve as such.
+pub(crate) fn baselines_and_photos(
+    text: &str,
+    preprocessing: &Preprocessing,
+    decoding: &Decoding,
+    output: &Output,
+) -> Result<(Arc<dyn faithful_baseline::BaselineSampler>, Vec<PathBuf>)> {
+    let note = |note: &str| output.note(note);
+    let sampler = faithful_explain::baseline::sampler_and_photos(text, preprocessing, decoding, &note);
     sampler.map_err(|error| match error {
         Error::UnknownName { .. } => {
             Usage::with_hint(&error, "give a folder of photos, or one of `faithful baselines`")

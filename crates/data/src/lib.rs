@@ -32,7 +32,7 @@ mod texture;
 pub use batch::{photo_tensor, scene_tensor};
 pub use listing::{PHOTO_ENDINGS, class_words, list_photos};
 pub use mask::{BoundingBox, Mask};
-pub use photo::{Decoding, decode_photo, read_photo, write_picture};
+pub use photo::{Decoding, decode_photo, read_photo, read_photo_bytes, write_picture};
 pub use picture::Picture;
 pub use preprocess::{Placement, Preprocessed, picture_tensor, preprocess, preprocess_unresized};
 pub use resample::resize_picture;

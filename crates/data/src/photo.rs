@@ -1,5 +1,5 @@
 use crate::Picture;
-use faithful_core::{Error, Result, caught};
+use faithful_core::{Error, Result, caught, read_file_within};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
@@ -33,17 +33,23 @@ impl Default for Decoding {
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`], which says what is wrong, where it is empty,
 /// truncated, damaged, no photo, or larger than [`Decoding::pixels`].
 pub fn read_photo(path: &Path, decoding: &Decoding) -> Result<Picture> {
-    let io = |source| Error::Io { path: path.display().to_string(), source };
-    let name = path.display().to_string();
-    let length = std::fs::metadata(path).map_err(io)?.len();
+    decode_photo(&path.display().to_string(), &read_photo_bytes(path, decoding)?, decoding)
+}
+
+/// The bytes of a photo's file, for [`decode_photo`].
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read or is no regular file; [`Error::Format`] where it is longer than any photo of
+/// [`Decoding::pixels`].
+pub fn read_photo_bytes(path: &Path, decoding: &Decoding) -> Result<Vec<u8>> {
     // No format needs more than 16 bytes per pixel: a longer file is not worth its memory.
-    if length > decoding.pixels.saturating_mul(16).saturating_add(1 << 26) {
-        return Err(Error::format(
-            name,
-            format!("{length} bytes are too many for a photo of {} pixels", decoding.pixels),
-        ));
-    }
-    decode_photo(&name, &std::fs::read(path).map_err(io)?, decoding)
+    let most = decoding.pixels.saturating_mul(16).saturating_add(1 << 26);
+    read_file_within(path, most).map_err(|error| match error {
+        Error::Format { what, reason } => {
+            Error::format(what, format!("{reason}: too many for a photo of {} pixels", decoding.pixels))
+        }
+        other => other,
+    })
 }
 
 /// Decodes the bytes of a photo as [`read_photo`] does; `name` is what errors call it.

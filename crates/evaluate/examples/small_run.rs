@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use faithful_core::{LayerInfo, Network, Objective, Probe, Result, Stream, Target};
 use faithful_evaluate::{
-    Event, Explained, Explainer, Format, Manifest, Plan, Sample, Shard, Source, Store, Subject, Table, run,
+    Event, Explained, Explainer, Format, Manifest, Plan, Sample, Shard, Source, Store, Subject, Table, VERSION, run,
 };
 use faithful_metric::{Metric, Protocol, Steps};
 use rand::Rng;
@@ -85,16 +85,18 @@ fn main() -> Result<()> {
         only_correct: false,
     };
     let manifest = Manifest {
-        version: env!("CARGO_PKG_VERSION").into(),
+        format: Manifest::FORMAT,
+        version: VERSION.into(),
         model: "sums".into(),
         images: "drawn".into(),
         image_count: pictures.0.len(),
         methods: explainers.iter().map(|explainer| explainer.name().to_owned()).collect(),
         metrics: vec!["insertion".into(), "deletion".into()],
-        protocol: "thesis, 16 steps".into(),
+        protocol: protocol.to_string(),
         layer: "none".into(),
         class: "predicted".into(),
         seed: plan.seed,
+        ..Manifest::default()
     };
     // A run that is killed goes on with `Store::resume` in the same folder.
     let folder = tempfile::tempdir().map_err(|source| faithful_core::Error::Io { path: "a folder".into(), source })?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use faithful_core::{Error, Result};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use std::sync::{Arc, Once};
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,6 +61,24 @@ impl Bucket {
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let put = self.runtime.block_on(self.store.put(&self.place(name), bytes.to_vec().into()));
         put.map(drop).map_err(|error| self.failed(name, error))
+    }
+
+    /// Writes an object unless there is one; whether it was written. A store without conditional puts is asked first, so that
+    /// two processes at the same instant are both told that they wrote it.
+    pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        let place = self.place(name);
+        let put = self.store.put_opts(&place, bytes.to_vec().into(), PutMode::Create.into());
+        match self.runtime.block_on(put) {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
+                if self.read(name)?.is_some() {
+                    return Ok(false);
+                }
+                self.write(name, bytes).map(|()| true)
+            }
+            Err(error) => Err(self.failed(name, error)),
+        }
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {

@@ -1,17 +1,23 @@
-use crate::{Curve, Row};
+use crate::{Curve, Manifest, Row};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Float64Builder, ListBuilder, RecordBatch, StringArray, UInt32Array,
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 use bytes::Bytes;
-use faithful_core::{Error, Result};
+use faithful_core::{Digest, Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const PROTOCOL: &str = "protocol";
+
+/// The file's metadata that say of which run its rows are, and what they are.
+const RUN: &str = "faithful.run";
+const DIGEST: &str = "faithful.digest";
 
 /// The columns, as `docs/runs.md` describes them.
 fn schema() -> Arc<Schema> {
@@ -34,8 +40,35 @@ fn schema() -> Arc<Schema> {
     ]))
 }
 
-/// Rows as a Parquet file.
-pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
+/// The digest of rows, in their order.
+fn digest_of(rows: &[Row]) -> String {
+    let mut digest = Digest::new();
+    let number = |value: Option<f64>| value.map_or(Vec::new(), |value| value.to_bits().to_le_bytes().to_vec());
+    let points = |values: &[f64]| values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect::<Vec<u8>>();
+    for row in rows {
+        let (image, method, metric) = row.key();
+        for text in [image, method, metric, row.protocol.as_str(), row.version.as_str()] {
+            digest.add(text);
+        }
+        for text in [&row.error, &row.layer] {
+            digest.add([u8::from(text.is_some())]);
+            digest.add(text.as_deref().unwrap_or_default());
+        }
+        digest.add(row.class.map_or(Vec::new(), |class| class.to_le_bytes().to_vec()));
+        digest.add(row.seed.to_le_bytes());
+        for value in [row.value, row.probability, row.seconds] {
+            digest.add(number(value));
+        }
+        digest.add([u8::from(row.curve.is_some())]);
+        let curve = row.curve.as_ref();
+        digest.add(points(curve.map_or(&[], |curve| &curve.fraction)));
+        digest.add(points(curve.map_or(&[], |curve| &curve.score)));
+    }
+    digest.finish()
+}
+
+/// Rows of the run with that digest as a Parquet file.
+pub(crate) fn encode(run: &str, rows: &[Row]) -> Result<Vec<u8>> {
     let texts =
         |pick: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<StringArray>()) };
     let numbers =
@@ -68,21 +101,48 @@ pub(crate) fn encode(rows: &[Row]) -> Result<Vec<u8>> {
     ];
     let broken = |reason: String| Error::format("rows for Parquet", reason);
     let batch = RecordBatch::try_new(schema(), columns).map_err(|error| broken(error.to_string()))?;
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let about = [(RUN, run.to_owned()), (DIGEST, digest_of(rows))];
+    let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+    let properties = properties.set_key_value_metadata(Some(about)).build();
     let mut writer =
         ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(|error| broken(error.to_string()))?;
     writer.write(&batch).map_err(|error| broken(error.to_string()))?;
     writer.into_inner().map_err(|error| broken(error.to_string()))
 }
 
-/// The rows of the Parquet file of that name.
+/// The rows of the Parquet file of that name, which is of the run of `manifest`.
 ///
 /// # Errors
-/// [`Error::Format`] where it is damaged or of another kind.
-pub(crate) fn decode(name: &str, bytes: &Bytes) -> Result<Vec<Row>> {
+/// [`Error::Format`] where it is damaged, of another kind or of another run.
+pub(crate) fn decode(name: &str, bytes: &Bytes, manifest: &Manifest) -> Result<Vec<Row>> {
+    let (rows, about) = read(name, bytes)?;
+    let broken = |reason: String| Err(Error::format(name, reason));
+    let said = |key: &str| about.get(key).map(String::as_str);
+    if manifest.format >= 1 && said(DIGEST) != Some(&digest_of(&rows)) {
+        return broken("it is damaged: its rows are not those of its digest".into());
+    }
+    if manifest.format >= 1 && said(RUN) != Some(&manifest.digest()) {
+        return broken("its rows are of another run than the manifest's".into());
+    }
+    for row in &rows {
+        // Rows of version 0.1 did not say their protocol at first.
+        let protocol = manifest.format == 0 && row.protocol.is_empty() || row.protocol == manifest.protocol;
+        if row.seed != manifest.seed || row.version != manifest.version || !protocol {
+            return broken(format!(
+                "its row of `{}` is of another run: seed {}, version {}, protocol `{}`, and not the manifest's {}, {}, `{}`",
+                row.image, row.seed, row.version, row.protocol, manifest.seed, manifest.version, manifest.protocol
+            ));
+        }
+    }
+    Ok(rows)
+}
+
+/// The rows of a Parquet file, and what its metadata say.
+fn read(name: &str, bytes: &Bytes) -> Result<(Vec<Row>, HashMap<String, String>)> {
     let broken = |reason: String| Error::format(name, reason);
     let mut rows = Vec::new();
-    faithful_parquet::read(name, bytes, |batch| {
+    let read = faithful_parquet::read(name, bytes, |batch| {
         let (own, wanted) = (batch.schema(), schema());
         // Runs of version 0.1 before rows said their protocol.
         let before = wanted.fields().iter().filter(|field| field.name() != PROTOCOL);
@@ -123,7 +183,7 @@ pub(crate) fn decode(name: &str, bytes: &Bytes) -> Result<Vec<Row>> {
         }
         Ok(())
     })?;
-    Ok(rows)
+    Ok((rows, read.metadata().clone().into()))
 }
 
 #[cfg(test)]
@@ -178,14 +238,15 @@ mod tests {
             version: "0.1.0".into(),
             curve: None,
         };
-        let bytes = encode(std::slice::from_ref(&row)).unwrap();
-        assert_eq!(decode("new", &bytes.clone().into()).unwrap(), std::slice::from_ref(&row));
+        let manifest = Manifest { seed: 9, version: "0.1.0".into(), protocol: "thesis".into(), ..Manifest::default() };
+        let bytes = encode(&manifest.digest(), std::slice::from_ref(&row)).unwrap();
+        assert_eq!(decode("new", &bytes.clone().into(), &manifest).unwrap(), std::slice::from_ref(&row));
         let mut reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
         let mut batch = reader.next().unwrap().unwrap();
         batch.remove_column(batch.schema().index_of(PROTOCOL).unwrap());
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         let old = writer.into_inner().unwrap();
-        assert_eq!(decode("old", &old.into()).unwrap(), [Row { protocol: String::new(), ..row }]);
+        assert_eq!(decode("old", &old.into(), &manifest).unwrap(), [Row { protocol: String::new(), ..row }]);
     }
 }

@@ -12,7 +12,6 @@
 mod bucket;
 mod columns;
 mod curves;
-mod digest;
 mod manifest;
 mod place;
 mod row;
@@ -23,11 +22,10 @@ mod store;
 mod table;
 
 pub use curves::{MeanCurve, mean_curves};
-pub use digest::digest;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, VERSION};
 pub use row::{Curve, Row};
 pub use run::{Event, Explained, Explainer, Plan, Sample, Source, Subject, Summary, fitted, run};
 pub use shard::Shard;
 pub use statistics::{Interval, bootstrap_mean, holm, paired_p};
-pub use store::{Rows, Store};
+pub use store::{Rows, Store, Working};
 pub use table::{Cell, Format, Line, Table};

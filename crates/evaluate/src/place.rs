@@ -4,7 +4,7 @@
 use crate::bucket::Bucket;
 use bytes::Bytes;
 use faithful_core::{Error, Result, write_atomic};
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,13 @@ pub(crate) enum Place {
     Folder(PathBuf),
     #[cfg(feature = "s3")]
     Bucket(Bucket),
+}
+
+/// A right that ends with the value or with the process, also with one that is killed.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    // Unlocked when it is closed. The file stays: another process may have it open already.
+    _file: Option<File>,
 }
 
 impl Place {
@@ -75,6 +82,48 @@ impl Place {
             Self::Folder(root) => write_atomic(&root.join(name), bytes),
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.write(name, bytes),
+        }
+    }
+
+    /// Writes a file as a whole, unless there is one of that name already; whether it was written. Of several processes
+    /// one writes it.
+    pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        match self {
+            Self::Folder(root) => {
+                let path = root.join(name);
+                let beside = root.join(format!(".{name}.{}", std::process::id()));
+                write_atomic(&beside, bytes)?;
+                // Unlike a renaming, a link does not replace what is there.
+                let linked = fs::hard_link(&beside, &path);
+                let created = match linked {
+                    Ok(()) => Ok(true),
+                    Err(_) if path.exists() => Ok(false),
+                    // A file system without links.
+                    Err(_) => write_atomic(&path, bytes).map(|()| true),
+                };
+                let _ = fs::remove_file(&beside);
+                created
+            }
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.create(name, bytes),
+        }
+    }
+
+    /// The right to do what `name` stands for, which one process has at a time and which ends with it; none where another has
+    /// it. In a bucket, and where a file system knows no locks, everyone has it.
+    pub(crate) fn lock(&self, name: &str) -> Result<Option<Lock>> {
+        match self {
+            Self::Folder(root) => {
+                let path = root.join(name);
+                let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+                let file = file.map_err(|source| self.failed(name, source))?;
+                match file.try_lock() {
+                    Err(TryLockError::WouldBlock) => Ok(None),
+                    Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: Some(file) })),
+                }
+            }
+            #[cfg(feature = "s3")]
+            Self::Bucket(_) => Ok(Some(Lock { _file: None })),
         }
     }
 

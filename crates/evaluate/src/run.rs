@@ -1,4 +1,4 @@
-use crate::{Curve, Row, Shard, Store};
+use crate::{Curve, Row, Shard, Store, VERSION};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
 use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
@@ -124,7 +124,8 @@ const MISCLASSIFIED: &str = "misclassified";
 
 /// Explains and measures every image of `shard`, keeps what is finished, and gathers it in the end.
 ///
-/// An image or a method that fails is a row with its reason. Only errors of the store end a run: what is finished by
+/// An image or a method that fails is a row with its reason. Only errors of the store end a run, another process at the same
+/// share among them: what is finished by
 /// then stays.
 pub fn run(
     plan: &Plan,
@@ -133,6 +134,7 @@ pub fn run(
     shard: Shard,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
+    let _working = store.work(shard)?;
     let done = store.rows()?.rows;
     let done: BTreeSet<(&str, &str)> = done.iter().map(|row| (row.image.as_str(), row.method.as_str())).collect();
     let mut summary = Summary::default();
@@ -159,7 +161,7 @@ pub fn run(
             seconds: None,
             seed: plan.seed,
             protocol: plan.protocol.to_string(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: VERSION.into(),
             curve: None,
         };
         match prepare(plan, source, index) {
@@ -344,17 +346,15 @@ mod tests {
     }
 
     fn bench() -> Bench {
+        let protocol = Protocol { insertion: faithful_metric::Canvas::Mean, ..Protocol::thesis() };
         let manifest = Manifest {
-            version: "0".into(),
+            format: Manifest::FORMAT,
+            version: VERSION.into(),
             model: "sums".into(),
-            images: "0".into(),
             image_count: 7,
-            methods: Vec::new(),
-            metrics: Vec::new(),
-            protocol: String::new(),
-            layer: String::new(),
-            class: String::new(),
+            protocol: protocol.to_string(),
             seed: 5,
+            ..Manifest::default()
         };
         Bench {
             pictures: Pictures((0..7).map(|i| format!("picture {i}")).collect()),
@@ -362,7 +362,7 @@ mod tests {
             metrics: ["insertion", "road", "max-sensitivity", "infidelity", "drop@50", "energy"]
                 .map(|name| Metric::parse(name).unwrap())
                 .to_vec(),
-            protocol: Protocol { insertion: faithful_metric::Canvas::Mean, ..Protocol::thesis() },
+            protocol,
             manifest,
         }
     }

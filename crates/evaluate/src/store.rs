@@ -1,8 +1,8 @@
 use crate::columns::{decode, encode};
-use crate::place::Place;
-use crate::{Manifest, Row, Shard, digest};
+use crate::place::{Lock, Place};
+use crate::{Manifest, Row, Shard};
 use bytes::Bytes;
-use faithful_core::{Error, Result};
+use faithful_core::{Digest, Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,13 @@ const ROWS: &str = ".parquet";
 #[derive(Clone, Debug)]
 pub struct Store {
     place: Place,
+    manifest: Manifest,
+}
+
+/// The right to work at a share of a run, which one process has at a time; it ends with the value or with the process.
+#[derive(Debug)]
+pub struct Working {
+    _lock: Lock,
 }
 
 /// What a run's folder holds.
@@ -29,33 +36,57 @@ pub struct Rows {
 }
 
 impl Store {
-    /// Starts a run in `folder`, which is made where it is missing.
+    /// Starts a run in `folder`, which is made where it is missing. Of several that start one there, one does.
     ///
     /// # Errors
     /// [`Error::Parameter`] where there is a run already: resume it, or name another folder.
     pub fn create(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let place = Place::of(folder)?;
-        if place.read(MANIFEST)?.is_some() {
+        place.prepare(PARTS)?;
+        if !place.create(MANIFEST, manifest.to_json().as_bytes())? {
             let reason = format!("{} holds a run already; resume it or name another folder", folder.display());
             return Err(Error::parameter("out", reason));
         }
-        Self::prepare(place, manifest)
+        Ok(Self { place, manifest: manifest.clone() })
     }
 
     /// Goes on with the run in `folder`, or starts it where there is none yet; shards of one run do so side by side.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where the run was started with other methods, metrics, images, model, seed or version.
+    /// [`Error::Parameter`] where the run was started with another manifest, with what differs.
     pub fn resume(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let place = Place::of(folder)?;
-        if let Some(earlier) = place.read(MANIFEST)? {
+        let earlier = match place.read(MANIFEST)? {
+            Some(earlier) => Some(earlier),
+            None => {
+                place.prepare(PARTS)?;
+                // Another shard may have been faster.
+                if place.create(MANIFEST, manifest.to_json().as_bytes())? { None } else { place.read(MANIFEST)? }
+            }
+        };
+        if let Some(earlier) = earlier {
             let differences = manifest.differences(&Manifest::parse(&place.label(MANIFEST), &earlier)?);
             if !differences.is_empty() {
                 let reason = format!("{} was started otherwise: {}", folder.display(), differences.join("; "));
                 return Err(Error::parameter("resume", reason));
             }
+            place.prepare(PARTS)?;
         }
-        Self::prepare(place, manifest)
+        Ok(Self { place, manifest: manifest.clone() })
+    }
+
+    /// The right to work at a share.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where another process has it.
+    pub fn work(&self, shard: Shard) -> Result<Working> {
+        let (share, all) = (shard.index + 1, shard.count);
+        let lock = self.place.lock(&format!(".lock-{share}-of-{all}"))?;
+        let busy = || {
+            let place = self.place.label("");
+            Error::parameter("out", format!("another process works at share {share} of {all} of the run in {place}"))
+        };
+        Ok(Working { _lock: lock.ok_or_else(busy)? })
     }
 
     /// The run in `folder`, to read.
@@ -69,13 +100,7 @@ impl Store {
             Error::Io { path: place.label(MANIFEST), source: std::io::Error::new(std::io::ErrorKind::NotFound, reason) }
         };
         let manifest = Manifest::parse(&place.label(MANIFEST), &place.read(MANIFEST)?.ok_or_else(absent)?)?;
-        Ok((Self { place }, manifest))
-    }
-
-    fn prepare(place: Place, manifest: &Manifest) -> Result<Self> {
-        place.prepare(PARTS)?;
-        place.write(MANIFEST, manifest.to_json().as_bytes())?;
-        Ok(Self { place })
+        Ok((Self { place, manifest: manifest.clone() }, manifest))
     }
 
     /// The bytes of a file that is kept beside the manifest; none where there is no such file.
@@ -96,7 +121,7 @@ impl Store {
     /// Keeps the rows of one image and method, which come together.
     pub fn add(&self, rows: &[Row]) -> Result<()> {
         let Some(first) = rows.first() else { return Ok(()) };
-        self.place.write(&part(first), &encode(rows)?)
+        self.place.write(&part(first), &encode(&self.manifest.digest(), rows)?)
     }
 
     /// Every row that is finished, each key once.
@@ -124,7 +149,7 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            match decode(&name, &bytes) {
+            match decode(&name, &bytes, &self.manifest) {
                 Ok(found) => rows.extend(found.into_iter().map(|row| {
                     let (image, method, metric) = row.key();
                     ((image.to_owned(), method.to_owned(), metric.to_owned()), row)
@@ -141,7 +166,7 @@ impl Store {
         let mine = |row: &Row| images.iter().position(|name| *name == row.image).is_some_and(|i| shard.has(i));
         let rows: Vec<Row> = self.rows()?.rows.into_iter().filter(mine).collect();
         let name = format!("rows-{}-of-{}{ROWS}", shard.index + 1, shard.count);
-        self.place.write(&name, &encode(&rows)?)?;
+        self.place.write(&name, &encode(&self.manifest.digest(), &rows)?)?;
         let parts: std::collections::BTreeSet<String> = rows.iter().map(part).collect();
         parts.iter().try_for_each(|part| self.place.remove(part))
     }
@@ -156,7 +181,8 @@ impl Store {
 
 /// The file of a row's image and method.
 fn part(row: &Row) -> String {
-    format!("{PARTS}/{:016x}{ROWS}", digest([row.image.as_str(), row.method.as_str()]))
+    let name = Digest::new().with(&row.image).with(&row.method).finish();
+    format!("{PARTS}/{}{ROWS}", &name[..32])
 }
 
 #[cfg(test)]
@@ -167,16 +193,14 @@ mod tests {
 
     fn manifest(seed: u64) -> Manifest {
         Manifest {
+            format: Manifest::FORMAT,
             version: "0.1.0".into(),
             model: "tiny".into(),
             images: "0".into(),
             image_count: 2,
-            methods: vec!["grad-cam".into()],
-            metrics: vec!["insertion".into()],
             protocol: "thesis".into(),
-            layer: "auto".into(),
-            class: "predicted".into(),
             seed,
+            ..Manifest::default()
         }
     }
 
@@ -191,7 +215,7 @@ mod tests {
             probability: Some(0.1 + 0.2),
             layer: None,
             seconds: Some(0.5),
-            seed: u64::MAX,
+            seed: 1,
             protocol: "thesis".into(),
             version: "0.1.0".into(),
             curve: value.map(|value| Curve { fraction: vec![0.0, 1.0], score: vec![value, 1.0 / 3.0] }),
@@ -251,20 +275,67 @@ mod tests {
         assert!(error.contains("seed is 2 now and was 1"), "{error}");
     }
 
-    /// A flipped bit makes a place or a length negative, at which the library panics.
     #[test]
-    fn a_flipped_bit_is_damage_or_another_row() {
+    fn of_many_that_start_a_run_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |seed| Store::create(folder.path(), &manifest(seed)).is_ok().then_some(seed);
+        let started: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|seed| scope.spawn(move || start(seed))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(started.len(), 1, "{started:?}");
+        assert_eq!(Store::open(folder.path()).unwrap().1.seed, started[0]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the manifest and the parts' folder");
+    }
+
+    #[test]
+    fn a_share_is_worked_at_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path(), &manifest(1)).unwrap();
+        let working = store.work(Shard::WHOLE).unwrap();
+        let error = Store::resume(folder.path(), &manifest(1)).unwrap().work(Shard::WHOLE).unwrap_err().to_string();
+        assert!(error.contains("another process works at share 1 of 1"), "{error}");
+        assert!(store.work(Shard { index: 1, count: 2 }).is_ok());
+        drop(working);
+        assert!(store.work(Shard::WHOLE).is_ok());
+    }
+
+    #[test]
+    fn rows_of_another_run_are_not_taken_for_this_ones() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Store::create(folder.path(), &manifest(1)).unwrap();
+        // The same seed and version in the rows, and another model in the manifest.
+        let stranger = Store::create(other.path(), &Manifest { model: "large".into(), ..manifest(1) }).unwrap();
+        stranger.add(&[row("a", "grad-cam", "insertion", Some(0.5))]).unwrap();
+        let part = stranger.place.list(PARTS, ROWS).unwrap().remove(0);
+        fs::copy(other.path().join(&part), folder.path().join(&part)).unwrap();
+        let found = store.rows().unwrap();
+        assert!(found.rows.is_empty() && found.damaged[0].1.contains("another run"), "{found:?}");
+        store.add(&[Row { seed: 2, ..row("a", "grad-cam", "insertion", Some(0.5)) }]).unwrap();
+        let found = store.rows().unwrap();
+        assert!(found.rows.is_empty() && found.damaged[0].1.contains("seed 2"), "{found:?}");
+    }
+
+    /// A flipped bit makes a place or a length negative, at which the library panics; or a value another one.
+    #[test]
+    fn a_flipped_bit_is_damage_or_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path(), &manifest(1)).unwrap();
         store.add(&[row("a.png", "grad-cam", "drop", Some(0.5))]).unwrap();
+        let whole = store.rows().unwrap().rows;
         let part = fs::read_dir(folder.path().join(PARTS)).unwrap().next().unwrap().unwrap().path();
         let bytes = fs::read(&part).unwrap();
+        let mut found_out = 0;
         for place in 0..bytes.len() {
-            let mut bytes = bytes.clone();
-            bytes[place] ^= 1;
-            fs::write(&part, bytes).unwrap();
-            let rows = store.rows().unwrap();
-            assert!(rows.rows.len() + rows.damaged.len() <= 2, "byte {place}");
+            for change in [1 << (place % 8), 0x80 >> (place % 8)] {
+                let mut bytes = bytes.clone();
+                bytes[place] ^= change;
+                fs::write(&part, bytes).unwrap();
+                let rows = store.rows().unwrap();
+                assert!(rows.rows == whole || rows.damaged.len() == 1, "byte {place} changed by {change}");
+                found_out += rows.damaged.len();
+            }
         }
+        assert!(found_out > bytes.len() / 4, "{found_out}");
     }
 }

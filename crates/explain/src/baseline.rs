@@ -8,6 +8,7 @@ use faithful_baseline::{
 };
 use faithful_core::{Error, Preprocessing, Result, Stream};
 use faithful_data::{Decoding, SceneSpec, draw_scene};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +112,8 @@ struct Reading<'a> {
     preprocessing: &'a Preprocessing,
     decoding: &'a Decoding,
     note: &'a dyn Fn(&str),
+    /// The photos that were read.
+    photos: &'a RefCell<Vec<PathBuf>>,
 }
 
 /// The baselines that `text` names, for a network with that preprocessing: a kind or a folder, which of the folder's
@@ -121,7 +124,25 @@ pub fn sampler(
     decoding: &Decoding,
     note: &dyn Fn(&str),
 ) -> Result<Arc<dyn BaselineSampler>> {
-    let reading = Reading { preprocessing, decoding, note };
+    sampler_and_photos(text, preprocessing, decoding, note).map(|(sampler, _)| sampler)
+}
+
+/// As [`sampler`], with the photos that serve as baselines.
+///
+/// # Errors
+/// As [`sampler`].
+pub fn sampler_and_photos(
+    text: &str,
+    preprocessing: &Preprocessing,
+    decoding: &Decoding,
+    note: &dyn Fn(&str),
+) -> Result<(Arc<dyn BaselineSampler>, Vec<PathBuf>)> {
+    let photos = RefCell::default();
+    let sampler = parsed(text, Reading { preprocessing, decoding, note, photos: &photos })?;
+    Ok((sampler, photos.into_inner()))
+}
+
+fn parsed(text: &str, reading: Reading) -> Result<Arc<dyn BaselineSampler>> {
     // A folder may have any name.
     let parts: Vec<&str> = if Path::new(text).is_dir() { vec![text] } else { text.split('+').collect() };
     if let [one] = *parts
@@ -190,6 +211,7 @@ impl Reading<'_> {
                 wrong(reason)
             })?;
             rows.push(photo::read(path, self.preprocessing, self.decoding)?.tensor);
+            self.photos.borrow_mut().push(path.clone());
         }
         if let Some(place) = rows.iter().position(|row| row.dims() != rows[0].dims()) {
             let reason = format!(
@@ -204,7 +226,7 @@ impl Reading<'_> {
 
     /// At most [`MOST`] of a folder's photos, evenly spread over their names.
     fn photos(self, folder: &Path) -> Result<Tensor> {
-        let Self { preprocessing, decoding, note } = self;
+        let Self { preprocessing, decoding, note, photos } = self;
         let all = list(folder)?;
         let chosen: Vec<_> = if all.len() > MOST {
             note(&format!("{MOST} of the {} photos in `{}` serve as baselines", all.len(), folder.display()));
@@ -218,7 +240,10 @@ impl Reading<'_> {
             match photo::read(path, preprocessing, decoding) {
                 // Without a crop photos have sizes of their own; those of the first's size can be stacked.
                 Ok(photo) if rows.first().is_some_and(|first| first.dims() != photo.tensor.dims()) => other_size += 1,
-                Ok(photo) => rows.push(photo.tensor),
+                Ok(photo) => {
+                    rows.push(photo.tensor);
+                    photos.borrow_mut().push(path.clone());
+                }
                 Err(error) => note(&format!("a baseline is left out: {error}")),
             }
         }
@@ -235,7 +260,9 @@ impl Reading<'_> {
 
 /// A folder's photos in the order of their names.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    inputs::photos_in(folder)
+    let listed = inputs::photos_in(folder);
+    listed
+        .map(|(photos, _)| photos)
         .map_err(|source| Error::Io { path: format!("cannot read `{}`", folder.display()), source })
 }
 

@@ -1,13 +1,15 @@
 //! Where an evaluation's images come from: a folder of photos, or drawn scenes whose objects are known.
 
+use crate::contents::Contents;
 use crate::inputs;
 use crate::photo;
-use faithful_core::{Error, Result, Stream};
-use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos};
-use faithful_evaluate::{Sample, Source, digest};
+use faithful_core::{Digest, Error, Result, Stream};
+use faithful_data::{Decoding, Mask, Picture, SceneSpec, decode_photo, draw_scene, list_photos, read_photo_bytes};
+use faithful_evaluate::{Sample, Source};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// How many scenes `--images scenes` draws where `--samples` does not say it.
 const SCENES: usize = 100;
@@ -19,6 +21,10 @@ pub struct Images<'a> {
     model: &'a Model,
     decoding: Decoding,
     masks: Option<Masks>,
+    /// How many pictures are results of `explain`, and therefore left out.
+    pub results: usize,
+    /// Read when they are first asked for; from then on an image must keep its bytes.
+    contents: OnceLock<Contents>,
 }
 
 enum Kind {
@@ -41,9 +47,9 @@ impl Masks {
         }
     }
 
-    fn of(&self, photo: &Path) -> Result<Option<Mask>> {
+    fn of(&self, photo: &Path) -> Option<PathBuf> {
         let path = self.0.join(photo.with_extension("png").file_name().unwrap_or_default());
-        if path.exists() { Mask::read(&path).map(Some) } else { Ok(None) }
+        path.exists().then_some(path)
     }
 }
 
@@ -61,10 +67,12 @@ impl<'a> Images<'a> {
             let count = samples.map_or(SCENES, NonZeroUsize::get);
             let names = (0..count).map(|index| format!("scene {index:05}")).collect();
             let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
-            return Ok(Self { names, kind, model, decoding: *decoding, masks });
+            return Ok(Self { names, kind, model, decoding: *decoding, masks, results: 0, contents: OnceLock::new() });
         }
         let mut paths = list_photos(folder)?;
+        let all = paths.len();
         paths.retain(|path| !inputs::is_result(path));
+        let results = all - paths.len();
         if paths.is_empty() {
             let what = format!("the folder `{}` has no photos", folder.display());
             return Err(Error::format(what, "a picture that lies beside a map of its name is a result"));
@@ -74,7 +82,8 @@ impl<'a> Images<'a> {
         }
         let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/");
         let names = paths.iter().map(name).collect();
-        Ok(Self { names, kind: Kind::Photos(paths), model, decoding: *decoding, masks })
+        let kind = Kind::Photos(paths);
+        Ok(Self { names, kind, model, decoding: *decoding, masks, results, contents: OnceLock::new() })
     }
 
     /// Whether it is known where the objects are, for those that have a mask.
@@ -82,9 +91,40 @@ impl<'a> Images<'a> {
         self.masks.is_some() || matches!(self.kind, Kind::Scenes(_))
     }
 
-    /// What tells one list of images from another.
-    pub fn digest(&self) -> String {
-        format!("{:016x}", digest(self.names.iter().map(String::as_str)))
+    /// What the images and masks hold. From now on, one that changes is not read any more.
+    pub fn contents(&self) -> &Contents {
+        self.contents.get_or_init(|| match &self.kind {
+            Kind::Photos(paths) => {
+                let mask = |path: &PathBuf| self.masks.as_ref().and_then(|masks| masks.of(path));
+                let files: Vec<_> = self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(path))).collect();
+                Contents::read(&files)
+            }
+            Kind::Scenes(_) => Contents::of_names(&self.names),
+        })
+    }
+
+    /// Refuses a file of image `index` that has other bytes than the run began with.
+    fn check(&self, index: usize, mask: bool, path: &Path, digest: impl FnOnce() -> Result<String>) -> Result<()> {
+        let Some(contents) = self.contents.get() else { return Ok(()) };
+        if contents.of(&self.names[index], mask) == Some(&digest()?) {
+            return Ok(());
+        }
+        let what = path.display().to_string();
+        Err(Error::format(what, "it changed since the run began; put the file back, or begin another run"))
+    }
+
+    /// The picture of the photo `index`.
+    fn picture(&self, index: usize, path: &Path) -> Result<Picture> {
+        let bytes = read_photo_bytes(path, &self.decoding)?;
+        self.check(index, false, path, || Ok(Digest::of(&bytes)))?;
+        decode_photo(&path.display().to_string(), &bytes, &self.decoding)
+    }
+
+    /// The mask of the photo `index`, where it has one.
+    fn mask(&self, index: usize, path: &Path) -> Result<Option<Mask>> {
+        let Some(mask) = self.masks.as_ref().and_then(|masks| masks.of(path)) else { return Ok(None) };
+        self.check(index, true, &mask, || Digest::of_file(&mask))?;
+        Mask::read(&mask).map(Some)
     }
 
     /// The class that a photo's folder or name gives it: `n02009912/x.jpg`, `n02009912_x.jpg`, `heron/x.jpg`.
@@ -106,7 +146,7 @@ impl Images<'_> {
     pub fn photo(&self, index: usize) -> Result<photo::Photo> {
         let preprocessing = self.model.photo_preprocessing()?;
         match &self.kind {
-            Kind::Photos(paths) => photo::read(&paths[index], preprocessing, &self.decoding),
+            Kind::Photos(paths) => photo::prepare(self.picture(index, &paths[index])?, preprocessing),
             Kind::Scenes(stream) => {
                 let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
                 photo::prepare(scene.picture, preprocessing)
@@ -125,9 +165,8 @@ impl Source for Images<'_> {
         match &self.kind {
             Kind::Photos(paths) => {
                 let path = &paths[index];
-                let photo = photo::read(path, preprocessing, &self.decoding)?;
-                let object = self.masks.as_ref().map(|masks| masks.of(path)).transpose()?.flatten();
-                let object = object.map(|mask| seen(&mask, &photo)).transpose()?;
+                let photo = photo::prepare(self.picture(index, path)?, preprocessing)?;
+                let object = self.mask(index, path)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 Ok(Sample { input: photo.tensor, label: self.label(path), object })
             }
             Kind::Scenes(stream) => {

@@ -1,5 +1,7 @@
 //! From what was named on the command line to photos, each with a name of its own for what is written.
 
+use crate::method::Explainer;
+use faithful_core::Digest;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,22 +22,29 @@ pub struct Inputs {
     pub photos: Vec<Input>,
     /// A path and why there is no photo.
     pub failures: Vec<(PathBuf, String)>,
+    /// How many pictures of folders are results of earlier runs, and therefore left out.
+    pub results: usize,
 }
 
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
 /// Expands folders to the photos in them, in the order of their names. A photo that is named twice counts once.
 pub fn collect(paths: &[PathBuf]) -> Inputs {
-    let mut found = Vec::new();
-    let mut failures = Vec::new();
+    let (mut found, mut failures, mut results) = (Vec::new(), Vec::new(), 0);
     for path in paths {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => match photos_in(path) {
-                Ok(photos) if photos.is_empty() => {
-                    let reason = "the folder has no photos (subfolders are not searched)";
-                    failures.push((path.clone(), reason.to_owned()));
+                Ok((photos, left_out)) if photos.is_empty() => {
+                    let mut reason = "the folder has no photos (subfolders are not searched)".to_owned();
+                    if left_out > 0 {
+                        reason = format!("{reason} but {left_out} that `explain` made");
+                    }
+                    failures.push((path.clone(), reason));
                 }
-                Ok(photos) => found.extend(photos),
+                Ok((photos, left_out)) => {
+                    found.extend(photos);
+                    results += left_out;
+                }
                 Err(error) => failures.push((path.clone(), error.to_string())),
             },
             Ok(_) => found.push(path.clone()),
@@ -46,38 +55,63 @@ pub fn collect(paths: &[PathBuf]) -> Inputs {
     found.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
     let stems = stems(&found);
     let photos = found.into_iter().zip(stems).map(|(path, stem)| Input { path, stem }).collect();
-    Inputs { photos, failures }
+    Inputs { photos, failures, results }
 }
 
-/// Whether a picture is one that `explain` wrote: its map lies beside it.
+/// Whether a picture is one that `explain` wrote: it is called `STEM.METHOD.png`, and its map lies beside it.
 pub fn is_result(picture: &Path) -> bool {
-    picture.with_extension("npy").exists()
+    let is_png = picture.extension().is_some_and(|extension| extension == "png");
+    let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
+    let mut words = stem.split('.').skip(1);
+    is_png && words.any(|word| Explainer::new(word, None, "paper").is_ok()) && picture.with_extension("npy").exists()
 }
 
-/// The photos of a folder by their extension. Pictures that lie beside a raw map of their name are left out: an
-/// earlier run has drawn them.
-pub fn photos_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The photos of a folder by their extension, and how many pictures are [results](is_result) of an earlier run and left out.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn photos_in(folder: &Path) -> std::io::Result<(Vec<PathBuf>, usize)> {
+    let mut results = 0;
     let mut photos = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let is_photo = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_photo && !hidden && path.is_file() && !is_result(&path) {
+        // What is neither a file nor a folder is refused when it is read, with its name.
+        if !is_photo || hidden || path.is_dir() {
+            continue;
+        }
+        if is_result(&path) {
+            results += 1;
+        } else {
             photos.push(path);
         }
     }
     photos.sort();
-    Ok(photos)
+    Ok((photos, results))
+}
+
+/// Bytes of a name that results are called by: what is put behind it must fit into the 255 that file systems take.
+const LONGEST: usize = 160;
+
+/// A name as it is, or its beginning and a digest where it is too long.
+fn shortened(name: &str) -> String {
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let end = (0..=LONGEST - 9).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}-{}", &name[..end], &Digest::of(name.as_bytes())[..8])
 }
 
 /// A name per path: its stem; where several share it, with the extension; then with the folder; then with a number.
 fn stems(paths: &[PathBuf]) -> Vec<String> {
     let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
     let stem = |path: &Path| part(path.file_stem()).unwrap_or_else(|| "photo".into());
-    let name = |path: &Path| part(path.file_name()).unwrap_or_else(|| "photo".into());
+    let name_of = |path: &Path| part(path.file_name()).unwrap_or_else(|| "photo".into());
     let folder = |path: &Path| part(path.parent().and_then(Path::file_name)).unwrap_or_else(|| "folder".into());
-    let candidates: [&dyn Fn(&Path) -> String; 3] = [&stem, &name, &|path| format!("{}-{}", folder(path), name(path))];
+    let candidates: [&dyn Fn(&Path) -> String; 3] =
+        [&stem, &name_of, &|path| format!("{}-{}", folder(path), name_of(path))];
     let mut chosen: Vec<Option<String>> = vec![None; paths.len()];
     let mut taken: HashSet<String> = HashSet::new();
     for candidate in candidates {
@@ -95,11 +129,12 @@ fn stems(paths: &[PathBuf]) -> Vec<String> {
     }
     let mut names = Vec::new();
     for (path, chosen) in paths.iter().zip(chosen) {
-        names.push(chosen.unwrap_or_else(|| {
-            let free = (2..).map(|number| format!("{}-{number}", name(path)));
+        let name = chosen.unwrap_or_else(|| {
+            let free = (2..).map(|number| format!("{}-{number}", name_of(path)));
             let mut free = free.filter(|name| taken.insert(name.to_lowercase()));
             free.next().unwrap_or_default()
-        }));
+        });
+        names.push(shortened(&name));
     }
     names
 }
@@ -118,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_too_long_are_cut_and_stay_different() {
+        let long = "\u{e4}".repeat(125);
+        let names = named(&[&format!("{long}1.jpg"), &format!("{long}2.jpg")]);
+        assert!(names[0] != names[1] && names.iter().all(|name| name.len() <= LONGEST), "{names:?}");
+    }
+
+    #[test]
     fn names_never_meet() {
         assert_eq!(named(&["a/heron.jpg", "a/heron.png", "a/otter.png"]), ["heron.jpg", "heron.png", "otter"]);
         assert_eq!(named(&["a/heron.jpg", "b/heron.jpg"]), ["a-heron.jpg", "b-heron.jpg"]);
@@ -133,14 +175,16 @@ mod tests {
     fn folders_give_their_photos_once_and_not_earlier_results() {
         let folder = tempfile::tempdir().unwrap();
         let here = |name: &str| folder.path().join(name);
-        for name in ["b.PNG", "a.jpg", "notes.txt", ".hidden.png", "a.grad-cam.png", "a.grad-cam.npy"] {
+        let own = ["a.grad-cam.png", "a.grad-cam.npy", "a.rise.class3.png", "a.rise.class3.npy"];
+        // Numbers of one's own beside photos make no results of them.
+        for name in ["b.PNG", "a.jpg", "notes.txt", ".hidden.png", "b.npy", "a.npy"].iter().chain(&own) {
             fs::write(here(name), b"x").unwrap();
         }
         fs::create_dir(here("deeper.png")).unwrap();
         let inputs = collect(&[folder.path().to_path_buf(), here("a.jpg"), here("absent.jpg")]);
         let names: Vec<_> = inputs.photos.iter().map(|input| input.stem.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(inputs.failures.len(), 1);
+        assert_eq!((inputs.failures.len(), inputs.results), (1, 2));
         let inputs = collect(&[here("deeper.png")]);
         assert!(inputs.failures[0].1.contains("no photos"), "{:?}", inputs.failures);
     }

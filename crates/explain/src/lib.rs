@@ -6,6 +6,7 @@
 
 pub mod baseline;
 pub mod class;
+pub mod contents;
 pub mod evaluation;
 pub mod inputs;
 pub mod memory;

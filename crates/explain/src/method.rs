@@ -429,6 +429,10 @@ impl std::str::FromStr for MiniBatches {
         text.split_once('x')
             .and_then(|(paths, draws)| Some(Self { paths: number(paths)?, draws: number(draws)? }))
             .ok_or_else(|| format!("`{text}` is not KxM, such as 5x5: paths by draws, both above 0"))
+            .and_then(|both| match both.paths.checked_mul(both.draws) {
+                Some(all) if all.get() <= 1_000_000 => Ok(both),
+                _ => Err(format!("`{text}` are more than 1,000,000 draws")),
+            })
     }
 }
 
@@ -518,7 +522,7 @@ mod tests {
     fn mini_batches_are_read() {
         let number = |n| NonZeroUsize::new(n).unwrap();
         assert_eq!("5x10".parse(), Ok(MiniBatches { paths: number(5), draws: number(10) }));
-        for wrong in ["", "5", "0x5", "5x", "5x5x5", "-1x2"] {
+        for wrong in ["", "5", "0x5", "5x", "5x5x5", "-1x2", "1000x1001", "9999999999x9999999999"] {
             assert!(wrong.parse::<MiniBatches>().is_err(), "{wrong}");
         }
     }

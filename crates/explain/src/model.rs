@@ -2,7 +2,7 @@
 
 use crate::class;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Objective, Preprocessing, Resampling, Result};
+use faithful_core::{Error, Objective, Preprocessing, Resampling, Result, read_file_within};
 use faithful_model::{Labels, Loading, Model, ModelSource};
 use std::path::{Path, PathBuf};
 
@@ -119,9 +119,17 @@ impl ModelOptions {
     }
 }
 
+/// Bytes of a file of labels, at most.
+const LONGEST: u64 = 64 << 20;
+
 fn read_labels(path: &Path, outputs: usize) -> Result<Labels> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Io { path: format!("cannot read labels from `{}`", path.display()), source })?;
+    let unread = |error| match error {
+        Error::Io { source, .. } => Error::Io { path: format!("cannot read labels from `{}`", path.display()), source },
+        other => other,
+    };
+    let bytes = read_file_within(path, LONGEST).map_err(unread)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Error::format(path.display().to_string(), "it is no text in UTF-8"))?;
     let names = text.lines().map(|line| line.trim().to_owned()).collect();
     Labels::new(outputs, names, Vec::new())
 }

@@ -1,5 +1,6 @@
 //! `faithful evaluate`: many photos, many methods, many metrics, into a run's folder.
 
+use super::run::left_out;
 use crate::arguments::{CurveScoreName, EvaluateArguments};
 use crate::failure::Outcome;
 use crate::model;
@@ -7,11 +8,14 @@ use crate::output::Output;
 use crate::recorded::Recorded;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Score};
+use faithful_core::{Digest, Error, LayerId, Network, Objective, Preprocessing, Score};
 use faithful_data::Decoding;
-use faithful_evaluate::{Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, digest, run};
+use faithful_evaluate::{
+    Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, VERSION, run,
+};
 use faithful_explain::baseline;
 use faithful_explain::class::Number;
+use faithful_explain::contents::{Contents, digest_of_photos};
 use faithful_explain::evaluation::{Images, Masks};
 use faithful_explain::memory::Demand;
 use faithful_explain::method::{Explainer, Named, Settings, parse_stop};
@@ -22,6 +26,7 @@ use faithful_model::{Model, Precision};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// What is measured where the user names no metrics: the thesis's six, with equal-area masks beside the soft one.
 const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,increase@30,add@30";
@@ -39,7 +44,8 @@ pub(crate) struct Making {
     /// What of a class is explained.
     number: Number,
     settings: Settings,
-    baselines: String,
+    /// As they were asked for, and a digest of their photos.
+    baselines: (String, String),
     decoding: Decoding,
     pub(crate) batch: NonZeroUsize,
 }
@@ -59,7 +65,7 @@ impl Making {
         let protocol = protocol(arguments, preprocessing)?;
         let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
-        let sampler = model::baselines(&baselines, preprocessing, &decoding, output)?;
+        let (sampler, photos) = model::baselines_and_photos(&baselines, preprocessing, &decoding, output)?;
         let settings = Settings::new(arguments.draws, stop, sampler);
         let demands = methods.iter().map(|named| {
             let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;
@@ -79,7 +85,7 @@ impl Making {
             layer,
             number,
             settings,
-            baselines,
+            baselines: (baselines, digest_of_photos(&photos)?),
             decoding,
             batch,
         })
@@ -99,7 +105,7 @@ impl Making {
         let method = |Named { method, label, draws, .. }: &Named| {
             let draws = draws.or(arguments.draws).filter(|_| method.draws());
             let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
-            let baselines = if method.compares() { format!(" baselines={}", self.baselines) } else { String::new() };
+            let baselines = if method.compares() { format!(" baselines={}", self.baselines.0) } else { String::new() };
             format!("{label}{draws}{baselines}")
         };
         let precision = match self.precision {
@@ -110,10 +116,15 @@ impl Making {
             Number::Logit => String::new(),
             _ => format!(", its {}", arguments.score),
         };
+        let compares = self.methods.iter().any(|named| named.method.compares());
         Ok(Manifest {
-            version: env!("CARGO_PKG_VERSION").into(),
-            model: format!("{} {}{precision}", self.model.name, digest_of_weights(&self.model)?),
-            images: images.digest(),
+            format: Manifest::FORMAT,
+            version: VERSION.into(),
+            model: format!("{} {}{precision}", self.model.name, self.model.digest()?),
+            labels: digest_of_labels(&self.model),
+            preprocessing: format!("{:?}, {:?}", self.model.photo_preprocessing()?, self.decoding),
+            images: images.contents().digest(),
+            baselines: if compares { self.baselines.1.clone() } else { String::new() },
             image_count: images.names().len(),
             methods: self.methods.iter().map(method).collect(),
             metrics: self.metrics.iter().map(Metric::name).collect(),
@@ -144,16 +155,23 @@ impl Making {
 }
 
 pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> Result<Outcome> {
+    output.writes_files();
     let shard = shard(arguments)?;
     let making = Making::new(arguments, output)?;
     let images = making.images(arguments)?;
+    if images.results > 0 {
+        output.note(&left_out(images.results));
+    }
     let manifest = making.manifest(arguments, &images)?;
     let store = if arguments.resume || shard.count > 1 {
-        Store::resume(&arguments.out, &manifest)
+        resumed(&arguments.out, &manifest, &images)?
     } else {
-        Store::create(&arguments.out, &manifest)
-    }?;
+        Store::create(&arguments.out, &manifest)?
+    };
     Recorded::now().write(&store)?;
+    if store.note(CONTENTS)?.is_none() {
+        store.keep_note(CONTENTS, &serde_json::to_vec(images.contents())?)?;
+    }
 
     let boxed = |one: Prepared| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
     let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
@@ -301,15 +319,29 @@ fn layers_of(
     }
 }
 
-/// What tells one set of weights from another: the output for a fixed input.
-fn digest_of_weights(model: &Model) -> Result<String> {
-    let shape = model.graph.input_shape().context("the model does not say which input it takes")?;
-    let count: usize = shape.iter().product();
-    let values: Vec<f32> = (0..count).map(|i| ((i * 7919 % 1009) as f32 / 1009.0 - 0.5) * 4.0).collect();
-    let shape: Vec<usize> = std::iter::once(1).chain(shape.iter().copied()).collect();
-    let output = model.graph.evaluate(&Tensor::from_vec(values, shape, &model.graph.device())?, &[])?.0;
-    let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
-    // Rounded, so that another processor's last bits make no other model of it.
-    let rounded: Vec<String> = output.iter().map(|value| format!("{:.2}", value + 0.0)).collect();
-    Ok(format!("{:016x}", digest(rounded.iter().map(String::as_str))))
+/// What tells one list of labels from another.
+fn digest_of_labels(model: &Model) -> String {
+    let mut digest = Digest::new();
+    for class in 0..model.labels.count() {
+        digest.add(model.labels.name(class));
+        digest.add(model.labels.synset(class).unwrap_or_default());
+    }
+    digest.finish()
+}
+
+/// What the images held when the run was begun, beside its manifest.
+const CONTENTS: &str = "images.json";
+
+/// Goes on with a run; where its images differ from those of its beginning, with the names of some.
+fn resumed(folder: &Path, manifest: &Manifest, images: &Images) -> Result<Store> {
+    Store::resume(folder, manifest).map_err(|error| {
+        let before = Store::open(folder).ok().and_then(|(store, _)| store.note(CONTENTS).ok().flatten());
+        let before = before.and_then(|bytes| serde_json::from_slice::<Contents>(&bytes).ok());
+        match (&error, before.and_then(|before| images.contents().difference(&before))) {
+            (Error::Parameter { name: "resume", reason }, Some(difference)) => {
+                Error::parameter("resume", format!("{reason}; of the images, {difference}")).into()
+            }
+            _ => error.into(),
+        }
+    })
 }

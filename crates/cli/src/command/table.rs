@@ -24,7 +24,8 @@ pub(super) fn rows_of(runs: &[PathBuf], output: &Output) -> Result<Rows> {
         let (store, manifest) = Store::open(folder)?;
         // Runs of other methods on the same images make one table; another model, other images or another protocol do
         // not.
-        let comparable = (manifest.model, manifest.images, manifest.protocol, manifest.class, manifest.seed);
+        let network = (manifest.model, manifest.preprocessing);
+        let comparable = (network, manifest.images, manifest.protocol, manifest.class, manifest.seed);
         match &first {
             None => first = Some((folder, comparable)),
             Some((earlier, known)) if *known != comparable => {

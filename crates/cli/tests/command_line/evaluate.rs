@@ -1,4 +1,4 @@
-use super::support::{Place, name};
+use super::support::{Place, fixture, name};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,10 @@ fn a_run_measures_every_method_and_prints_its_table() {
     for word in ["grad-cam", "expected-grad-cam", "insertion ↑", "drop@30 ↓", "energy ↑", "4 images"] {
         assert!(ran.stdout().contains(word), "`{word}` is not in {}", ran.stdout());
     }
-    assert_eq!(place.names("run"), ["command.json", "manifest.json", "parts", "rows-1-of-1.parquet"]);
+    assert_eq!(
+        place.names("run"),
+        [".lock-1-of-1", "command.json", "images.json", "manifest.json", "parts", "rows-1-of-1.parquet"]
+    );
     assert!(place.names("run/parts").is_empty());
     let markdown = place.run(&["table", "run", "--format", "markdown", "--against", "grad-cam"]);
     assert!(markdown.stdout().starts_with("| method |"), "{}", markdown.stdout());
@@ -261,4 +264,163 @@ impl Drop for Unmounted {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+/// Whatever a map or a metric depends on is part of the run: with anything else it is neither resumed nor joined by a shard.
+#[test]
+fn a_run_is_only_resumed_with_everything_that_defines_it() {
+    let place = Place::new();
+    for index in 0..3 {
+        place.scene(&format!("photos/{index}.png"), index);
+        place.scene(&format!("typical/{index}.png"), 10 + index);
+    }
+    let mask = |name: &str, value: u8| {
+        use faithful_report::image::{GrayImage, Luma};
+        let path = place.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        GrayImage::from_pixel(96, 96, Luma([value])).save(path).unwrap();
+    };
+    mask("masks/1.png", 255);
+    std::fs::copy(fixture("scenes-vgg.safetensors"), place.path("own.safetensors")).unwrap();
+    std::fs::copy(fixture("scenes-vgg.json"), place.path("own.json")).unwrap();
+    let arguments = |more: &[&str]| {
+        let mut all =
+            ["evaluate", "--images", "photos", "--methods", "expected-grad-cam", "--metrics", "drop"].to_vec();
+        all.extend(["--draws", "2", "--model", "scenes-vgg:own.safetensors", "--baselines", "typical"]);
+        all.extend(["--masks", "masks", "--out", "run", "--shard", "1/2"]);
+        all.extend(more);
+        place.run(&all)
+    };
+    assert_eq!(arguments(&[]).code(), 0);
+    for (more, word) in [
+        (&["--mean", "0.4,0.5,0.5", "--std", "0.2,0.2,0.2"][..], "preprocessing is"),
+        (&["--resize", "100"], "preprocessing is"),
+        (&["--interpolation", "nearest"], "preprocessing is"),
+        (&["--max-megapixels", "1"], "preprocessing is"),
+        (&["--draws", "3"], "methods is"),
+    ] {
+        let more: Vec<&str> = more.to_vec();
+        let draws = more.contains(&"--draws");
+        let ran = if draws {
+            let mut all = ["evaluate", "--images", "photos", "--methods", "expected-grad-cam", "--metrics"].to_vec();
+            all.extend(["drop", "--model", "scenes-vgg:own.safetensors", "--baselines", "typical", "--masks", "masks"]);
+            all.extend(["--out", "run", "--shard", "2/2"]);
+            all.extend(&more);
+            place.run(&all)
+        } else {
+            arguments(&more)
+        };
+        ran.refused(2, &["run was started otherwise", word]);
+    }
+    // A file that is replaced under its name, and put back.
+    let flipped = |name: &str, words: &[&str]| {
+        let path = place.path(name);
+        let before = std::fs::read(&path).unwrap();
+        let mut bytes = before.clone();
+        // The last bit of the last weight; behind a picture's end for photos, which their decoders do not read.
+        if name.ends_with("png") {
+            bytes.push(0)
+        } else {
+            *bytes.last_mut().unwrap() ^= 1
+        }
+        std::fs::write(&path, bytes).unwrap();
+        arguments(&["--resume"]).refused(2, words);
+        std::fs::write(&path, before).unwrap();
+    };
+    flipped("photos/1.png", &["images is", "of the images, 1.png has other bytes"]);
+    flipped("masks/1.png", &["images is", "of the images, 1.png has another mask"]);
+    flipped("own.safetensors", &["model is"]);
+    flipped("typical/2.png", &["baselines is"]);
+    let labels = std::fs::read_to_string(place.path("own.json")).unwrap();
+    place.file("own.json", labels.replace("dotted star", "starfish").as_bytes());
+    arguments(&["--resume"]).refused(2, &["labels is"]);
+    place.file("own.json", labels.as_bytes());
+    place.scene("photos/3.png", 3);
+    arguments(&["--resume"]).refused(2, &["image_count is 4 now and was 3", "3.png is new"]);
+    std::fs::remove_file(place.path("photos/3.png")).unwrap();
+    let ran = arguments(&["--resume"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+}
+
+/// Started at the same instant with other seeds, one run is begun and the others are told so.
+#[test]
+fn of_runs_that_start_together_one_has_the_folder() {
+    let place = Place::new();
+    for round in 0..4 {
+        let out = format!("run{round}");
+        let seeds = ["1", "2", "3"];
+        let start = |seed: &'static str| {
+            let mut all = arguments(&out, &[]);
+            let at = all.iter().position(|argument| *argument == "3").unwrap();
+            all[at] = seed;
+            place.command(&all).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let children: Vec<_> = seeds.map(start).into_iter().collect();
+        let ended: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let done: Vec<usize> = (0..3).filter(|&place| ended[place].status.success()).collect();
+        assert_eq!(done.len(), 1, "{ended:?}");
+        let refused = ended.iter().filter(|one| String::from_utf8_lossy(&one.stderr).contains("holds a run already"));
+        assert_eq!(refused.count(), 2, "{ended:?}");
+        let manifest = std::fs::read_to_string(place.path(&out).join("manifest.json")).unwrap();
+        assert!(manifest.contains(&format!("\"seed\": {}", seeds[done[0]])), "{manifest}");
+        let mut alone = arguments("alone", &[]);
+        let at = alone.iter().position(|argument| *argument == "3").unwrap();
+        alone[at] = seeds[done[0]];
+        assert_eq!(place.run(&alone).code(), 0);
+        assert_eq!(values(&place, &out), values(&place, "alone"));
+        std::fs::remove_dir_all(place.path("alone")).unwrap();
+    }
+}
+
+/// Two processes at the same share would do the same work twice.
+#[test]
+fn a_share_is_worked_at_by_one_process() {
+    let place = Place::new();
+    let long = ["--resume", "--samples", "40", "--steps", "400"];
+    let first = place.command(&arguments("run", &long)[..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut first = first.unwrap();
+    let begun = Instant::now();
+    while !place.path("run/.lock-1-of-1").exists() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let second = place.run(&arguments("run", &long));
+    let running = first.try_wait().unwrap().is_none();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    if running {
+        second.refused(2, &["another process works at share 1 of 1"]);
+    }
+}
+
+/// One bit of a run's rows is damage that is found, or makes no difference; and what is found is done again.
+#[test]
+fn a_flipped_bit_changes_no_table() {
+    let place = Place::new();
+    let more = ["--metrics", "drop@30,sparseness"];
+    let arguments: Vec<&str> = arguments("run", &[])
+        .into_iter()
+        .map(|argument| if argument == METRICS { more[1] } else { argument })
+        .collect();
+    assert_eq!(place.run(&arguments).code(), 0);
+    let before = values(&place, "run");
+    let file = place.path("run/rows-1-of-1.parquet");
+    let whole = std::fs::read(&file).unwrap();
+    let mut found = 0;
+    for place_of in (0..40).map(|one| one * whole.len() * 8 / 40 + one) {
+        let mut bytes = whole.clone();
+        bytes[place_of / 8] ^= 1 << (place_of % 8);
+        std::fs::write(&file, bytes).unwrap();
+        let ran = place.run(&["table", "run", "--format", "csv"]);
+        if ran.code() == 0 {
+            assert_eq!(ran.stdout(), before, "bit {place_of}");
+        } else {
+            found += 1;
+            assert!(ran.stderr().contains("rows-1-of-1.parquet"), "{}", ran.stderr());
+        }
+    }
+    assert!(found > 20, "{found} of 40");
+    let resumed = place.run(&[&arguments[..], &["--resume"]].concat());
+    assert_eq!(resumed.code(), 0, "{}", resumed.stderr());
+    assert_eq!(values(&place, "run"), before);
 }
