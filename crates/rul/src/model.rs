@@ -2,11 +2,10 @@
 
 use crate::{Fleet, Preparation, Scores, Windows};
 use candle_core::{Device, Tensor};
-use faithful_core::{Error, Network, Result, write_atomic};
+use faithful_core::{Error, Network, Result, open_file, read_file, write_atomic};
 use faithful_model::{Graph, SeriesNetwork, read_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -82,10 +81,8 @@ impl RulModel {
     /// [`Error::NotFinite`] for weights that are no numbers.
     pub fn load(path: &Path) -> Result<Self> {
         let what = path.display().to_string();
-        let io = |path: &Path, source| Error::Io { path: path.display().to_string(), source };
-        let file = File::open(path).map_err(|source| io(path, source))?;
-        let side = path.with_extension("json");
-        let text = std::fs::read(&side).map_err(|source| io(&side, source))?;
+        let file = open_file(path)?;
+        let text = read_file(&path.with_extension("json"))?;
         Self::read(&what, file, &text)
     }
 

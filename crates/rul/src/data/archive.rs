@@ -1,7 +1,6 @@
 //! Text files in a folder or in a zip file, also in a zip file within a zip file, as NASA's site delivers them.
 
-use faithful_core::{Error, Result};
-use std::fs::File;
+use faithful_core::{Error, Result, open_file, read_file};
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 use zip::ZipArchive;
@@ -14,13 +13,11 @@ const LONGEST: u64 = 1 << 28;
 /// # Errors
 /// [`Error::Io`] where it cannot be read, [`Error::Format`] where the zip file is damaged or does not have it.
 pub(crate) fn text(place: &Path, name: &str) -> Result<String> {
-    let io = |path: &Path, source| Error::Io { path: path.display().to_string(), source };
     let bytes = if place.is_dir() {
-        let path = place.join(name);
-        std::fs::read(&path).map_err(|source| io(&path, source))?
+        read_file(&place.join(name))?
     } else {
         let what = place.display().to_string();
-        let file = File::open(place).map_err(|source| io(place, source))?;
+        let file = open_file(place)?;
         find(&what, file, name, 0)?.ok_or_else(|| Error::format(&what, format!("there is no {name} in it")))?
     };
     String::from_utf8(bytes).map_err(|_| Error::format(name, "it is no text"))

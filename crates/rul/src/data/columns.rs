@@ -1,10 +1,11 @@
 //! Series of one's own: CSV or Parquet with named columns.
 
+use super::delimited::{records, separated, with_point};
 use crate::{Fleet, Unit};
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, read_file};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -45,6 +46,8 @@ struct Table {
     places: Vec<u64>,
     /// What a place is called: a line or a row.
     word: &'static str,
+    /// Whether numbers have a comma where others have a point, as in spreadsheets in much of the world.
+    decimal_comma: bool,
 }
 
 enum Cells {
@@ -52,9 +55,10 @@ enum Cells {
     Numbers(Vec<f64>),
 }
 
-/// The fleet in a CSV file (`.csv`, comma-separated with a heading line) or a Parquet file (`.parquet`).
+/// The fleet in a text table with a heading line (`.csv`, `.tsv`) or a Parquet file (`.parquet`).
 ///
-/// Rows of one machine stand together or not; they are sorted by cycle.
+/// A text table is separated by what separates its heading: commas, semicolons or tabs. With semicolons and tabs, numbers may
+/// have decimal commas. Rows of one machine stand together or not; they are sorted by cycle.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] with line and column for what is no finite number, for
@@ -62,7 +66,7 @@ enum Cells {
 pub fn read_columns(path: &Path, columns: &Columns) -> Result<Fleet> {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
     let table = match extension.as_deref() {
-        Some("csv") => csv_table(path)?,
+        Some("csv" | "tsv") => csv_table(path)?,
         Some("parquet") => parquet_table(path)?,
         _ => {
             let reason = format!("`{}` is neither a .csv nor a .parquet file", path.display());
@@ -75,9 +79,11 @@ pub fn read_columns(path: &Path, columns: &Columns) -> Result<Fleet> {
 
 fn csv_table(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let bytes = read_file(path)?;
     let text = String::from_utf8(bytes).map_err(|_| Error::format(&what, "it is no text in UTF-8"))?;
-    let records = records(text.strip_prefix('\u{feff}').unwrap_or(&text));
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let (separator, text, first) = separated(text);
+    let records = records(text, separator, first);
     let mut records = records.map_err(|line| {
         Error::format(format!("{what}, line {line}"), "a quotation mark has no second one, or stands inside a value")
     })?;
@@ -86,58 +92,34 @@ fn csv_table(path: &Path) -> Result<Table> {
     let mut places = Vec::new();
     for (line, record) in records {
         if record.len() != names.len() {
-            let reason = format!("{} values for the {} columns of the heading", record.len(), names.len());
+            let by = match separator {
+                ';' => "semicolons",
+                '\t' => "tabs",
+                _ => "commas",
+            };
+            let reason =
+                format!("{} values for the {} columns of the heading, which {by} separate", record.len(), names.len());
             return Err(Error::format(format!("{what}, line {line}"), reason));
         }
         record.into_iter().zip(&mut cells).for_each(|(cell, column)| column.push(cell));
         places.push(line);
     }
-    let cells = cells.into_iter().map(Cells::Text).collect();
-    Ok(Table { what, names, cells, places, word: "line" })
-}
-
-/// The lines of a comma-separated text with something on them (RFC 4180, blanks around values dropped), with their numbers;
-/// the number of the line with a quotation mark that cannot be there. A crate that does this would build the serde of
-/// everything anew.
-fn records(text: &str) -> std::result::Result<Vec<(u64, Vec<String>)>, u64> {
-    let mut records = Vec::new();
-    let mut lines = text.split('\n').zip(1..);
-    while let Some((line, number)) = lines.next() {
-        let mut rest = line.strip_suffix('\r').unwrap_or(line).to_owned();
-        // A line end between quotation marks belongs to the value.
-        while rest.matches('"').count() % 2 == 1 {
-            let (next, _) = lines.next().ok_or(number)?;
-            rest = format!("{rest}\n{}", next.strip_suffix('\r').unwrap_or(next));
-        }
-        let mut values: Vec<String> = Vec::new();
-        let mut left = rest.trim();
-        loop {
-            let value;
-            (value, left) = if let Some(quoted) = left.strip_prefix('"') {
-                let inner = quoted.replace("\"\"", "\0\0");
-                let end = inner.find('"').ok_or(number)?;
-                (quoted[..end].replace("\"\"", "\""), quoted[end + 1..].trim_start())
-            } else {
-                let end = left.find(',').unwrap_or(left.len());
-                (left[..end].trim().to_owned(), &left[end..])
-            };
-            values.push(value);
-            match left.strip_prefix(',') {
-                Some(next) => left = next.trim_start(),
-                None if left.is_empty() => break,
-                None => return Err(number),
-            }
-        }
-        if values.iter().any(|value| !value.is_empty()) {
-            records.push((number, values));
+    let decimal_comma = separator != ',' && cells.iter().flatten().any(|cell| with_point(cell).is_some());
+    if decimal_comma {
+        let with_points =
+            |row: &usize| cells.iter().any(|column| column[*row].contains('.') && column[*row].parse::<f64>().is_ok());
+        if let Some(row) = (0..places.len()).find(with_points) {
+            let reason = "it has a number with a decimal point, and other lines have decimal commas; write all one way";
+            return Err(Error::format(format!("{what}, line {}", places[row]), reason));
         }
     }
-    Ok(records)
+    let cells = cells.into_iter().map(Cells::Text).collect();
+    Ok(Table { what, names, cells, places, word: "line", decimal_comma })
 }
 
 fn parquet_table(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+    let bytes = read_file(path)?;
     let mut cells: Vec<Option<Cells>> = Vec::new();
     let mut rows = 0;
     let columns = faithful_parquet::read(&what, &bytes.into(), |batch| {
@@ -171,7 +153,7 @@ fn parquet_table(path: &Path) -> Result<Table> {
     let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
     cells.resize_with(names.len(), || None);
     let cells = cells.into_iter().map(|cells| cells.unwrap_or(Cells::Numbers(Vec::new()))).collect();
-    Ok(Table { what, names, cells, places: (1..=rows).collect(), word: "row" })
+    Ok(Table { what, names, cells, places: (1..=rows).collect(), word: "row", decimal_comma: false })
 }
 
 impl Table {
@@ -195,9 +177,14 @@ impl Table {
     fn number(&self, column: usize, row: usize) -> Result<f64> {
         let value = match &self.cells[column] {
             Cells::Numbers(values) => values[row],
-            Cells::Text(words) => words[row]
-                .parse()
-                .map_err(|_| self.refuse(column, row, &format!("`{}` is not a number", words[row])))?,
+            Cells::Text(words) => {
+                let with_comma = || with_point(&words[row]).filter(|_| self.decimal_comma);
+                words[row]
+                    .parse()
+                    .ok()
+                    .or_else(with_comma)
+                    .ok_or_else(|| self.refuse(column, row, &format!("`{}` is not a number", words[row])))?
+            }
         };
         if value.is_finite() && (value as f32).is_finite() {
             return Ok(value);
@@ -304,6 +291,33 @@ mod tests {
     }
 
     #[test]
+    fn semicolons_tabs_and_decimal_commas_give_the_same_fleet() {
+        let plain = read("engines.csv", CSV.as_bytes()).unwrap();
+        let semicolons = CSV.replace(',', ";").replace('.', ",");
+        for (name, text) in [
+            ("engines.csv", semicolons.clone()),
+            ("engines.csv", format!("sep=;\r\n{semicolons}")),
+            ("engines.tsv", CSV.replace(',', "\t")),
+            ("engines.csv", CSV.replace(',', "\t").replace('.', ",")),
+            ("engines.csv", semicolons.replace("T24", "\"T24\"")),
+        ] {
+            assert_eq!(read(name, text.as_bytes()).unwrap(), plain, "{text}");
+        }
+        // An empty first column of a table with tabs is a column.
+        let error = read("engines.csv", b"unit\tcycle\tT24\n\t1\t2\n").unwrap_err().to_string();
+        assert!(error.contains("line 2, column `unit`: the row does not say whose it is"), "{error}");
+        let cases = [
+            (semicolons.replace("1,5", "1.5"), "line 3: it has a number with a decimal point"),
+            (CSV.replacen(',', ";", 2), "separate"),
+            (semicolons.replace("1,5", "1.000,5"), "`1.000,5` is not a number"),
+        ];
+        for (text, expected) in cases {
+            let error = read("engines.csv", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        }
+    }
+
+    #[test]
     fn parquet_gives_the_same_fleet() {
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("unit", Arc::new(StringArray::from(vec!["b", "b", "a"]))),
@@ -320,15 +334,6 @@ mod tests {
         writer.close().unwrap();
         assert_eq!(read("engines.parquet", &bytes).unwrap(), read("engines.csv", CSV.as_bytes()).unwrap());
         assert!(read("engines.parquet", &bytes[..bytes.len() - 9]).unwrap_err().to_string().contains("Parquet"));
-    }
-
-    #[test]
-    fn quoted_values_may_hold_commas_and_line_ends() {
-        let found = records("a, \"b, \"\"c\"\"\" ,d\r\n\n1,\"2\n3\",\n").unwrap();
-        let row = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(found, [(1, row(&["a", "b, \"c\"", "d"])), (3, row(&["1", "2\n3", ""]))]);
-        assert_eq!(records("a\n\"b"), Err(2));
-        assert_eq!(records("a\n\"b\"c"), Err(2));
     }
 
     #[test]

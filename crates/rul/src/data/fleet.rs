@@ -1,4 +1,4 @@
-use faithful_core::{Error, Result, Stream};
+use faithful_core::{Digest, Error, Result, Stream};
 use rand::seq::SliceRandom;
 use std::collections::HashSet;
 
@@ -41,6 +41,27 @@ impl Unit {
 }
 
 impl Fleet {
+    /// What tells these machines and every number of theirs from any others.
+    pub(crate) fn digest(&self) -> String {
+        let numbers =
+            |values: &[f32]| values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect::<Vec<u8>>();
+        let mut digest = Digest::new();
+        for names in [&self.settings, &self.sensors] {
+            digest.add(names.len().to_le_bytes());
+            names.iter().for_each(|name| digest.add(name));
+        }
+        for Unit { name, cycles, settings, readings, end, fault } in &self.units {
+            digest.add(name);
+            digest.add(cycles.iter().flat_map(|cycle| cycle.to_le_bytes()).collect::<Vec<u8>>());
+            digest.add(numbers(settings));
+            digest.add(numbers(readings));
+            digest.add(end.map_or(Vec::new(), |end| end.to_bits().to_le_bytes().to_vec()));
+            digest.add([u8::from(fault.is_some())]);
+            digest.add(fault.as_deref().unwrap_or_default());
+        }
+        digest.finish()
+    }
+
     /// The units of these names, in the order asked for.
     ///
     /// # Errors
@@ -52,6 +73,11 @@ impl Fleet {
             found.cloned().ok_or_else(known)
         };
         Ok(Self { units: names.iter().map(find).collect::<Result<_>>()?, ..self.clone() })
+    }
+
+    /// The units with fewer cycles than that.
+    pub(crate) fn shorter_than(&self, cycles: usize) -> Vec<&Unit> {
+        self.units.iter().filter(|unit| unit.cycles.len() < cycles).collect()
     }
 
     /// Two fleets with each unit in one of them: about `share` of the units, at least one, in the second.

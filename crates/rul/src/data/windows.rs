@@ -1,4 +1,4 @@
-use crate::{Fleet, Preparation};
+use crate::{Fleet, Preparation, Unit};
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Result};
 
@@ -20,22 +20,32 @@ pub struct Windows {
 const EARLY: usize = 10;
 
 impl Windows {
-    /// All windows of every unit, `stride` cycles apart, the last window of each unit among them.
+    /// All windows of every unit, `stride` cycles apart, the last window of each unit among them: what a network learns
+    /// from, and therefore no window with fewer cycles than [`Preparation::shortest`].
     ///
     /// # Errors
     /// [`Error::Parameter`] names the units that are too short, or says that the stride is zero.
     pub fn all(fleet: &Fleet, preparation: &Preparation, stride: usize) -> Result<Self> {
+        check_lengths(fleet, preparation)?;
+        Self::course(fleet, preparation, stride)
+    }
+
+    /// As [`Windows::all`], with the last window of units that are too short to learn from.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] says that the stride is zero.
+    pub fn course(fleet: &Fleet, preparation: &Preparation, stride: usize) -> Result<Self> {
         if stride == 0 {
             return Err(Error::parameter("stride", "0 cycles lead nowhere; 1 at least"));
         }
-        let first = preparation.shortest - 1;
-        Self::ending(fleet, preparation, |cycles| (first..cycles).rev().step_by(stride).collect())
+        let first = |cycles: usize| preparation.shortest.min(cycles) - 1;
+        Self::ending(fleet, preparation, |cycles| (first(cycles)..cycles).rev().step_by(stride).collect())
     }
 
-    /// The last window of every unit.
+    /// The last window of every unit, however short the unit is.
     ///
     /// # Errors
-    /// [`Error::Parameter`] names the units that are shorter than the window.
+    /// [`Error::Parameter`] for a unit without cycles.
     pub fn last(fleet: &Fleet, preparation: &Preparation) -> Result<Self> {
         Self::ending(fleet, preparation, |cycles| vec![cycles - 1])
     }
@@ -43,34 +53,16 @@ impl Windows {
     /// The first `count` whole windows of every unit, or as many as there are: cycles of healthy machines.
     ///
     /// # Errors
-    /// [`Error::Parameter`] names the units that are shorter than the window.
+    /// [`Error::Parameter`] for a unit without cycles.
     pub fn first(fleet: &Fleet, preparation: &Preparation, count: usize) -> Result<Self> {
         let window = preparation.window;
         Self::ending(fleet, preparation, |cycles| (window.min(cycles) - 1..cycles).take(count).collect())
     }
 
     fn ending(fleet: &Fleet, preparation: &Preparation, ends_of: impl Fn(usize) -> Vec<usize>) -> Result<Self> {
-        let Preparation { window, shortest, .. } = *preparation;
-        let sensors = preparation.sensors.len();
-        let short: Vec<String> = fleet
-            .units
-            .iter()
-            .filter(|unit| unit.cycles.len() < shortest)
-            .map(|unit| format!("{} ({})", unit.name, unit.cycles.len()))
-            .collect();
-        if !short.is_empty() {
-            let more = short.len().saturating_sub(5);
-            let mut names = short[..short.len() - more].join(", ");
-            if more > 0 {
-                names = format!("{names} and {more} more");
-            }
-            let few = if shortest == window { String::new() } else { format!("the {shortest} that are needed for ") };
-            let reason = format!(
-                "engines of {} have fewer cycles than {few}the window of {window}: {names}; train with a shorter --window, \
-                 or leave these engines out",
-                fleet.name
-            );
-            return Err(Error::parameter("window", reason));
+        let (window, sensors) = (preparation.window, preparation.sensors.len());
+        if let Some(unit) = fleet.units.iter().find(|unit| unit.cycles.is_empty()) {
+            return Err(Error::parameter("data", format!("engine {} of {} has no cycles", unit.name, fleet.name)));
         }
         let (mut values, mut remaining, mut units, mut ends) = (Vec::<f32>::new(), Vec::new(), Vec::new(), Vec::new());
         for (index, (unit, series)) in fleet.units.iter().zip(preparation.apply(fleet)?).enumerate() {
@@ -130,10 +122,53 @@ impl Windows {
     }
 }
 
+/// Refuses units that are shorter than what a network learns from.
+fn check_lengths(fleet: &Fleet, preparation: &Preparation) -> Result<()> {
+    let Preparation { window, shortest, .. } = *preparation;
+    let short = fleet.shorter_than(shortest);
+    if short.is_empty() {
+        return Ok(());
+    }
+    let few = if shortest == window { String::new() } else { format!("the {shortest} that are needed for ") };
+    let reason = format!(
+        "engines of {} have fewer cycles than {few}the window of {window}: {}; train with a shorter --window, \
+         or leave these engines out",
+        fleet.name,
+        some_of(&short)
+    );
+    Err(Error::parameter("window", reason))
+}
+
+/// The first of the units with their cycles, and how many more there are.
+fn some_of(units: &[&Unit]) -> String {
+    let names: Vec<String> = units.iter().map(|unit| format!("{} ({})", unit.name, unit.cycles.len())).collect();
+    let more = names.len().saturating_sub(5);
+    let first = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+/// What is to be said of units with fewer cycles than any that a network has learnt from: how many there are, and what stands
+/// where they have no cycles. Nothing where there are none.
+pub fn short_units(fleet: &Fleet, preparation: &Preparation) -> Option<String> {
+    let short = fleet.shorter_than(preparation.shortest);
+    (!short.is_empty()).then(|| {
+        format!(
+            "{} of {} machines of {} have fewer cycles than the {} that the network has learnt from: {}; the mean of their first {EARLY} \
+             stands for what their windows of {} lack",
+            short.len(),
+            fleet.units.len(),
+            fleet.name,
+            preparation.shortest,
+            some_of(&short),
+            preparation.window
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PreparationOptions, Unit};
+    use crate::PreparationOptions;
 
     fn fleet(lengths: &[usize]) -> Fleet {
         let unit = |(index, &length): (usize, &usize)| Unit {
@@ -178,7 +213,7 @@ mod tests {
     fn machines_shorter_than_the_window_are_named() {
         let long = fleet(&[6, 4]);
         let short = fleet(&[6, 3]);
-        let error = Windows::last(&short, &preparation(&long)).unwrap_err().to_string();
+        let error = Windows::all(&short, &preparation(&long), 1).unwrap_err().to_string();
         assert!(error.contains("window of 4: 2 (3);"), "{error}");
         let padded = Preparation { shortest: 3, ..preparation(&long) };
         let windows = Windows::all(&short, &padded, 1).unwrap();
@@ -190,8 +225,17 @@ mod tests {
         assert!((rows[0][0] - mean).abs() < 1e-6);
         assert_eq!(rows[0][1..], whole[0][..3]);
         assert_eq!(Windows::first(&short, &padded, 1).unwrap().ends, [3, 2]);
-        let error = Windows::last(&short, &Preparation { shortest: 4, ..padded }).unwrap_err().to_string();
-        assert!(error.contains("2 (3)"), "{error}");
+        // What is judged may be shorter than what was learnt from: the same is put in front, and it is said.
+        let whole = Preparation { shortest: 4, ..padded.clone() };
+        let last = |preparation: &Preparation| Windows::last(&short, preparation).unwrap().inputs.get(1).unwrap();
+        assert_eq!(last(&whole).to_vec2::<f32>().unwrap(), last(&padded).to_vec2::<f32>().unwrap());
+        assert_eq!(Windows::course(&short, &whole, 1).unwrap().ends, [5, 4, 3, 2]);
+        let said = short_units(&short, &whole).unwrap();
+        assert!(
+            said.starts_with("1 of 2 machines of test have fewer cycles than the 4 ") && said.contains(": 2 (3);"),
+            "{said}"
+        );
+        assert_eq!(short_units(&short, &padded), None);
         assert!(Windows::all(&long, &preparation(&long), 0).is_err());
     }
 }

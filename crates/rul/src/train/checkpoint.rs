@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::Scores;
 use crate::model::encode;
 use candle_core::Tensor;
-use faithful_core::{Error, Result, write_atomic};
+use faithful_core::{Error, Result, read_file, write_atomic};
 use faithful_model::read_tensors;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -97,16 +97,22 @@ impl Saved {
     pub(crate) fn read(path: &Path, identity: &str) -> Result<Self> {
         let what = path.display().to_string();
         let broken = |reason: String| Error::format(&what, reason);
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: what.clone(), source })?;
+        let bytes = read_file(path)?;
         let tensors = read_tensors(&what, Cursor::new(&bytes))?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
         let text = metadata.metadata().as_ref().and_then(|notes| notes.get(KEY));
         let text = text.ok_or_else(|| broken("it is no checkpoint of a training".into()))?;
         let notes: Notes = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
         if notes.identity != identity {
+            let only = |these: &str, others: &str| {
+                let known: Vec<&str> = others.lines().collect();
+                let lines: Vec<&str> = these.lines().filter(|line| !known.contains(line)).collect();
+                if lines.is_empty() { "fewer options".to_owned() } else { lines.join(", ") }
+            };
+            let (then, now) = (only(&notes.identity, identity), only(identity, &notes.identity));
             let reason = format!(
-                "it is of another training: {}; give the same options as then, another --out, or leave out --resume",
-                notes.identity
+                "it is of another training: then {then}, now {now}; give the same data and options as then, another --out, or \
+                 leave out --resume"
             );
             return Err(broken(reason));
         }

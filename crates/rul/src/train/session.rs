@@ -52,10 +52,21 @@ pub fn train(
     session.finish(fleet, state.best, &judged, Some(&state.history))
 }
 
-/// A description of everything that decides how a training goes, to know a checkpoint by.
+/// The version, and behind the plus a number that is raised with every change after which a training goes another way.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+training.1");
+
+/// A description of everything that decides how a training goes, to know a checkpoint by: a line for each thing.
 fn identity(fleet: &Fleet, training: &Training) -> String {
     let cycles: usize = fleet.units.iter().map(|unit| unit.cycles.len()).sum();
-    format!("{training:?} on {cycles} cycles of {}", fleet.name)
+    let (name, units, digest) = (&fleet.name, fleet.units.len(), &fleet.digest()[..16]);
+    let options = format!("{training:#?}");
+    // Without the name and the brackets around it.
+    let options = options.lines().map(|line| line.trim().trim_end_matches(',')).filter(|line| line.len() > 1);
+    let mut lines: Vec<&str> = options.skip(1).collect();
+    let data = format!("data: {units} engines with {cycles} cycles of {name}, digest {digest}");
+    let version = format!("version: {VERSION}");
+    lines.extend([data.as_str(), version.as_str()]);
+    lines.join("\n")
 }
 
 /// How many pieces a batch is made of, whatever the number of threads: a sum of floats depends on its order.

@@ -74,7 +74,12 @@ fn a_killed_training_goes_on_to_the_same_weights() {
 
     let other = Training { seed: 9, ..training.clone() };
     let error = train(&fleet, &other, Some((&checkpoint, true)), &mut |_| Ok(())).unwrap_err().to_string();
-    assert!(error.contains("of another training"), "{error}");
+    assert!(error.contains("of another training: then seed: 0, now seed: 9"), "{error}");
+    // The same machines, cycles and options, and one reading that is another.
+    let mut changed = fleet.clone();
+    changed.units[3].readings[7] += 0.001;
+    let error = train(&changed, &training, Some((&checkpoint, true)), &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("of another training: then data: 8 engines") && error.contains("digest"), "{error}");
     let half = std::fs::read(&checkpoint).unwrap();
     std::fs::write(&checkpoint, &half[..half.len() / 2]).unwrap();
     assert!(train(&fleet, &training, Some((&checkpoint, true)), &mut |_| Ok(())).is_err());

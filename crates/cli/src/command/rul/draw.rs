@@ -1,6 +1,7 @@
 use super::source::pumps;
 use crate::arguments::RulDrawArguments;
 use crate::failure::Outcome;
+use crate::files::spare;
 use crate::output::Output;
 use anyhow::Result;
 use faithful_report::write_atomic;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 pub(crate) fn run(arguments: &RulDrawArguments, output: &Output) -> Result<Outcome> {
     let RulDrawArguments { out, units, stopped, seed } = arguments;
+    spare(out, [])?;
     let spec = SyntheticSpec { units: *units, stopped: *stopped, ..SyntheticSpec::default() };
     let fleet = draw_fleet(&spec, &pumps(*seed, *stopped))?;
     let mut text = format!("unit,cycle,{},rul,fault\n", fleet.sensors.join(","));

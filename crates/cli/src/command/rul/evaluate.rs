@@ -15,7 +15,7 @@ use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
 use faithful_metric::{Canvas, Masked, Masking, masked_scores};
 use faithful_page::{Cell, Page, Section, Table};
 use faithful_report::prediction_chart;
-use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table};
+use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table, short_units};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<O
         .collect::<Result<_>>()?;
     let fleet = source.test()?;
     let windows = Windows::last(&fleet, &loaded.preparation)?;
+    let short = short_units(&fleet, &loaded.preparation);
     let cap = loaded.preparation.cap;
     let remaining = windows.targets(cap)?;
     let predicted = loaded.predict(&windows.inputs)?;
@@ -55,9 +56,12 @@ pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<O
     let folder = arguments.out.as_deref().map(Folder::prepare).transpose()?;
     let object = json!({
         "model": loaded.name, "kind": loaded.kind, "trained_on": loaded.trained_on, "machines": fleet.name, "cap": cap,
-        "scores": scores,
+        "scores": scores, "note": short,
     });
     output.object(&object)?;
+    if let Some(short) = &short {
+        output.note(short);
+    }
     output.line(&format!(
         "{} on the last windows of {} machines of {}, lives up to {cap} cycles",
         loaded.name, scores.count, fleet.name

@@ -11,7 +11,7 @@ use crate::table::{Column, Table, lines};
 use anyhow::Result;
 use faithful_core::Stream;
 use faithful_report::{Bars, Map, SeriesMap, bar_chart, encode_npy, series_chart};
-use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows};
+use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows, short_units};
 use rayon::prelude::*;
 use serde_json::json;
 use std::time::Instant;
@@ -35,9 +35,13 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     if let Some(cycle) = arguments.at {
         fleet = until(fleet, cycle)?;
     }
+    if let Some(short) = short_units(&fleet, &loaded.preparation) {
+        output.note(&short);
+    }
     let windows = Windows::last(&fleet, &loaded.preparation)?;
     let predicted = loaded.predict(&windows.inputs)?;
     let folder = Folder::prepare(&arguments.out)?;
+    output.writes_files();
     let table = Table::new(&[
         Column::left("machine").width(8),
         Column::left("method").width(24),

@@ -80,7 +80,7 @@ pub(super) fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error
 fn courses(loaded: &Loaded, fleet: &Fleet) -> Result<Vec<Chart>> {
     const POINTS: usize = 6000;
     let cycles: usize = fleet.units.iter().map(|unit| unit.cycles.len()).sum();
-    let windows = Windows::all(fleet, &loaded.preparation, 1 + cycles / POINTS)?;
+    let windows = Windows::course(fleet, &loaded.preparation, 1 + cycles / POINTS)?;
     let predicted = loaded.predict(&windows.inputs)?;
     let cap = loaded.preparation.cap;
     let of = |index: usize| {

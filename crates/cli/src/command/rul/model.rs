@@ -2,7 +2,7 @@
 
 use super::side;
 use super::source::Source;
-use crate::arguments::{FleetArguments, RulModelArguments, SeriesExplanation};
+use crate::arguments::{FleetArguments, ReadingScale, RulModelArguments, SeriesExplanation};
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use faithful_core::{
 };
 use faithful_explain::method::{Explainer, Found, Settings, parse_stop};
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
-use faithful_rul::{Columns, Cycles, Preparation, PreparationOptions, RulModel, Windows, read_columns};
+use faithful_rul::{Columns, Cycles, Fleet, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,12 @@ pub(crate) struct Loaded {
     pub(crate) network: SeriesView<Arc<dyn Network>>,
     picture: SeriesView<Arc<dyn Network>>,
     target: Option<LayerId>,
+    /// Windows of machines that it learnt from; nothing for a network that takes readings as they are, without such machines.
+    training: Option<Examples>,
+}
+
+/// Windows of the machines that a network learnt from.
+struct Examples {
     healthy: Tensor,
     typical: Tensor,
 }
@@ -52,7 +58,8 @@ impl Loaded {
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
         let life = Cycles::LIFE;
-        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, healthy, typical })
+        let training = Some(Examples { healthy, typical });
+        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
     }
 
     /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
@@ -79,22 +86,31 @@ impl Loaded {
         let training = match (&arguments.training_data, source) {
             (Some(table), _) => {
                 let columns = Columns { sensors: fleet.sensors.clone(), to_failure: true, ..Columns::default() };
-                read_columns(table, &columns)?
+                Some(read_columns(table, &columns)?)
             }
+            // Readings stay as they are: there is nothing to learn from training machines.
+            (None, Source::Table(..)) if usage.scaling == ReadingScale::None => None,
             (None, Source::Table(..)) => {
-                let text = "an .onnx network needs --training-data: the machines that its readings are scaled by";
+                let text = "an .onnx network needs --training-data: the machines that its readings are scaled by; with \
+                            --scaling none it takes them as they are";
                 return Err(Usage::from(text.to_owned()).into());
             }
-            (None, _) => source.training()?,
+            (None, _) => Some(source.training()?),
         };
+        let sensors = match &training {
+            Some(_) => usage.sensors,
+            // Which sensors are constant is not known either.
+            None => usage.sensors.or(Some(source.test()?.sensors)),
+        };
+        let machines = training.as_ref().map_or_else(|| source.test(), |training| Ok(training.clone()))?;
         let preparation = Preparation::fit(
-            &training,
+            &machines,
             &PreparationOptions {
                 window,
                 cap: usage.cap,
                 smoothing: usage.smoothing,
                 conditions: source.conditions(),
-                sensors: usage.sensors,
+                sensors,
                 scaling: usage.scaling.into(),
                 ..PreparationOptions::default()
             },
@@ -118,13 +134,12 @@ impl Loaded {
             );
             return Err(Error::parameter("sensors", reason).into());
         }
-        let healthy = Windows::first(&training, &preparation, 1)?.inputs;
-        let all = Windows::all(&training, &preparation, 7)?;
-        let places: Vec<usize> = (0..all.len().min(128)).map(|place| place * all.len() / all.len().min(128)).collect();
-        let typical = all.select(&places)?.inputs;
         let (name, picture) = (stem(path), network.clone().as_picture());
-        let (kind, trained_on) = ("onnx".into(), training.name);
-        Ok(Self { name, kind, trained_on, preparation, life: usage.life, network, picture, target, healthy, typical })
+        let trained_on =
+            training.as_ref().map_or_else(|| "machines that are not known".into(), |fleet| fleet.name.clone());
+        let training = training.map(|fleet| Examples::of(&fleet, &preparation)).transpose()?;
+        let (kind, life) = ("onnx".into(), usage.life);
+        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
     }
 
     /// How many machines to explain at a time: these networks are small, and what is worth a thread of its own is a machine. A
@@ -155,6 +170,15 @@ impl Loaded {
             *value = (cycles as f32).clamp(0.0, self.preparation.cap);
         }
         Ok(predicted)
+    }
+}
+
+impl Examples {
+    fn of(training: &Fleet, preparation: &Preparation) -> Result<Self> {
+        let healthy = Windows::first(training, preparation, 1)?.inputs;
+        let all = Windows::all(training, preparation, 7)?;
+        let places: Vec<usize> = (0..all.len().min(128)).map(|place| place * all.len() / all.len().min(128)).collect();
+        Ok(Self { healthy, typical: all.select(&places)?.inputs })
     }
 }
 
@@ -234,10 +258,19 @@ impl SeriesMethod {
         let masks_layers = explainer.info().family == Family::Perturbation && explainer.needs_layers();
         let picture = masks_layers || base.starts_with("hyper");
         let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
+        let examples = || {
+            let reason = format!(
+                "`{known}` are windows of the machines that the network learnt from: name their table with --training-data, \
+                 or compare with `zero` or `blur`"
+            );
+            loaded.training.as_ref().ok_or_else(|| Error::parameter("baselines", reason))
+        };
         let sampler: Arc<dyn BaselineSampler> = match known {
-            "healthy" => Arc::new(DataSet::new(shaped(loaded.healthy.clone())?)?),
-            "healthy-mean" => Arc::new(DataSet::new(shaped(loaded.healthy.mean_keepdim(0)?)?)?),
-            "typical" => Arc::new(DataSet::new(shaped(loaded.typical.clone())?)?),
+            // A method that compares with nothing takes anything here.
+            _ if !compares && loaded.training.is_none() => Arc::new(Constant::zero()),
+            "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
+            "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
+            "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
             "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
             _ => Arc::new(Constant::zero()),
         };

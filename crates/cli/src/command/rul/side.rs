@@ -2,7 +2,7 @@
 
 use crate::arguments::{ReadingScale, RulModelArguments, SeriesOrder};
 use anyhow::Result;
-use faithful_core::Error;
+use faithful_core::{Error, read_file_within};
 use faithful_rul::Cycles;
 use serde::Deserialize;
 use std::io::ErrorKind;
@@ -43,12 +43,12 @@ impl Usage {
     pub(super) fn of(path: &Path, arguments: &RulModelArguments, sensors: &[String]) -> Result<Self> {
         let side = path.with_extension("json");
         let what = || side.display().to_string();
-        let file = match std::fs::read(&side) {
+        let file = match read_file_within(&side, 1 << 20) {
             Ok(text) => {
                 serde_json::from_slice(&text).map_err(|error| Error::Format { what: what(), reason: error.to_string() })
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(SideFile::default()),
-            Err(source) => Err(Error::Io { path: what(), source }),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(SideFile::default()),
+            Err(error) => Err(error),
         }?;
         let factor = arguments.output_scale.or(file.output_scale).unwrap_or(1.0);
         let offset = arguments.output_shift.or(file.output_shift).unwrap_or(0.0);

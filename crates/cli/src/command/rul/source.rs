@@ -99,7 +99,7 @@ fn pulled() -> Option<PathBuf> {
 
 fn is_table(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| ["csv", "parquet"].contains(&extension.to_lowercase().as_str()))
+    extension.is_some_and(|extension| ["csv", "parquet", "tsv"].contains(&extension.to_lowercase().as_str()))
 }
 
 fn columns(arguments: &FleetArguments) -> Columns {

@@ -3,9 +3,10 @@
 use super::source::Source;
 use crate::arguments::RulTrainArguments;
 use crate::failure::Outcome;
+use crate::files::spare;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use faithful_core::Error;
+use faithful_core::{Error, remove_left_over};
 use faithful_rul::{Event, Fleet, OneCycle, PreparationOptions, Training, find_batch, find_rate, train};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
     }
     let fleet = source.training()?;
     writable(&out)?;
+    spare(&out, arguments.fleet.data.as_deref())?;
+    output.writes_files();
     search(&fleet, &mut training, auto_batch, auto_rate, output)?;
     let checkpoint = out.with_extension("checkpoint");
     let start = Instant::now();
@@ -134,5 +137,6 @@ fn writable(out: &Path) -> Result<()> {
     let hint = || format!("cannot write to `{}`; name another file with --out", folder.display());
     std::fs::write(&probe, b"").with_context(hint)?;
     std::fs::remove_file(&probe).with_context(hint)?;
+    remove_left_over(&folder);
     Ok(())
 }
