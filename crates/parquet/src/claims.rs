@@ -1,5 +1,6 @@
 //! What a Parquet file says of itself, against what its bytes can hold: the library beneath believes it.
 
+use crate::grammar::{FOOTER, PAGE_HEAD};
 use crate::thrift::{INTEGER, LIST, STRUCTURE, Walk};
 use parquet::basic::Type;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -20,6 +21,7 @@ pub(crate) type Claim<T> = Result<T, String>;
 /// Refuses a footer whose lists are longer than it is, or whose columns' tree is none.
 pub(crate) fn check_footer(bytes: &[u8]) -> Claim<()> {
     let footer = footer(bytes).ok_or("it has no footer")?;
+    Walk::new(footer).structure(FOOTER).ok_or("a field of its footer is not what it should be")?;
     let mut children = Vec::new();
     let walked = Walk::new(footer).fields(|walk, field, kind| match (field, kind) {
         (2, LIST) => {
@@ -110,6 +112,7 @@ pub(crate) fn check_pages(bytes: &[u8], metadata: &ParquetMetaData) -> Claim<()>
 
 /// The head of a page, and the bytes behind it.
 fn page(bytes: &[u8]) -> Option<(Page, &[u8])> {
+    Walk::new(bytes).structure(PAGE_HEAD)?;
     let (mut page, mut walk) = (Page::default(), Walk::new(bytes));
     walk.fields(|walk, field, kind| {
         match (field, kind) {

@@ -5,6 +5,7 @@
 //! before anything is decoded.
 
 mod claims;
+mod grammar;
 mod thrift;
 
 use arrow::array::RecordBatch;
