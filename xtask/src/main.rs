@@ -2,6 +2,7 @@
 //!
 //! It shells out and knows no tensors, so that it builds in seconds.
 
+mod attack;
 mod bench;
 mod bench_methods;
 mod bench_metrics;
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     /// What continuous integration runs: format, lints, docs, tests
     Ci,
+    /// Attack `faithful serve` on loopback, and see whether others are served
+    Attack(attack::Attack),
     /// Run the examples that show how each crate is used
     Examples,
     /// Send damaged input to everything that is read, by cargo-fuzz (see fuzz/README.md)
@@ -86,6 +89,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Ci => ci::run_all(),
+        Command::Attack(arguments) => attack::attack(&arguments),
         Command::Examples => examples::run_all(),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::MemoryCheck(arguments) => memory::check(&arguments),

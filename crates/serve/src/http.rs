@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 /// Bytes of a request's head, and lines in it.
 const HEAD: usize = 16 << 10;
 const HEADERS: usize = 64;
+/// Bytes that are read or written at a time.
+const PIECE: usize = 64 << 10;
 
 /// A request without its body.
 #[derive(Debug, Default)]
@@ -40,27 +42,47 @@ pub(crate) fn refuse<T>(status: u16, reason: impl Into<String>) -> Result<T, Ref
     Err((status, reason.into()))
 }
 
-/// Reads with a limit on the whole, not on each read: a byte a second does not hold a connection for ever.
-struct Patient<'a> {
+/// A connection with a limit on the whole, not on each read and write: a byte a second does not hold it for ever.
+pub(crate) struct Patient<'a> {
     stream: &'a TcpStream,
     until: Instant,
 }
 
+impl<'a> Patient<'a> {
+    pub(crate) fn new(stream: &'a TcpStream, until: Instant) -> Self {
+        Self { stream, until }
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_read_timeout(Some(self.left()?))?;
         let mut stream = self.stream;
         stream.read(buffer)
     }
 }
 
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        let mut stream = self.stream;
+        // A piece at a time: the system waits for all of a write before it looks at the time.
+        stream.write(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads a request up to its body.
-pub(crate) fn read_head(stream: &TcpStream, patience: Duration) -> Result<Head, Refusal> {
-    let mut patient = Patient { stream, until: Instant::now() + patience };
+pub(crate) fn read_head(stream: &TcpStream, until: Instant) -> Result<Head, Refusal> {
+    let mut patient = Patient::new(stream, until);
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -104,12 +126,13 @@ pub fn head_is_understood(bytes: &[u8]) -> bool {
     parse(&mut bytes.to_vec()).is_ok_and(|head| head.is_some_and(|head| head.header("host").is_some()))
 }
 
-/// Reads the body that a head promises, if it is not longer than `most`.
+/// Reads the body that a head promises, if it is not longer than `most`. `room` is asked before bytes that arrive are kept.
 pub(crate) fn read_body(
     stream: &TcpStream,
     head: &mut Head,
     most: usize,
-    patience: Duration,
+    until: Instant,
+    room: &mut dyn FnMut(usize) -> Result<(), Refusal>,
 ) -> Result<Vec<u8>, Refusal> {
     if head.says("transfer-encoding") {
         return refuse(411, "say how long the photo is");
@@ -126,16 +149,29 @@ pub(crate) fn read_body(
     let length = length as usize;
     let mut body = std::mem::take(&mut head.rest);
     body.truncate(length);
+    room(body.len())?;
     if head.header("expect").is_some_and(|expects| expects.eq_ignore_ascii_case("100-continue")) {
-        let mut stream = stream;
-        let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let _ = Patient::new(stream, until).write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
-    let patient = Patient { stream, until: Instant::now() + patience };
-    let missing = (length - body.len()) as u64;
-    match patient.take(missing).read_to_end(&mut body) {
-        Ok(_) if body.len() == length => Ok(body),
-        _ => refuse(408, "the photo did not arrive whole"),
+    let mut patient = Patient::new(stream, until);
+    let mut piece = vec![0; PIECE];
+    while body.len() < length {
+        let wanted = PIECE.min(length - body.len());
+        match patient.read(&mut piece[..wanted]) {
+            Ok(0) | Err(_) => return refuse(408, "the photo did not arrive whole, or not in time"),
+            Ok(count) => {
+                room(count)?;
+                // Not twice what there is, as a growing list takes.
+                body.reserve_exact(if body.capacity() < body.len() + count {
+                    (length - body.len()).min(1 << 20)
+                } else {
+                    0
+                });
+                body.extend_from_slice(&piece[..count]);
+            }
+        }
     }
+    Ok(body)
 }
 
 /// `a=b&c=d`, with `%20` and `+` for spaces.
@@ -174,7 +210,7 @@ const ALWAYS: &str = "Connection: close\r\nCache-Control: no-store\r\nX-Content-
 
 /// Sends the head of an answer; `length` is left out where the body goes on until the connection ends.
 pub(crate) fn send_head(
-    stream: &mut TcpStream,
+    stream: &mut Patient,
     status: u16,
     media: &str,
     length: Option<usize>,
@@ -202,7 +238,7 @@ pub(crate) fn send_head(
 }
 
 /// Sends a whole answer.
-pub(crate) fn send(stream: &mut TcpStream, status: u16, media: &str, body: &[u8], more: &str) -> io::Result<()> {
+pub(crate) fn send(stream: &mut Patient, status: u16, media: &str, body: &[u8], more: &str) -> io::Result<()> {
     send_head(stream, status, media, Some(body.len()), more)?;
     stream.write_all(body)?;
     stream.flush()

@@ -27,6 +27,8 @@ use std::sync::atomic::AtomicBool;
 
 /// More draws than this are for the command line: others wait.
 const DRAWS: usize = 500;
+/// And more classes at a time.
+const CLASSES: usize = 10;
 /// Steps of the curves under a map.
 const STEPS: NonZeroUsize = NonZeroUsize::new(30).unwrap();
 
@@ -125,11 +127,15 @@ impl Watch for Waiting<'_> {
 
     fn advance(&self, work: u64) -> faithful_core::Result<()> {
         if self.0.unwanted() {
-            return Err(Error::parameter("photo", "it is not wanted any more"));
+            return Err(not_wanted());
         }
         self.0.advance(work);
         Ok(())
     }
+}
+
+fn not_wanted() -> Error {
+    Error::parameter("photo", "it is not wanted any more")
 }
 
 /// A request that makes sense.
@@ -174,7 +180,10 @@ impl Photos {
         let layers = target_layers(&loaded.model, explainer, &layer)
             .map_err(|error| model::layer_error(&loaded.model, error))?;
         let class = request.get("class").unwrap_or("top1").to_owned();
-        class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
+        let wanted = class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
+        if class::most(&wanted) > CLASSES {
+            return Err(Error::parameter("class", format!("`{class}`: at most {CLASSES} classes at a time")).into());
+        }
         let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {
             Ok(draws) if draws.get() <= DRAWS => Ok(draws),
             _ => Err(Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
@@ -198,16 +207,21 @@ impl Photos {
             rows: Rows::default(),
             decoding: self.decoding,
         };
+        // Drawing takes its time too, and others wait.
+        let still_wanted = || if progress.unwanted() { Err(not_wanted()) } else { Ok(()) };
         let picture = decode_photo(&name, bytes, &self.decoding)?;
+        still_wanted()?;
         let asked = question.ask(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
         let room = Room::new(1, asked.classes.len(), None)?;
         let mut shown = room.photo(name.clone(), &asked, &model.labels)?;
+        still_wanted()?;
         let protocol = asking.curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
         let by = (&asking.named, asking.layers.as_slice());
         let found = exhibit::add_maps(&mut shown, &question, &asked, by, &room, protocol.as_ref());
         let found = found.map_err(|reason| anyhow::anyhow!(reason))?;
         let mut files = Vec::new();
         for (view, found) in shown.views.iter_mut().zip(&found) {
+            still_wanted()?;
             let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
             let info = asking.named.method.info();
             let percentile = asking.named.method.percentile(info.resolution == Resolution::Layer);
