@@ -1,5 +1,6 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
+mod bounds;
 mod compute;
 mod dream;
 mod evaluate;
@@ -21,6 +22,7 @@ pub(crate) use rul::{
 };
 pub(crate) use sanity::{Check, SanityArguments};
 
+use bounds::{MANY, ROWS, count, threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faithful_explain::method::MiniBatches;
 use faithful_explain::model::Crop;
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) output: OutputArguments,
     /// Threads to compute with; by default one per processor core
-    #[arg(long, global = true, value_name = "N", help_heading = "General")]
+    #[arg(long, value_parser = threads, global = true, value_name = "N", help_heading = "General")]
     pub(crate) threads: Option<NonZeroUsize>,
 }
 
@@ -148,7 +150,7 @@ pub(crate) struct PredictArguments {
     #[command(flatten)]
     pub(crate) model: ModelArguments<Flag>,
     /// How many classes to print
-    #[arg(long, value_name = "K", default_value = "5")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "K", default_value = "5")]
     pub(crate) top: NonZeroUsize,
 }
 
@@ -179,7 +181,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation")]
     pub(crate) definition: String,
     /// How many points the gradient is averaged over, for methods that draw; 50 for class activation maps
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
     /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged
     #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation")]
@@ -195,7 +197,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "LAYOUT", help_heading = "Explanation")]
     pub(crate) layout: Option<String>,
     /// Masking methods try only the N channels that vary most; all unless said
-    #[arg(long, value_name = "N", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation")]
     pub(crate) channels: Option<NonZeroUsize>,
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
     #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
@@ -264,7 +266,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many draws go through the network at a time; changes speed and memory, not the result
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", help_heading = "Limits")]
     pub(crate) batch: Option<NonZeroUsize>,
 }
 

@@ -168,13 +168,14 @@ pub(crate) fn write(page: &Page, path: &Path) -> Result<u64> {
     Ok(html.len() as u64)
 }
 
-/// Refuses a place where no page can be written, before any work is done.
-pub(crate) fn prepare(path: &Path) -> Result<()> {
+/// Refuses a place where no page can be written or where one of the inputs is, before any work is done.
+pub(crate) fn prepare<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     if path.is_dir() {
         let reason =
             format!("`{}` is a folder; name a file, such as `{}`", path.display(), path.join("page.html").display());
         return Err(Error::parameter("out", reason).into());
     }
+    crate::files::spare(path, inputs)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     crate::files::Folder::prepare(folder).map(|_| ())
 }

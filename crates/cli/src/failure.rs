@@ -1,7 +1,8 @@
 //! How a run ends: the exit code and the one line that says why.
 
+use crate::visible::visible;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// A run that came to its end.
@@ -52,6 +53,23 @@ impl fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// What every error and note begins with.
+pub(crate) const PREFIX: &str = "faithful: ";
+
+/// What clap has to say: help, or what is wrong with the command line.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        // Without a command, clap has help to say.
+        let prefix = if text.starts_with("error:") { PREFIX } else { "" };
+        // A closed stderr is no reason to fail otherwise.
+        let _ = write!(io::stderr().lock(), "{prefix}{}", visible(&text));
+        return ExitCode::from(2);
+    }
+    let _ = error.print();
+    ExitCode::SUCCESS
+}
 
 /// An error with its causes in one line; what a cause repeats of the text before it stands there once.
 pub(crate) fn text(error: &anyhow::Error) -> String {

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod recorded;
 mod table;
+mod visible;
 
 use anyhow::Context;
 use arguments::{Arguments, Command, ModelCommand};
@@ -22,7 +23,10 @@ use output::Output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::usage(&error),
+    };
     faithful_tensor::keep_freed_memory();
     let output = Output::new(arguments.output.json, arguments.output.quiet);
     match run(&arguments, &output) {

@@ -1,10 +1,13 @@
 //! Where words go: results to stdout, everything else to stderr.
 
+use crate::failure;
 use crate::progress::Progress;
+use crate::visible::{visible, visible_json};
 use faithful_core::Watch;
 use faithful_report::image::{DynamicImage, RgbImage};
 use serde::Serialize;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The terminal, or what stands in for it.
@@ -13,27 +16,42 @@ pub(crate) struct Output {
     quiet: bool,
     width: Option<usize>,
     progress: Mutex<Progress>,
+    /// Whether the work is worth its end where nobody reads the results any more: it writes files.
+    writes_files: AtomicBool,
+    reader_left: AtomicBool,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self { json, quiet, width: width.filter(|width| *width > 0), progress: Mutex::default() }
+        Self {
+            json,
+            quiet,
+            width: width.filter(|width| *width > 0),
+            progress: Mutex::default(),
+            writes_files: AtomicBool::new(false),
+            reader_left: AtomicBool::new(false),
+        }
+    }
+
+    /// The command writes files: it goes on to its end where whoever reads its results leaves (`faithful … | head -1`).
+    pub(crate) fn writes_files(&self) {
+        self.writes_files.store(true, Ordering::Relaxed);
     }
 
     /// A line of the results for people; nothing where results are JSON.
     pub(crate) fn line(&self, text: &str) -> io::Result<()> {
-        if self.json { Ok(()) } else { self.print(text) }
+        if self.json { Ok(()) } else { self.print(&visible(text)) }
     }
 
     /// A line of the results for programs; nothing where results are a table.
     pub(crate) fn object(&self, object: &impl Serialize) -> io::Result<()> {
-        if self.json { self.print(&serde_json::to_string(object)?) } else { Ok(()) }
+        if self.json { self.print(&visible_json(&serde_json::to_string(object)?)) } else { Ok(()) }
     }
 
     /// Text that is the result in any form.
     pub(crate) fn text(&self, text: &str) -> io::Result<()> {
-        self.print(text)
+        self.print(&visible(text))
     }
 
     /// Whether results are for programs.
@@ -94,7 +112,7 @@ impl Output {
 
     /// What is known so far, below the progress bar.
     pub(crate) fn say(&self, text: &str) {
-        self.progress().say(text);
+        self.progress().say(&visible(text));
     }
 
     /// One step is done.
@@ -117,18 +135,29 @@ impl Output {
     }
 
     fn print(&self, text: &str) -> io::Result<()> {
-        self.progress().suspend(|| {
+        if self.reader_left.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let printed = self.progress().suspend(|| {
             let mut stdout = io::stdout().lock();
             writeln!(stdout, "{text}")?;
             stdout.flush()
-        })
+        });
+        match printed {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.writes_files.load(Ordering::Relaxed) => {
+                self.reader_left.store(true, Ordering::Relaxed);
+                self.note("nobody reads the results any more; the files are written all the same");
+                Ok(())
+            }
+            printed => printed,
+        }
     }
 
     fn complain(&self, kind: &str, text: &str) {
         // One line, whatever a library put into its message. A closed stderr is no reason to stop.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.progress().suspend(|| {
-            let _ = writeln!(io::stderr().lock(), "faithful: {kind}: {text}");
+            let _ = writeln!(io::stderr().lock(), "{}{kind}: {}", failure::PREFIX, visible(&text));
         });
     }
 }

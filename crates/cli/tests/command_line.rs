@@ -11,6 +11,7 @@ mod command_line {
     pub(crate) mod explain;
     pub(crate) mod fetch;
     pub(crate) mod figure;
+    pub(crate) mod files;
     pub(crate) mod gradient;
     pub(crate) mod lists;
     pub(crate) mod pages;

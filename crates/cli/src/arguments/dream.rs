@@ -1,5 +1,6 @@
 //! `faithful dream`'s options.
 
+use super::bounds::{MANY, SIDE, count, whole};
 use super::{Flag, ModelArguments};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -22,7 +23,7 @@ pub(crate) struct DreamArguments {
     #[arg(long, value_name = "START", default_value = "noise", help_heading = "Ascent")]
     pub(crate) start: Start,
     /// How many steps
-    #[arg(long, value_name = "N", default_value = "200", help_heading = "Ascent")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", default_value = "200", help_heading = "Ascent")]
     pub(crate) steps: NonZeroUsize,
     /// How far a step goes, in standard deviations of the data
     #[arg(long, value_name = "STEP", default_value = "0.1", help_heading = "Ascent")]
@@ -31,13 +32,13 @@ pub(crate) struct DreamArguments {
     #[arg(long, value_name = "LAMBDA", default_value = "0.001", help_heading = "Ascent")]
     pub(crate) l2: f64,
     /// Each step looks at the picture shifted by up to so many pixels; 0 for none, by default a 28th of its side
-    #[arg(long, value_name = "PIXELS", help_heading = "Ascent")]
+    #[arg(long, value_parser = whole::<SIDE>, value_name = "PIXELS", help_heading = "Ascent")]
     pub(crate) jitter: Option<usize>,
     /// The width in pixels of the blur that keeps the picture smooth; 0 for none, by default a 224th of its side
     #[arg(long, value_name = "PIXELS", help_heading = "Ascent")]
     pub(crate) blur: Option<f64>,
     /// How many steps lie between two blurs
-    #[arg(long, value_name = "N", default_value = "4", help_heading = "Ascent")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", default_value = "4", help_heading = "Ascent")]
     pub(crate) blur_every: NonZeroUsize,
     /// The seed of the noise and the shifts: the same seed gives the same picture
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Ascent")]

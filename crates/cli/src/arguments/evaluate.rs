@@ -1,5 +1,6 @@
 //! `faithful evaluate`'s options.
 
+use super::bounds::{MANY, ROWS, count};
 use super::{Flag, ModelArguments};
 use clap::{Args, ValueEnum};
 use faithful_evaluate::Shard;
@@ -30,7 +31,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
     /// Take this many of the images, evenly
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N")]
     pub(crate) samples: Option<NonZeroUsize>,
     /// A folder with a mask per photo, for localisation: the same name as a PNG, white where the object is
     #[arg(long, value_name = "DIR")]
@@ -41,7 +42,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
     pub(crate) protocol: String,
     /// Steps of insertion and deletion instead of the protocol's
-    #[arg(long, value_name = "N", help_heading = "Measurement")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Measurement")]
     pub(crate) steps: Option<NonZeroUsize>,
     /// What insertion starts from instead: `zero`, `mean`, `grey`, `blur`, `blur:TAPS:SIGMA`, `rise-blur`
     #[arg(long, value_name = "CANVAS", help_heading = "Measurement")]
@@ -68,7 +69,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
     pub(crate) layer: Option<String>,
     /// How many points the gradient is averaged over, for methods that draw
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
@@ -83,7 +84,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many rows go through the network at a time; changes speed and memory, not the result
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", help_heading = "Limits")]
     pub(crate) batch: Option<NonZeroUsize>,
     /// Refuse photos with more pixels than this, in millions
     #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]

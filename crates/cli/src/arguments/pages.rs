@@ -1,5 +1,6 @@
 //! Commands that write pages.
 
+use super::bounds::{MANY, ROWS, count, threads, whole};
 use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
 use clap::Args;
 use faithful_explain::size::ByteSize;
@@ -13,7 +14,7 @@ pub(crate) struct MakingArguments {
     #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
     pub(crate) score: String,
     /// How many points the gradient is averaged over, for methods that draw; by default the method's own number
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
@@ -31,7 +32,7 @@ pub(crate) struct MakingArguments {
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
     /// How many rows go through the network at a time; changes speed and memory, not the result
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", help_heading = "Limits")]
     pub(crate) batch: Option<NonZeroUsize>,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
     pub(crate) protocol: String,
     /// Steps of insertion and deletion; 0 leaves the curves out
-    #[arg(long, value_name = "N", default_value = "50", help_heading = "Measurement")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "N", default_value = "50", help_heading = "Measurement")]
     pub(crate) steps: usize,
     /// The page
     #[arg(long, short, value_name = "FILE", help_heading = "Page")]
@@ -86,13 +87,13 @@ pub(crate) struct AtlasArguments {
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layers: Vec<String>,
     /// How many photos are shown: those that the network gives the class the highest probability
-    #[arg(long, value_name = "N", default_value = "60")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", default_value = "60")]
     pub(crate) count: NonZeroUsize,
     /// Leave out photos that the network gives the class a lower probability, from 0 to 1
     #[arg(long, value_name = "PROBABILITY", default_value = "0.1")]
     pub(crate) least: f64,
     /// Look at this many of the folder's photos, evenly; all unless said
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N")]
     pub(crate) samples: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) making: MakingArguments,
@@ -116,7 +117,7 @@ pub(crate) struct ReportArguments {
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Option<String>,
     /// How many best and how many worst photos are shown per method
-    #[arg(long, value_name = "N", default_value = "6")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "N", default_value = "6")]
     pub(crate) photos: usize,
     /// Where the run's images are now; by default where they were
     #[arg(long, value_name = "DIR")]
@@ -141,7 +142,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
     /// How many photos are explained at a time
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Limits")]
+    #[arg(long, value_parser = threads, value_name = "N", default_value = "1", help_heading = "Limits")]
     pub(crate) workers: NonZeroUsize,
     /// Refuse uploads that are larger, as `32MiB`
     #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Limits")]

@@ -1,3 +1,4 @@
+use super::bounds::{MANY, count, whole};
 use super::{ComputeArguments, FetchArguments};
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
@@ -68,7 +69,7 @@ pub(crate) struct RulModelArguments {
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Model")]
     pub(crate) scaling: Option<ReadingScale>,
     /// How many cycles an .onnx network sees, where its file leaves that open
-    #[arg(long, value_name = "CYCLES", help_heading = "Model")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "CYCLES", help_heading = "Model")]
     pub(crate) window: Option<usize>,
     /// The remaining life above which an .onnx network tells machines apart no more: predictions are cut off there; 125
     /// unless said
@@ -139,13 +140,13 @@ pub(crate) struct RulTrainArguments {
     #[arg(long, value_name = "S", default_value = "0")]
     pub(crate) seed: u64,
     /// How many cycles the network sees at once
-    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "CYCLES", help_heading = "Preparation")]
     pub(crate) window: Option<usize>,
     /// How many cycles a machine must have; windows of younger ones begin with their first reading, repeated
-    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "CYCLES", help_heading = "Preparation")]
     pub(crate) shortest: Option<usize>,
     /// How many cycles apart training windows are
-    #[arg(long, value_name = "CYCLES", help_heading = "Preparation")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "CYCLES", help_heading = "Preparation")]
     pub(crate) stride: Option<usize>,
     /// The remaining life above which machines count as healthy
     #[arg(long, value_name = "CYCLES", default_value = "125", help_heading = "Preparation")]
@@ -154,19 +155,19 @@ pub(crate) struct RulTrainArguments {
     #[arg(long, value_name = "SHARE", help_heading = "Preparation")]
     pub(crate) smoothing: Option<f32>,
     /// How many operating conditions there are; known for C-MAPSS, otherwise 1
-    #[arg(long, value_name = "N", help_heading = "Preparation")]
+    #[arg(long, value_parser = whole::<1000>, value_name = "N", help_heading = "Preparation")]
     pub(crate) conditions: Option<usize>,
     /// How often all windows are seen, at most
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "N", help_heading = "Training")]
     pub(crate) epochs: Option<usize>,
     /// Stop after this many epochs without a better validation
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "N", help_heading = "Training")]
     pub(crate) patience: Option<usize>,
     /// The share of the machines that are held out to judge by
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
     pub(crate) validation: Option<f64>,
     /// How many networks are trained side by side; the prediction is their mean
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<64>, value_name = "N", help_heading = "Training")]
     pub(crate) members: Option<usize>,
     /// Shares of slower exponential means that the network reads beside the readings, by commas; alone for none
     #[arg(long, value_name = "SHARES", value_delimiter = ',', num_args = 0.., help_heading = "Training")]
@@ -220,7 +221,7 @@ pub(crate) struct SeriesExplanation {
     #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
     pub(crate) layer: Option<String>,
     /// How many points the gradient is averaged over, for methods that draw
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
@@ -266,7 +267,7 @@ pub(crate) struct RulExplainArguments {
     #[command(flatten)]
     pub(crate) explanation: SeriesExplanation,
     /// How many ways to fail the fleet summary tells apart, where they are not known; for C-MAPSS as published
-    #[arg(long, value_name = "N", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<1000>, value_name = "N", help_heading = "Explanation")]
     pub(crate) faults: Option<NonZeroUsize>,
     /// Where charts, maps and tables are written
     #[arg(long, short, value_name = "DIR", default_value = "faithful-out")]
@@ -279,7 +280,7 @@ pub(crate) struct RulDrawArguments {
     #[arg(value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// How many pumps
-    #[arg(long, value_name = "N", default_value = "40")]
+    #[arg(long, value_parser = whole::<MANY>, value_name = "N", default_value = "40")]
     pub(crate) units: usize,
     /// Draw pumps that were stopped before they failed
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `faithful sanity`'s options.
 
+use super::bounds::{MANY, count};
 use super::{Flag, ModelArguments, PhotoArguments};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -20,13 +21,13 @@ pub(crate) struct SanityArguments {
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["check", "layers"])]
     pub(crate) shuffled_labels: Option<String>,
     /// Stop after this many layers, counted from the output
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "N")]
     pub(crate) layers: Option<NonZeroUsize>,
     /// The layer of class activation maps; by default the last convolutional one
     #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
     pub(crate) layer: Option<String>,
     /// How many points the gradient is averaged over, for methods that draw
-    #[arg(long, value_name = "M", help_heading = "Explanation")]
+    #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
     /// What photos are compared with: a folder of typical photos, or one of `faithful baselines`
     #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]

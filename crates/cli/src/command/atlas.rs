@@ -36,7 +36,8 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     }
     let stop = parse_stop(&making.stop)?;
     let decoding = photo::decoding(arguments.max_megapixels)?;
-    exhibit::prepare(&arguments.out)?;
+    exhibit::prepare(&arguments.out, [arguments.images.as_path()])?;
+    output.writes_files();
     let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
     let network = compute.place(&model.graph)?;

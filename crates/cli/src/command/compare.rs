@@ -18,6 +18,7 @@ use faithful_page::{Gallery, Page, Section};
 use serde_json::json;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outcome> {
     let making = &arguments.making;
@@ -29,7 +30,15 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let inputs = run::photos(&arguments.photos.images);
     let classes = arguments.class.len();
     let room = Room::new(inputs.photos.len(), inputs.photos.len() * methods.len() * classes, making.percentile)?;
-    exhibit::prepare(&arguments.out)?;
+    exhibit::prepare(
+        &arguments.out,
+        inputs
+            .photos
+            .iter()
+            .map(|photo| photo.path.as_path())
+            .chain(arguments.photos.images.iter().map(PathBuf::as_path)),
+    )?;
+    output.writes_files();
     let compute = arguments.model.name.compute.compute()?;
     let model = model::classifier(&arguments.model, output)?;
     let network = compute.place(&model.graph)?;

@@ -2,6 +2,7 @@
 
 use crate::arguments::{DreamArguments, Start};
 use crate::failure::Outcome;
+use crate::files::spare;
 use crate::model;
 use crate::output::Output;
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ use faithful_gradient::{ClassModel, class_model};
 use faithful_report::image::RgbImage;
 use faithful_report::{encode_png, write_atomic};
 use serde::Serialize;
+use std::path::Path;
 use std::time::Instant;
 
 /// The result for programs.
@@ -31,6 +33,9 @@ struct Line {
 }
 
 pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome> {
+    let start = if let Start::Photo(path) = &arguments.start { Some(path.as_path()) } else { None };
+    spare(&arguments.out, start.into_iter().chain(arguments.model.name.model.as_deref().map(Path::new)))?;
+    output.writes_files();
     let compute = arguments.model.name.compute.compute()?;
     let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
     let network = compute.place_for_cpu(&model.graph)?;

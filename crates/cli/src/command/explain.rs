@@ -182,12 +182,14 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         rows: Rows::new(arguments.batch, arguments.memory, vec![demand]),
         decoding,
     };
-    let plan =
+    let mut plan =
         Plan { arguments, output, question, explainer, layers, at_layer, baselines, scale, style, folder, parts };
     if arguments.show && (output.width().is_none() || output.is_json()) {
         output.note("--show draws in a terminal, and the results go elsewhere");
     }
     let inputs = run::photos(&arguments.photos.images);
+    plan.folder.spare(inputs.photos.iter().map(|photo| photo.path.as_path()));
+    output.writes_files();
     let table = table(&inputs);
     let mut headings = Some(table.headings());
     run::for_each_photo(&inputs, output, "explaining", |input| {

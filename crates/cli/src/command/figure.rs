@@ -4,16 +4,17 @@ use super::table::rows_of;
 use crate::arguments::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 use crate::convergence;
 use crate::failure::{Outcome, Usage};
+use crate::files::spare;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use faithful_core::Error;
+use faithful_core::{Error, read_file};
 use faithful_evaluate::{Rows, mean_curves};
 use faithful_explain::method::parse_stop;
 use faithful_metric::Metric;
 use faithful_report::write_atomic;
 use faithful_report::{Axis, Chart, Line, chart_png, chart_svg};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(command: &FigureCommand, output: &Output) -> Result<Outcome> {
     match command {
@@ -29,9 +30,16 @@ fn convergence(arguments: &ConvergenceArguments, output: &Output) -> Result<Outc
     if !names.is_empty() && names.len() != traces.len() {
         return Err(Usage::from(format!("--names has {} names for {} traces", names.len(), traces.len())).into());
     }
+    spare(out, traces.iter().map(PathBuf::as_path))?;
     let mut runs = Vec::new();
     for (place, path) in traces.iter().enumerate() {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let bytes = read_file(path).map_err(|error| match error {
+            Error::Io { source, .. } => {
+                anyhow::Error::from(source).context(format!("cannot read `{}`", path.display()))
+            }
+            other => other.into(),
+        })?;
+        let text = String::from_utf8_lossy(&bytes);
         let steps = convergence::read_trace(&text).with_context(|| path.display().to_string())?;
         let name = names.get(place).cloned().unwrap_or_else(|| {
             path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
@@ -47,6 +55,7 @@ const POINTS: usize = 101;
 const BANDS: usize = 4;
 
 fn curves(arguments: &CurvesArguments, output: &Output) -> Result<Outcome> {
+    spare(&arguments.out, [])?;
     let rows = rows_of(&arguments.runs, output)?;
     let methods = methods(&rows, &arguments.methods)?;
     let panels = [("insertion", "share of cells that are shown"), ("deletion", "share of cells that are hidden")];
@@ -82,6 +91,7 @@ fn curves(arguments: &CurvesArguments, output: &Output) -> Result<Outcome> {
 fn scores(arguments: &ScoresArguments, output: &Output) -> Result<Outcome> {
     let metrics =
         arguments.metrics.iter().map(|name| Metric::parse(name)).collect::<faithful_core::Result<Vec<_>>>()?;
+    spare(&arguments.out, [])?;
     let rows = rows_of(&arguments.runs, output)?;
     let methods = methods(&rows, &arguments.methods)?;
     let mut charts = Vec::new();

@@ -2,10 +2,11 @@
 
 use crate::arguments::{ConvertArguments, PullArguments};
 use crate::failure::{Outcome, Usage};
+use crate::files::spare;
 use crate::output::Output;
 use crate::{fetching, imagenet};
 use anyhow::{Context, Result};
-use faithful_core::{Error, write_atomic};
+use faithful_core::{Error, remove_left_over, write_atomic};
 use faithful_fetch::{CATALOGUE, CLASSES, Fetched, Item, Kind, Store};
 use faithful_model::{architecture, convert_weights};
 use serde_json::{Map, Value, json};
@@ -67,6 +68,7 @@ fn pull(
     let architecture = architecture(item.name)?;
     let folder = fetching::home()?.join("models");
     fs::create_dir_all(&folder).with_context(|| format!("cannot write to `{}`", folder.display()))?;
+    remove_left_over(&folder);
     let path = folder.join(format!("{}.safetensors", item.name));
     let tell = &mut |event: faithful_fetch::Event<'_>| fetching::tell(item.name, event, output);
     let turn = store.turn(item, tell)?;
@@ -127,6 +129,8 @@ pub(crate) fn convert(arguments: &ConvertArguments, output: &Output) -> Result<O
         return Err(Usage::from(format!("`{}` should end in .safetensors", to.display())).into());
     }
     let architecture = name.as_deref().map(architecture).transpose()?;
+    spare(to, [from.as_path()])?;
+    remove_left_over(to.parent().unwrap_or(Path::new("")));
     let converted = convert_weights(from, to, architecture)?;
     output.object(&json!({
         "file": to.display().to_string(), "format": converted.format,

@@ -17,7 +17,8 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 pub(crate) fn run(arguments: &ReportArguments, output: &Output) -> Result<Outcome> {
-    exhibit::prepare(&arguments.out)?;
+    exhibit::prepare(&arguments.out, [])?;
+    output.writes_files();
     let (store, manifest) = Store::open(&arguments.run)?;
     let recorded = Recorded::read(&store)?;
     let rows = store.rows()?;

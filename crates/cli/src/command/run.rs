@@ -35,12 +35,21 @@ pub(crate) fn for_each_photo_in_steps(
     if inputs.photos.is_empty() && inputs.failures.is_empty() {
         bail!("no photos");
     }
+    if inputs.results > 0 {
+        output.note(&left_out(inputs.results));
+    }
     output.start(inputs.photos.len() * steps, word);
     for (place, input) in inputs.photos.iter().enumerate() {
         if let Err(error) = work(input) {
             if crate::failure::reader_left(&error) {
                 output.finish();
-                return Err(error);
+                // The photo's own results may have been lost, too.
+                let left = inputs.photos.len() - place;
+                output.note(&format!(
+                    "nobody reads the results any more: {left} of {} photos are not done",
+                    place + left
+                ));
+                return Ok(if left > 1 { Outcome::Partial } else { Outcome::of_failures(failures) });
             }
             failures += 1;
             let text = crate::failure::text(&error);
@@ -57,6 +66,12 @@ pub(crate) fn for_each_photo_in_steps(
         output.note(&format!("{failures} of {all} failed"));
     }
     Ok(Outcome::of_failures(failures))
+}
+
+/// What is said of pictures that are results of earlier runs.
+pub(crate) fn left_out(results: usize) -> String {
+    let (pictures, are) = if results == 1 { ("picture", "is") } else { ("pictures", "are") };
+    format!("{results} {pictures} that `explain` made {are} left out: a map lies beside each")
 }
 
 fn report(output: &Output, path: &Path, text: &str) -> io::Result<()> {

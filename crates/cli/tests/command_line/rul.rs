@@ -55,11 +55,18 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
     let lines = |count: usize| text.lines().take(1 + count).collect::<Vec<_>>().join("\n");
     place.file("young.csv", lines(5).as_bytes());
     let young = ["rul", "evaluate", "--data", "young.csv", "--model", "p.safetensors", "--out", "young"];
-    place.run(&young).refused(2, &["window of 10", "1 (5)"]);
+    let ran = place.run(&[&young[..], &["--json"]].concat());
+    assert_eq!(ran.objects()[0]["scores"]["count"], 1);
+    let said = "1 of 1 machines of young have fewer cycles than the 10 that the network has learnt from: 1 (5)";
+    assert!(
+        ran.stderr().contains(said) && ran.objects()[0]["note"].as_str().unwrap().contains(said),
+        "{}",
+        ran.stderr()
+    );
     place.file("unknown.csv", lines(60).replace(",rul,", ",other,").as_bytes());
-    let unknown = ["rul", "evaluate", "--data", "unknown.csv", "--model", "p.safetensors", "--out", "young"];
+    let unknown = ["rul", "evaluate", "--data", "unknown.csv", "--model", "p.safetensors", "--out", "unknown"];
     place.run(&unknown).refused(2, &["not known", "`rul`"]);
-    assert_eq!(place.names("young"), [""; 0]);
+    assert_eq!(place.names("unknown"), [""; 0]);
     // With fewer cycles asked for, its first reading is repeated.
     let options = ["--window", "30", "--shortest", "4", "--stride", "9", "--epochs", "1", "--validation", "0.2"];
     let train = ["rul", "train", "--data", "pumps.csv", "--model", "cnn-lstm", "--out", "short.safetensors"];
