@@ -13,6 +13,7 @@ mod hyper;
 mod layers;
 mod masking;
 mod progress;
+mod rivals;
 mod rul;
 mod sanity;
 mod smoke;

@@ -350,7 +350,13 @@ fn layer_wise_methods_are_those_of_the_network_from_the_layer_on() {
         let sampler = Arc::new(DataSet::new(wrapped.encode(golden.get("baselines")).unwrap()).unwrap());
         let encoded = GradientParameters { sampler, ..settings.clone() };
         for method in METHODS {
-            let found = attribute_at_layer(method, &objective, input, layer, &settings).unwrap();
+            let found = match attribute_at_layer(method, &objective, input, layer, &settings) {
+                Err(error) if method.info.name.starts_with("lrp") || method.info.name == "deep-lift" => {
+                    assert!(error.to_string().contains("lead around"), "{} {}: {error}", golden.name, method.info.name);
+                    continue;
+                }
+                found => found.unwrap(),
+            };
             let same = (method.attribute)(&from_layer, &activation, &encoded).unwrap();
             assert!(relative_l2(&found.map, &same.map).unwrap() < 1e-6, "{} {}", golden.name, method.info.name);
         }
@@ -426,7 +432,8 @@ fn every_method_gives_a_finite_map_of_the_inputs_size_whatever_the_batch() {
             let distance = relative_l2(&run(3).map, &found.map).unwrap();
             assert!(distance < 1e-5, "{} {name}: {distance}", golden.name);
             let lowest = found.map.flatten_all().unwrap().min(0).unwrap().to_scalar::<f32>().unwrap();
-            assert_eq!(lowest < 0.0, method.info.signed, "{name}");
+            // A score that rises at every step has no negative shares of them.
+            assert!((lowest < 0.0) == method.info.signed || name.ends_with("idgi"), "{name}");
             let two = Tensor::cat(&[input, input], 0).unwrap();
             let objective = Objective::new(&network, &TARGET);
             assert!((method.attribute)(&objective, &two, &settings).is_err(), "{name} takes one input");

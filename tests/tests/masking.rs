@@ -14,35 +14,35 @@ const WIDTH: usize = 10;
 
 /// Rows of values, `h` by `w`.
 #[derive(Clone)]
-struct Plane {
-    size: [usize; 2],
-    values: Vec<f64>,
+pub(crate) struct Plane {
+    pub(crate) size: [usize; 2],
+    pub(crate) values: Vec<f64>,
 }
 
 impl Plane {
-    fn new(size: [usize; 2], value: impl Fn(usize, usize) -> f64) -> Self {
+    pub(crate) fn new(size: [usize; 2], value: impl Fn(usize, usize) -> f64) -> Self {
         let values = (0..size[0] * size[1]).map(|place| value(place / size[1], place % size[1])).collect();
         Self { size, values }
     }
 
-    fn at(&self, y: usize, x: usize) -> f64 {
+    pub(crate) fn at(&self, y: usize, x: usize) -> f64 {
         self.values[y * self.size[1] + x]
     }
 
-    fn map(&self, value: impl Fn(f64) -> f64) -> Self {
+    pub(crate) fn map(&self, value: impl Fn(f64) -> f64) -> Self {
         Self { size: self.size, values: self.values.iter().map(|v| value(*v)).collect() }
     }
 
-    fn lowest(&self) -> f64 {
+    pub(crate) fn lowest(&self) -> f64 {
         self.values.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    fn highest(&self) -> f64 {
+    pub(crate) fn highest(&self) -> f64 {
         self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// Bilinear, the centres of pixels at one half, edges held.
-    fn resized(&self, size: [usize; 2]) -> Self {
+    pub(crate) fn resized(&self, size: [usize; 2]) -> Self {
         let source = |place: usize, from: usize, to: usize| {
             let exact = ((place as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, from as f64 - 1.0);
             let low = exact.floor() as usize;
@@ -58,13 +58,13 @@ impl Plane {
     }
 
     /// From 0 to 1; all 0 where it is the same everywhere.
-    fn scaled(&self) -> Self {
+    pub(crate) fn scaled(&self) -> Self {
         let (low, high) = (self.lowest(), self.highest());
         self.map(|v| if high > low { (v - low) / (high - low) } else { 0.0 })
     }
 
     /// The value below which a share of the values lie, linear between neighbours.
-    fn percentile(&self, share: f64) -> f64 {
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         let place = share * (sorted.len() - 1) as f64;
@@ -75,24 +75,24 @@ impl Plane {
 }
 
 /// A network, a probability, the photo, and a layer's channels.
-struct Scene {
-    subject: Subject,
-    target: Target,
-    input: Tensor,
+pub(crate) struct Scene {
+    pub(crate) subject: Subject,
+    pub(crate) target: Target,
+    pub(crate) input: Tensor,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let subject = nonlinear();
         let Target::Output(class) = subject.class else { panic!("a logit is explained") };
         Self { subject, target: Target::Probability(class), input: photo(1) }
     }
 
-    fn objective(&self) -> Objective<'_> {
+    pub(crate) fn objective(&self) -> Objective<'_> {
         Objective::new(&self.subject.graph, &self.target)
     }
 
-    fn planes(tensor: &Tensor) -> Vec<Plane> {
+    pub(crate) fn planes(tensor: &Tensor) -> Vec<Plane> {
         let (_, channels, height, width) = tensor.dims4().unwrap();
         let values = tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let count = height * width;
@@ -101,13 +101,13 @@ impl Scene {
             .collect()
     }
 
-    fn channels(&self, layer: &str) -> Vec<Plane> {
+    pub(crate) fn channels(&self, layer: &str) -> Vec<Plane> {
         let layer = faithful_core::Network::layer(&self.subject.graph, layer).unwrap();
         Self::planes(&self.objective().activations(&self.input, &[layer]).unwrap()[0])
     }
 
     /// The score of the photo where `pixel` gives every value from the photo's own, its channel, row and column.
-    fn score(&self, pixel: impl Fn(f64, usize, usize, usize) -> f64) -> f64 {
+    pub(crate) fn score(&self, pixel: impl Fn(f64, usize, usize, usize) -> f64) -> f64 {
         let own = Self::planes(&self.input);
         let mut values = Vec::new();
         for (channel, plane) in own.iter().enumerate() {
@@ -121,12 +121,24 @@ impl Scene {
         self.objective().scores(&image).unwrap().to_vec1::<f64>().unwrap()[0]
     }
 
-    fn masked(&self, mask: &Plane) -> f64 {
+    pub(crate) fn masked(&self, mask: &Plane) -> f64 {
         self.score(|value, _, y, x| value * mask.at(y, x))
     }
 
     #[track_caller]
-    fn agrees(&self, name: &str, layers: &[&str], perturbation: PerturbationParameters, wanted: &Plane) {
+    pub(crate) fn agrees(&self, name: &str, layers: &[&str], perturbation: PerturbationParameters, wanted: &Plane) {
+        self.agrees_within(name, layers, perturbation, wanted, 1e-10);
+    }
+
+    #[track_caller]
+    pub(crate) fn agrees_within(
+        &self,
+        name: &str,
+        layers: &[&str],
+        perturbation: PerturbationParameters,
+        wanted: &Plane,
+        tolerance: f64,
+    ) {
         let layers: Vec<_> =
             layers.iter().map(|name| faithful_core::Network::layer(&self.subject.graph, name).unwrap()).collect();
         let gradient = EstimatorParameters { stream: stream(), ..EstimatorParameters::default() };
@@ -136,7 +148,7 @@ impl Scene {
         let wanted = Tensor::from_vec(wanted.values.clone(), (1, height, width), &Device::Cpu).unwrap();
         assert!(wanted.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap() > 0.0, "{name}: nothing to see");
         let distance = relative_l2(&found, &wanted).unwrap();
-        assert!(distance < 1e-10, "{name}: {distance}");
+        assert!(distance < tolerance, "{name}: {distance}");
     }
 }
 
@@ -144,23 +156,23 @@ fn stream() -> Stream {
     Stream::new(17, "masking")
 }
 
-fn draws(count: usize) -> PerturbationParameters {
+pub(crate) fn draws(count: usize) -> PerturbationParameters {
     PerturbationParameters { draws: NonZeroUsize::new(count), ..PerturbationParameters::default() }
 }
 
 /// `ReLU(sum_k w_k A_k)`.
-fn rectified_sum(weights: &[f64], channels: &[Plane]) -> Plane {
+pub(crate) fn rectified_sum(weights: &[f64], channels: &[Plane]) -> Plane {
     Plane::new(channels[0].size, |y, x| {
         weights.iter().zip(channels).map(|(weight, channel)| weight * channel.at(y, x)).sum::<f64>().max(0.0)
     })
 }
 
-fn softmax(scores: &[f64]) -> Vec<f64> {
+pub(crate) fn softmax(scores: &[f64]) -> Vec<f64> {
     let sum: f64 = scores.iter().map(|score| score.exp()).sum();
     scores.iter().map(|score| score.exp() / sum).collect()
 }
 
-const SIZE: [usize; 2] = [HEIGHT, WIDTH];
+pub(crate) const SIZE: [usize; 2] = [HEIGHT, WIDTH];
 
 /// Score-CAM, Algorithm 1; SS-CAM, Eq. 5; IS-CAM, Eq. 7: the mean over `count` changes of the mask.
 fn averaged(scene: &Scene, count: usize, change: impl Fn(usize, &Plane) -> Plane) -> Plane {

@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod augment;
 mod cache;
 mod definition;
 mod estimator;

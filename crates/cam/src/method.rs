@@ -1,8 +1,9 @@
+use crate::augment::augmented;
 use crate::expectation::{AtInput, Completeness, Expectation, Request, expectations};
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
 use crate::hyper::{HyperParameters, decomposition_layers, hyper_parts};
-use crate::perturbation::{Entry, PERTURBATIONS, Perturbation};
+use crate::perturbation::{Entry, Gradients, PERTURBATIONS, Perturbation};
 use crate::{
     CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
     estimator, fuse, rule,
@@ -28,7 +29,7 @@ impl Method {
             Kind::Rule(..) | Kind::Guided(..) => true,
             Kind::Hyper(_) => true,
             Kind::FullGrad(_) => false,
-            Kind::Perturbation(_) => self.info.resolution == Resolution::Layer,
+            Kind::Perturbation(entry) => !entry.at_input,
         }
     }
 
@@ -67,7 +68,11 @@ impl Method {
                 let levels = own.map(|layer| decomposition_layers(network, layer)).collect::<Result<Vec<_>>>()?;
                 (levels.into_iter().flatten().flatten().collect(), false)
             }
-            Kind::Perturbation(_) => (Vec::new(), false),
+            Kind::Perturbation(entry) => match entry.gradients {
+                Gradients::None => (Vec::new(), false),
+                Gradients::Layers => (own.collect(), false),
+                Gradients::Input => (Vec::new(), true),
+            },
         };
         Ok(layers.into_iter().map(Tap::Layer).chain(input.then_some(Tap::Input)).collect())
     }
@@ -95,7 +100,7 @@ pub(crate) enum Kind {
     FullGrad(&'static GradientEstimator),
     /// Hyper Expected Grad-CAM: several layers and neighbourhoods, at the input's resolution.
     Hyper(&'static GradientEstimator),
-    /// Masks, without gradients.
+    /// Passes of its own: masks, a search, other scores.
     Perturbation(&'static Entry),
 }
 
@@ -116,6 +121,9 @@ pub struct CamParameters {
     pub perturbation: PerturbationParameters,
     /// All that belongs to Hyper Expected Grad-CAM.
     pub hyper: HyperParameters,
+    /// Whether the map is the mean of those of the input and its mirror image, each times 1, 0.9 and 1.1 (pytorch-grad-cam's
+    /// `aug_smooth`): six times the work, on any method.
+    pub augmented: bool,
 }
 
 /// What a method found.
@@ -215,8 +223,8 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             name: entry.name,
             summary: entry.summary,
             source: entry.source,
-            family: Family::Perturbation,
-            resolution: if entry.at_input { Resolution::Input } else { Resolution::Layer },
+            family: entry.family,
+            resolution: if entry.at_input || entry.enlarges { Resolution::Input } else { Resolution::Layer },
             class_agnostic: false,
             signed: entry.signed,
             draws: entry.draws,
@@ -283,6 +291,9 @@ pub fn explain_scores(
     scores: &[&dyn Score],
     parameters: &CamParameters,
 ) -> Result<Vec<Explanation>> {
+    if parameters.augmented {
+        return augmented(method, objective, input, layers, scores, parameters);
+    }
     parameters.definition.check(method.info.name)?;
     if layers.is_empty() && method.needs_layers() {
         return Err(Error::parameter("layers", "at least one target layer is needed"));
@@ -338,9 +349,10 @@ pub fn explain_scores(
         Kind::Perturbation(entry) => by_row(false, input, &|input| {
             let size = match *input.dims() {
                 [_, _, height, width] => [height, width],
-                [_, sensors, time] if entry.at_input => [sensors, time],
+                [_, sensors, time] if entry.at_input || entry.family == Family::Cam => [sensors, time],
                 ref other => {
-                    let expected = if entry.at_input { "(N, C, H, W) or (N, C, T)" } else { "an image (N, C, H, W)" };
+                    let series_too = entry.at_input || entry.family == Family::Cam;
+                    let expected = if series_too { "(N, C, H, W) or (N, C, T)" } else { "an image (N, C, H, W)" };
                     return Err(Error::shape("the input of a masking method", expected, other));
                 }
             };

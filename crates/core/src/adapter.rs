@@ -1,4 +1,4 @@
-use crate::{Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap};
+use crate::{Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap, pull_back_by_candle};
 use candle_core::{DType, Device, Tensor};
 use faithful_tensor::{BackwardRule, Reduction, reduce};
 use std::sync::Arc;
@@ -62,6 +62,9 @@ macro_rules! forward_to_the_network {
             }
             fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
                 (**self).with_backward_rule(rule)
+            }
+            fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+                (**self).with_propagation(rule)
             }
             fn layer(&self, name: &str) -> Result<LayerId> {
                 (**self).layer(name)
@@ -171,6 +174,20 @@ impl<N: Network> Network for AtLayer<N> {
         Ok((output, probe.finish(self)?))
     }
 
+    fn pull_back(
+        &self,
+        activation: &Tensor,
+        taps: &[Tap],
+        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<PullBack> {
+        let inside: Vec<Tap> =
+            taps.iter().map(|tap| if *tap == Tap::Input { Tap::Layer(self.layer) } else { *tap }).collect();
+        if self.network.can_pull_back_from(self.layer, &inside) {
+            return self.network.pull_back_from(self.layer, activation, &inside, cotangents);
+        }
+        pull_back_by_candle(self, activation, taps, cotangents)
+    }
+
     fn dtype(&self) -> DType {
         self.network.dtype()
     }
@@ -193,6 +210,18 @@ impl<N: Network> Network for AtLayer<N> {
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         let network = self.network.with_backward_rule(rule)?;
+        Ok(Box::new(AtLayer { network, layer: self.layer, input: self.input.clone() }))
+    }
+
+    /// Only where all ways lead through the layer: elsewhere what goes around it would be carried back as a gradient.
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        let own = Tap::Layer(self.layer);
+        let rule = if rule == Propagation::Rescale(Tap::Input) { Propagation::Rescale(own) } else { rule };
+        let network = self.network.with_propagation(rule)?;
+        if !network.can_pull_back_from(self.layer, &[own]) {
+            let reason = format!("{rule:?} from layer #{} on: other ways lead around it", self.layer.0);
+            return Err(Error::Unsupported(vec![reason]));
+        }
         Ok(Box::new(AtLayer { network, layer: self.layer, input: self.input.clone() }))
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Error, Result, suggest};
+use crate::{Error, Propagation, Result, suggest};
 use candle_core::{DType, Device, Tensor, Var};
 use faithful_tensor::BackwardRule;
 
@@ -197,6 +197,15 @@ pub trait Network: Send + Sync {
     /// [`Error::Unsupported`] where the network does not know its activations, as a candle model of one's own.
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         Err(Error::Unsupported(vec![format!("backward rule {rule:?}: this network cannot change its activations")]))
+    }
+
+    /// The same network carried back by a rule that is no derivative: its [`pull_back`](Self::pull_back) gives relevance or multipliers
+    /// where it would give gradients.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the network does not know its operations, as a candle model of one's own.
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        Err(Error::Unsupported(vec![format!("{rule:?}: this network does not know its operations one by one")]))
     }
 
     /// The layer called `name`.

@@ -1,4 +1,4 @@
-use crate::{BackwardRule, Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap};
+use crate::{BackwardRule, Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -291,6 +291,11 @@ impl<N: Network> Network for Replicas<N> {
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         let copies = self.copies.iter().map(|copy| copy.with_backward_rule(rule)).collect::<Result<Vec<_>>>()?;
+        Ok(Box::new(Replicas { copies, device: self.device.clone(), dtype: self.dtype }))
+    }
+
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        let copies = self.copies.iter().map(|copy| copy.with_propagation(rule)).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Replicas { copies, device: self.device.clone(), dtype: self.dtype }))
     }
 }

@@ -5,6 +5,11 @@ use candle_core::{D, Tensor};
 pub trait Score: Send + Sync {
     /// The scores `(N,)` of an output `(N, K)`. Must be differentiable by candle and treat rows independently.
     fn score(&self, output: &Tensor) -> Result<Tensor>;
+
+    /// The class that it is a score of, where there is one.
+    fn class(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The scores that are usually explained.
@@ -42,6 +47,13 @@ impl Score for Target {
             Self::LogProbability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?),
             Self::Probability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?.exp()?),
             Self::Margin { class, against } => Ok((Self::column(output, class)? - Self::column(output, against)?)?),
+        }
+    }
+
+    fn class(&self) -> Option<usize> {
+        match *self {
+            Self::Output(class) | Self::Probability(class) | Self::LogProbability(class) => Some(class),
+            Self::Margin { class, .. } => Some(class),
         }
     }
 }

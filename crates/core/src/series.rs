@@ -1,4 +1,4 @@
-use crate::{Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap};
+use crate::{Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
 use candle_core::{DType, Device, Tensor};
 use faithful_tensor::BackwardRule;
 
@@ -165,6 +165,12 @@ impl<N: Network> Network for SeriesView<N> {
         };
         let gradients = gradients.into_iter().map(outward).collect::<Result<_>>()?;
         Ok(PullBack { output, values: outward(values)?, gradients })
+    }
+
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        let network = self.network.with_propagation(rule)?;
+        let Self { layout, picture, shape, .. } = self;
+        Ok(Box::new(SeriesView { network, layout: *layout, picture: *picture, shape: shape.clone() }))
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {

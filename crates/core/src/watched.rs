@@ -1,4 +1,4 @@
-use crate::{LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap};
+use crate::{LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
 use candle_core::{DType, Device, Tensor};
 use faithful_tensor::BackwardRule;
 
@@ -124,6 +124,10 @@ impl<N: Network> Network for Watched<'_, N> {
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         Ok(Box::new(Watched { network: self.network.with_backward_rule(rule)?, watch: self.watch }))
+    }
+
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        Ok(Box::new(Watched { network: self.network.with_propagation(rule)?, watch: self.watch }))
     }
 }
 

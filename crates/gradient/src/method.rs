@@ -1,11 +1,12 @@
 use crate::{
     Attribution, BlurPath, Distribution, ExpectedGradients, GuidedPath, Integration, Quadrature, SmoothGrad, Statistic,
-    deconvnet, distribution_attribution, expected_gradients, gradient, gradient_times_input, guided_backpropagation,
-    guided_integrated_gradients, integrated_gradients, path_attribution, saliency, smooth_grad,
+    Straight, deconvnet, deep_lift, distribution_attribution, expected_gradients, gradient, gradient_times_input,
+    guided_backpropagation, guided_integrated_gradients, important_direction, integrated_gradients, path_attribution,
+    relevance, saliency, smooth_grad,
 };
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Gaussian, Spread};
-use faithful_core::{Family, MethodInfo, Objective, Resolution, Result, Stop, Stream};
+use faithful_core::{Composite, Family, MethodInfo, Objective, Resolution, Result, Stop, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -184,6 +185,46 @@ pub const METHODS: &[Method] = &[
         attribute: |objective, input, _| Attribution::new(guided_backpropagation(objective, single(input)?)?),
     },
     Method {
+        info: info(
+            "lrp",
+            "the score divided among the input's values: gamma and box rules in convolutions, the epsilon rule behind",
+            "Bach et al. 2015; Montavon et al. 2019; Zennit's EpsilonGammaBox",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| {
+            Attribution::new(relevance(objective, single(input)?, Composite::EpsilonGammaBox)?)
+        },
+    },
+    Method {
+        info: info(
+            "lrp-epsilon-plus",
+            "the score divided among the input's values: the z+ rule in convolutions, the epsilon rule behind",
+            "Bach et al. 2015; Montavon et al. 2017; Zennit's EpsilonPlus",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| {
+            Attribution::new(relevance(objective, single(input)?, Composite::EpsilonPlus)?)
+        },
+    },
+    Method {
+        info: info(
+            "lrp-epsilon",
+            "the score divided among the input's values by the epsilon rule",
+            "Bach et al. 2015, Eq. 58",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| Attribution::new(relevance(objective, single(input)?, Composite::Epsilon)?),
+    },
+    Method {
+        info: info(
+            "deep-lift",
+            "the input times the quotients of differences from a zero input, operation by operation",
+            "Shrikumar et al. 2017, rescale rule",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| Attribution::new(deep_lift(objective, single(input)?)?),
+    },
+    Method {
         info: drawing(info("smooth-grad", "the mean gradient at noisy copies of the input", "Smilkov et al. 2017")),
         reads: NOISE,
         attribute: |objective, input, parameters| parameters.smooth(objective, input, Statistic::Mean),
@@ -286,6 +327,31 @@ pub const METHODS: &[Method] = &[
             let steps = parameters.draws_or(GuidedPath::default().steps);
             let guided = GuidedPath { steps, fraction, max_distance };
             guided_integrated_gradients(objective, input, &baseline, &guided)
+        },
+    },
+    Method {
+        info: drawing(info(
+            "idgi",
+            "each step's change of the score on the way from one baseline, by the squares of the gradient there",
+            "Yang et al. 2023, algorithm 1, on integrated gradients",
+        )),
+        reads: &["draws", "sampler", "stream"],
+        attribute: |objective, input, parameters| {
+            let baseline = parameters.sampler.sample(input, &parameters.stream, 0..1)?;
+            let steps = parameters.draws_or(Integration::default().steps);
+            important_direction(objective, &Straight::new(&baseline, input)?, steps)
+        },
+    },
+    Method {
+        info: drawing(info(
+            "blur-idgi",
+            "each step's change of the score while a blur lifts, by the squares of the gradient there",
+            "Yang et al. 2023, algorithm 1, on blur integrated gradients",
+        )),
+        reads: &["draws", "sigma"],
+        attribute: |objective, input, parameters| {
+            let steps = parameters.draws_or(Integration::default().steps);
+            important_direction(objective, &BlurPath::new(input, parameters.sigma)?, steps)
         },
     },
 ];

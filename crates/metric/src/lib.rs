@@ -14,6 +14,7 @@
 //! # Ok::<(), faithful_core::Error>(())
 //! ```
 
+mod arcc;
 mod canvas;
 mod complexity;
 mod curve;
@@ -21,16 +22,21 @@ mod imputation;
 mod infidelity;
 mod localisation;
 mod masked;
+mod patches;
 mod protocol;
 mod rank;
 mod registry;
+mod resolution;
 mod road;
 mod sanity;
 mod sensitivity;
+mod sensitivity_n;
 mod similarity;
+mod single_deletion;
 #[cfg(test)]
 mod testing;
 
+pub use arcc::{Arcc, arcc};
 pub use canvas::Canvas;
 pub use complexity::{complexity, sparseness};
 pub use curve::{Curves, area_under, insertion_deletion};
@@ -40,7 +46,10 @@ pub use masked::{Masked, Masking, mask_of, masked_scores};
 pub use protocol::{Area, CurveScore, Protocol, Steps};
 pub use rank::Rank;
 pub use registry::{Direction, Explain, Explanation, METRICS, Measured, Metric, MetricInfo, measure};
+pub use resolution::resolution;
 pub use road::{Removal, Road, RoadScores, road};
 pub use sanity::{LayerSimilarity, data_label, parameter_randomisation};
 pub use sensitivity::{Sensitivities, Sensitivity, sensitivity, sensitivity_to};
+pub use sensitivity_n::{SensitivityN, sensitivity_n};
 pub use similarity::{Similarity, similarity};
+pub use single_deletion::single_deletion;

@@ -1,8 +1,9 @@
 use crate::sensitivity::disturbed;
 use crate::{
-    Canvas, Curves, Infidelity, Masked, Masking, Protocol, Road, RoadScores, Sensitivities, Sensitivity,
-    best_intersection_over_union, complexity, energy_inside, infidelity, insertion_deletion, intersection_over_union,
-    masked_scores, pointing_game, road, sensitivity_to, sparseness,
+    Arcc, Canvas, Curves, Infidelity, Masked, Masking, Protocol, Road, RoadScores, Sensitivities, Sensitivity,
+    SensitivityN, arcc, best_intersection_over_union, complexity, energy_inside, infidelity, insertion_deletion,
+    intersection_over_union, masked_scores, pointing_game, resolution, road, sensitivity_n, sensitivity_to,
+    single_deletion, sparseness,
 };
 use candle_core::Tensor;
 use faithful_core::{Error, Objective, Result, Stream};
@@ -33,7 +34,7 @@ pub struct MetricInfo {
     pub masked: bool,
     /// Whether it needs the object's mask.
     pub needs_mask: bool,
-    /// Whether disturbed inputs must be explained anew: it costs as much as the map, ten times.
+    /// Whether changed inputs must be explained anew: it costs as much as the map, ten times for the sensitivities and once for ARCC.
     pub needs_explainer: bool,
     kind: Kind,
 }
@@ -48,6 +49,9 @@ enum Kind {
     Object(fn(&Tensor, &[bool]) -> Result<f64>),
     Road(fn(&RoadScores) -> f64),
     Infidelity,
+    SensitivityN,
+    SingleDeletion,
+    Arcc(fn(&Arcc) -> f64),
     Sensitivity(fn(&Sensitivities) -> f64),
 }
 
@@ -61,7 +65,7 @@ const fn info(
 ) -> MetricInfo {
     let masked = matches!(kind, Kind::Mask(_) | Kind::LogitMask(_));
     let needs_mask = matches!(kind, Kind::Object(_));
-    let needs_explainer = matches!(kind, Kind::Sensitivity(_));
+    let needs_explainer = matches!(kind, Kind::Sensitivity(_) | Kind::Arcc(_));
     MetricInfo { name, summary, source, direction, range, masked, needs_mask, needs_explainer, kind }
 }
 
@@ -190,6 +194,38 @@ pub const METRICS: &[MetricInfo] = &[
         Kind::Infidelity,
     ),
     info(
+        "sensitivity-n",
+        "correlation of the map's sum over random patches with the score's fall without them",
+        "Ancona et al. 2018, Eq. 8",
+        Higher,
+        "[-1, 1]",
+        Kind::SensitivityN,
+    ),
+    info(
+        "single-deletion",
+        "rank correlation of the map's sum in each of 16 patches with the score's fall without it",
+        "Hesse et al. 2024",
+        Higher,
+        "[-1, 1]",
+        Kind::SingleDeletion,
+    ),
+    info(
+        "arcc",
+        "harmonic mean of coherency, one minus the mean of the scaled map, and twice ROAD",
+        "Domeniconi et al. 2026 (arXiv 2605.14641)",
+        Higher,
+        "[0, 1]",
+        Kind::Arcc(Arcc::combined),
+    ),
+    info(
+        "coherency",
+        "correlation of the map with the map of the input seen through it, from 0 to 1",
+        "Poppi et al. 2021",
+        Higher,
+        "[0, 1]",
+        Kind::Arcc(|parts| parts.coherency),
+    ),
+    info(
         "max-sensitivity",
         "largest relative change of the map under small noise on the input",
         "Yeh et al. 2019; Captum",
@@ -220,6 +256,14 @@ pub const METRICS: &[MetricInfo] = &[
         Lower,
         "[0, ln(cells)]",
         Kind::Map(complexity),
+    ),
+    info(
+        "resolution",
+        "share of the ranks' spectral power finer than a seventh of the shorter side",
+        "faithful, docs/metrics.md",
+        Higher,
+        "[0, 1]",
+        Kind::Map(resolution),
     ),
     info(
         "energy",
@@ -354,17 +398,24 @@ pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Pro
         Some(_) => Some(road(objective, input, map, &Road::default(), &stream.derive("road"))?),
         None => None,
     };
-    let moved = match (asked(|kind| matches!(kind, Kind::Sensitivity(_))), explain) {
-        (None, _) => None,
+    let needs_method = metrics.iter().find(|metric| metric.info.needs_explainer);
+    let (mut moved, mut parts) = (None, None);
+    match (needs_method, explain) {
+        (None, _) => {}
         (Some(metric), None) => {
             let reason = format!("`{}` needs the method, which was not given: only its map is here", metric.name());
             return Err(Error::parameter("metric", reason));
         }
         (Some(_), Some(explain)) => {
-            let (parameters, stream) = (Sensitivity::default(), stream.derive("sensitivity"));
-            Some(sensitivity_to(map, disturbed(input, &parameters, &stream)?, *explain)?)
+            if asked(|kind| matches!(kind, Kind::Sensitivity(_))).is_some() {
+                let (parameters, stream) = (Sensitivity::default(), stream.derive("sensitivity"));
+                moved = Some(sensitivity_to(map, disturbed(input, &parameters, &stream)?, *explain)?);
+            }
+            if asked(|kind| matches!(kind, Kind::Arcc(_))).is_some() {
+                parts = Some(arcc(objective, input, map, &stream.derive("road"), *explain)?);
+            }
         }
-    };
+    }
     let masked = |objective: &Objective, is: fn(Kind) -> bool| -> Result<Vec<(Masking, Masked)>> {
         let mut maskings: Vec<Masking> = Vec::new();
         for metric in metrics.iter().filter(|metric| is(metric.info.kind)) {
@@ -403,6 +454,12 @@ pub fn measure(explanation: &mut Explanation, metrics: &[Metric], protocol: &Pro
                 Kind::Map(value) => (value(map)?, None),
                 Kind::Road(value) => (value(imputed.as_ref().expect("ROAD was measured for this kind")), None),
                 Kind::Sensitivity(value) => (value(moved.as_ref().expect("it was measured for this kind")), None),
+                Kind::Arcc(value) => (value(parts.as_ref().expect("it was measured for this kind")), None),
+                Kind::SensitivityN => {
+                    let stream = stream.derive("sensitivity-n");
+                    (sensitivity_n(objective, input, map, &SensitivityN::default(), &stream)?, None)
+                }
+                Kind::SingleDeletion => (single_deletion(objective, input, map)?, None),
                 Kind::Infidelity => {
                     let stream = stream.derive("infidelity");
                     (infidelity(objective, input, map, &Infidelity::default(), &stream)?, None)
@@ -519,18 +576,15 @@ mod tests {
         let all = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap();
         assert_eq!(all.len(), METRICS.len());
         assert!(all.iter().all(|measured| measured.value.is_finite()));
-        let passes = 8 + 3 + 3 + 19 + 51;
-        assert_eq!(
-            network.rows(),
-            passes,
-            "insertion and deletion, a soft mask per score, ROAD, infidelity, once each"
-        );
-        assert_eq!(explained.get(), 10, "both sensitivities");
+        let passes = [8, 3 + 3, 19, 51, 1 + 64, 1 + 4, 9];
+        let what = "insertion and deletion, a soft mask per score, ROAD, infidelity, sensitivity-n, single deletion, ARCC's ROAD, once each";
+        assert_eq!(network.rows(), passes.iter().sum::<usize>(), "{what}");
+        assert_eq!(explained.get(), 10 + 1, "both sensitivities, and ARCC");
         explanation.object = None;
         let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();
         assert!(error.to_string().contains("mask"), "{error}");
         explanation.explain = None;
         let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();
-        assert!(error.to_string().contains("`max-sensitivity` needs the method"), "{error}");
+        assert!(error.to_string().contains("needs the method"), "{error}");
     }
 }

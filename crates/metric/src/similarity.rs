@@ -32,15 +32,20 @@ pub fn similarity(a: &Tensor, b: &Tensor) -> Result<Similarity> {
 
 /// Spearman's rank correlation: Pearson's of the ranks, ties with their mean rank (as `scipy.stats.spearmanr`). In
 /// `[-1, 1]`; 0 where one of the maps is constant, for which it is not defined.
-fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
-    let (a, b) = (mean_ranks(a), mean_ranks(b));
-    let middle = (a.len() as f64 - 1.0) / 2.0;
-    let products = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum() };
-    let length = (products(&a, &a) * products(&b, &b)).sqrt();
-    if length > 0.0 { products(&a, &b) / length } else { 0.0 }
+pub(crate) fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
+    correlation(&mean_ranks(a), &mean_ranks(b))
 }
 
-fn mean_ranks(values: &[f64]) -> Vec<f64> {
+/// Pearson's correlation, in `[-1, 1]`; 0 where one of the two is constant, for which it is not defined.
+pub(crate) fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let (middle_a, middle_b) = (mean(a), mean(b));
+    let pairs = || a.iter().zip(b).map(|(a, b)| (a - middle_a, b - middle_b));
+    let length = (pairs().map(|(a, _)| a * a).sum::<f64>() * pairs().map(|(_, b)| b * b).sum::<f64>()).sqrt();
+    if length > 0.0 { (pairs().map(|(a, b)| a * b).sum::<f64>() / length).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+pub(crate) fn mean_ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];

@@ -17,6 +17,7 @@ mod logits;
 mod network;
 mod onnx;
 mod plan;
+mod propagate;
 mod randomise;
 mod series;
 mod shape;

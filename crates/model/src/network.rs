@@ -1,9 +1,9 @@
 //! A [`Graph`] is a network. Only the delegation stands here, so that a faster executor has one place to step in.
 
-use crate::{Graph, NodeId, bias, execute, plan};
+use crate::{Graph, NodeId, bias, execute, plan, propagate};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    BackwardRule, Error, LayerId, LayerInfo, Network, Probe, PullBack, Result, Tap, pull_back_by_candle,
+    BackwardRule, Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap, pull_back_by_candle,
 };
 
 impl Network for Graph {
@@ -112,5 +112,9 @@ impl Network for Graph {
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
         Ok(Box::new(self.with_rule(rule)))
+    }
+
+    fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
+        Ok(Box::new(propagate::Propagated::new(self, rule)))
     }
 }

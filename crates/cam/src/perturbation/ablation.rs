@@ -80,7 +80,7 @@ fn without(raw: &Tensor, channels: &[usize], axis: usize, value: f64) -> Result<
 }
 
 /// The outputs when `layer` gives `activation` `(n, …)`.
-fn run_on(network: &dyn Network, input: &Tensor, layer: LayerId, activation: &Tensor) -> Result<Tensor> {
+pub(super) fn run_on(network: &dyn Network, input: &Tensor, layer: LayerId, activation: &Tensor) -> Result<Tensor> {
     if let Some(output) = network.resume(layer, activation) {
         return output;
     }

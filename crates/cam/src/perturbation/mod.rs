@@ -1,18 +1,25 @@
-//! Methods that mask the input or a layer's channels and watch the score, without gradients.
+//! Methods with passes of their own: they mask the input or a layer and watch the score, search, or look at other scores.
 
 mod ablation;
+mod finer;
 mod group;
+mod lift;
 mod masks;
 mod occlusion;
+mod opti;
 mod poly;
+mod recipro;
+mod refine;
 mod rise;
 mod score;
+mod sess;
+mod shapley;
 
 use crate::expectation::laid_out_activation;
 use crate::{Definition, Fusion, Layout, fuse};
 use candle_core::Tensor;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, LayerId, Objective, Result, Score, Stream};
+use faithful_core::{Error, Family, LayerId, Objective, Result, Score, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -21,7 +28,8 @@ use poly::PolySign;
 /// What a perturbation method may be told. Each reads what concerns it.
 #[derive(Clone)]
 pub struct PerturbationParameters {
-    /// How often a random method draws: 35 for SS-CAM, 10 steps for IS-CAM, 4000 masks for RISE unless said.
+    /// How often a random method draws: 35 for SS-CAM, 10 steps for IS-CAM, 4000 masks for RISE, 100 steps for Opti-CAM, 12
+    /// sizes for SESS unless said.
     pub draws: Option<NonZeroUsize>,
     /// Only this many channels are tried, those whose activation varies most over places; all unless said.
     pub channels: Option<NonZeroUsize>,
@@ -101,21 +109,40 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) source: &'static str,
+    pub(crate) family: Family,
+    /// Where it takes gradients.
+    pub(crate) gradients: Gradients,
     pub(crate) signed: bool,
     pub(crate) draws: bool,
     pub(crate) at_input: bool,
+    /// Whether it explains at layers and its map has the input's size.
+    pub(crate) enlarges: bool,
     /// Whether it has a way of its own to make one map of several layers.
     pub(crate) multiplies: bool,
     pub(crate) method: PerturbationMethod,
+}
+
+/// Where a method with passes of its own takes gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gradients {
+    /// Nowhere.
+    None,
+    /// At its layers.
+    Layers,
+    /// At the input.
+    Input,
 }
 
 const LAYER: Entry = Entry {
     name: "",
     summary: "",
     source: "",
+    family: Family::Perturbation,
+    gradients: Gradients::None,
     signed: false,
     draws: false,
     at_input: false,
+    enlarges: false,
     multiplies: false,
     method: score::score_cam,
 };
@@ -154,7 +181,23 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "group-cam",
         summary: "groups of gradient-weighted channels, weighted by the score of the input seen through them",
         source: "Zhang et al. 2021, Eq. 3-8",
+        gradients: Gradients::Layers,
         method: group::group_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "recipro-cam",
+        summary: "the score when the layer is active around one place alone",
+        source: "Byun and Lee 2022 (arXiv 2209.14074)",
+        method: recipro::recipro_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "opti-cam",
+        summary: "the channels' weights that make the network surest of what their map shows",
+        source: "Zhang et al. 2023 (arXiv 2301.07002)",
+        gradients: Gradients::Input,
+        method: opti::opti_cam,
         ..LAYER
     },
     Entry {
@@ -179,6 +222,53 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         source: "Englebert et al. 2022, Eq. 4-7",
         multiplies: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Both),
+        ..LAYER
+    },
+    Entry {
+        name: "lift-cam",
+        summary: "channels weighted by what they contribute to the score, by DeepLIFT from a layer of zeros",
+        source: "Jung and Oh 2021 (arXiv 2102.05228)",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        method: lift::lift_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "shapley-cam",
+        summary: "channels weighted by gradient minus half the curvature along the activation",
+        source: "Cai 2025 (arXiv 2501.06261)",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        method: shapley::shapley_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "finer-cam",
+        summary: "Grad-CAM of a class's output less those of the classes most like it",
+        source: "Zhang et al. 2025 (arXiv 2501.11309)",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        method: finer::finer_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "refine-cam",
+        summary: "the product of the Grad-CAM++ maps of several layers, coarse to fine",
+        source: "Domeniconi et al. 2026 (arXiv 2605.14641)",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        multiplies: true,
+        method: refine::refine_cam,
+        ..LAYER
+    },
+    Entry {
+        name: "sess",
+        summary: "Grad-CAM of windows of the enlarged input, weighted by their probability and pasted back",
+        source: "Tursun et al. 2022 (arXiv 2207.01769)",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        enlarges: true,
+        method: sess::sess,
         ..LAYER
     },
     Entry {
@@ -220,7 +310,13 @@ impl Perturbation<'_> {
             .map(|activation| {
                 let activation = laid_out_activation(activation, self.input, self.layout)?;
                 let shape = activation.dims().to_vec();
-                activation.dims4().map_err(|_| Error::shape("the target layer's output", "(N, C, h, w)", &shape))?;
+                if activation.rank() != self.input.rank() {
+                    return Err(Error::shape(
+                        "the target layer's output",
+                        "(N, C, h, w), or (N, C, t) of a series",
+                        &shape,
+                    ));
+                }
                 Ok(activation)
             })
             .collect()
