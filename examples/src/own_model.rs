@@ -1,11 +1,13 @@
 //! Explains a network that is written with candle-nn: `cargo run -p faithful-examples --bin own_model`.
 //!
-//! All that faithful needs is `Network`: the layers' names, and a forward pass that shows each activation to the probe.
+//! All that faithful needs is a `CandleModel`: the layers' names, and a forward pass that shows each activation to the probe.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, Linear, Module, VarBuilder, VarMap, conv2d, linear};
 use faithful_cam::{CamParameters, EstimatorParameters, METHODS, explain};
-use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Stream, Target};
+use faithful_core::{
+    CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Objective, Probe, Result, Stream, Target,
+};
 use std::num::NonZeroUsize;
 
 /// Two convolutions and a linear head, as candle-nn's own examples have them.
@@ -30,7 +32,7 @@ impl Digits {
     }
 }
 
-impl Network for Digits {
+impl CandleModel for Digits {
     fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
@@ -45,7 +47,7 @@ impl Network for Digits {
 fn main() -> Result<()> {
     // Yours are trained: `VarBuilder::from_mmaped_safetensors`. These are drawn.
     let variables = VarMap::new();
-    let digits = Digits::new(&VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+    let digits = CandleNetwork(Digits::new(&VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?);
     let pixels: Vec<f32> = (0..28 * 28).map(|place| if place % 28 == 14 { 1.0 } else { 0.0 }).collect();
     let one = Tensor::from_vec(pixels, (1, 1, 28, 28), &Device::Cpu)?;
 

@@ -56,7 +56,7 @@ fn run(graph: &Graph) {
     }
     let input = Tensor::ones(dims, DType::F32, &Device::Cpu).expect("a small tensor");
     let _ = graph.evaluate(&input, &[]);
-    let _ = graph.pull_back(&input, &[Tap::Input], &mut |output| Ok(vec![output.ones_like()?]));
+    let _ = graph.vjp(&input, &[Tap::Input], &mut |output| Ok(vec![output.ones_like()?]));
 }
 
 /// A safetensors file: as any tensors, as weights of a small network over series, as weights of a known architecture.

@@ -12,6 +12,7 @@ mod gradient;
 mod hyper;
 mod layers;
 mod masking;
+mod networks;
 mod progress;
 mod rivals;
 mod rul;

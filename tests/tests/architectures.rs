@@ -59,17 +59,17 @@ fn matches_torchvision(family: &str) {
         let modules = golden["modules"].as_array().unwrap();
         compare_modules(name, &graph, &shape, modules, &means, &expected("means").to_vec1().unwrap());
 
-        let pulled = graph.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
-        let distance = relative_l2(&pulled.output, expected("logits")).unwrap();
+        let products = graph.vjp(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
+        let distance = relative_l2(&products.output, expected("logits")).unwrap();
         assert!(distance < 1e-4, "{name}: logits are {distance} from torchvision's");
-        let rounded = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
+        let rounded = gradient_distance(&products.gradients[0][0], step, expected("gradient"));
         // In f32 a rounding error of 1e-6 puts single units on the other side of a relu's or a maximum's kink, and
         // each changes the gradient by a jump, in PyTorch as here. What the formulas give is seen in f64.
         assert!(rounded < 3e-2, "{name}: the input gradient is {rounded} from torchvision's");
         let exact = graph.to_dtype(DType::F64).unwrap();
         let (input, direction) = (input.to_dtype(DType::F64).unwrap(), direction.to_dtype(DType::F64).unwrap());
-        let pulled = exact.pull_back(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
-        let steepness = gradient_distance(&pulled.gradients[0][0], step, expected("gradient"));
+        let products = exact.vjp(&input, &[Tap::Input], &mut |_| Ok(vec![direction.clone()])).unwrap();
+        let steepness = gradient_distance(&products.gradients[0][0], step, expected("gradient"));
         assert!(steepness < 1e-5, "{name}: the input gradient in f64 is {steepness} from torchvision's");
         eprintln!("{name}: logits {distance:.1e}, input gradient {rounded:.1e}, in f64 {steepness:.1e}");
         checked += 1;

@@ -6,7 +6,10 @@ use faithful_baseline::DataSet;
 use faithful_cam::{
     CamParameters, EstimatorParameters, Explanation, Method, PerturbationParameters, estimator, explain, method,
 };
-use faithful_core::{BackwardRule, LayerId, LayerInfo, Network, Objective, Probe, PullBack, Result, Stream, Tap};
+use faithful_core::{
+    Cotangents, Error, LayerId, Network, Objective, Probe, Result, Stream, Tap, VectorJacobianProducts,
+    delegate_network, evaluate_by_candle,
+};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,29 +74,34 @@ pub(crate) struct Counting<'a> {
 }
 
 impl Network for Counting<'_> {
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
+    delegate_network!(self => self.network;
+        layers, dtype, device, input_shape, biases, announce, bytes_of_pass, with_backward_rule, with_propagation);
+
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.rows.fetch_add(input.dim(0)?, Ordering::Relaxed);
         self.network.forward(input, probe)
     }
-    fn dtype(&self) -> DType {
-        self.network.dtype()
+    fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
+        evaluate_by_candle(self, input, layers)
     }
-    fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
-        self.network.biases()
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(self.evaluate(input, &[])?.0)
     }
-    fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
-        self.network.with_backward_rule(rule)
+    fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
+        Ok(self.evaluate(input, layers)?.1)
     }
-    fn pull_back(
-        &self,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+    /// Whole passes alone are counted.
+    fn resume(&self, _: LayerId, _: &Tensor) -> Option<Result<Tensor>> {
+        None
+    }
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
         self.rows.fetch_add(input.dim(0)?, Ordering::Relaxed);
-        self.network.pull_back(input, taps, cotangents)
+        self.network.vjp(input, taps, cotangents)
+    }
+    fn can_vjp_from(&self, _: LayerId, _: &[Tap]) -> bool {
+        false
+    }
+    fn vjp_from(&self, _: LayerId, _: &Tensor, _: &[Tap], _: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
+        Err(Error::Unsupported(vec!["whole passes alone are counted".into()]))
     }
 }

@@ -5,7 +5,9 @@ use faithful_cam::{
     BaselineCache, CamParameters, FusionParameters, HyperParameters, StageParameters, decomposition_layers, explain,
     explain_scores, hyper_parts, method,
 };
-use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Stream, Target};
+use faithful_core::{
+    CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Objective, Probe, Result, Stream, Target,
+};
 use faithful_model::{Graph, GraphBuilder, Op};
 use faithful_tensor::{Activation, Conv, Pool};
 use std::num::NonZeroUsize;
@@ -116,7 +118,7 @@ struct Watched {
     seen: Mutex<Vec<Vec<usize>>>,
 }
 
-impl Network for Watched {
+impl CandleModel for Watched {
     fn layers(&self) -> &[LayerInfo] {
         self.graph.layers()
     }
@@ -134,10 +136,10 @@ impl Network for Watched {
 
 #[test]
 fn the_network_always_sees_the_inputs_own_pixels() {
-    let watched = Watched { graph: network(1.0), seen: Mutex::default() };
+    let watched = CandleNetwork(Watched { graph: network(1.0), seen: Mutex::default() });
     let map = map(&watched, &photo(33, 57), 8, &parameters()).unwrap();
     assert_eq!(map.dims(), [1, 33, 57]);
-    let seen = watched.seen.into_inner().unwrap();
+    let seen = watched.0.seen.into_inner().unwrap();
     assert!(seen.len() > 10 && seen.iter().all(|shape| shape == &[3, 33, 57]), "{seen:?}");
 }
 
@@ -176,13 +178,13 @@ fn stages_share_what_baselines_say_by_themselves() {
         let mut parameters = parameters.clone();
         parameters.hyper.stages.count = Some(stages);
         parameters.gradient.cache = shared.then(Arc::default);
-        let watched = Watched { graph: network(1.0), seen: Mutex::default() };
+        let watched = CandleNetwork(Watched { graph: network(1.0), seen: Mutex::default() });
         let score = Target::Output(1);
         let objective = Objective::new(&watched, &score);
         let parts =
             hyper_parts(&objective, &photo(32, 32), target(&watched), &[&score], &parameters).unwrap().remove(0);
         let blocks: usize = parts.plan.stages.iter().map(|stage| stage.corners().count()).sum();
-        (watched.seen.into_inner().unwrap().len(), blocks)
+        (watched.0.seen.into_inner().unwrap().len(), blocks)
     };
     let ((without, _), (with, blocks)) = (rows(0, true), rows(2, true));
     assert!(blocks > 10, "{blocks}");

@@ -30,7 +30,7 @@ impl Counter {
 }
 
 impl Watch for Counter {
-    fn expect(&self, work: u64) {
+    fn announce(&self, work: u64) {
         self.expected.fetch_add(work, Ordering::Relaxed);
     }
 

@@ -115,7 +115,7 @@ impl<'a> Baselines<'a> {
         }
         let evaluated = if measured {
             let rows: Vec<&Tensor> = missing.iter().map(|(_, baseline, _)| baseline).collect();
-            network.expect(rows.len(), 0);
+            network.announce(rows.len(), 0);
             Some(network.evaluate(&Tensor::cat(&rows, 0)?, layers)?)
         } else {
             None
@@ -182,11 +182,11 @@ mod tests {
     use super::*;
     use candle_core::{DType, Device};
     use faithful_baseline::DataSet;
-    use faithful_core::{LayerInfo, Probe};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe};
 
     struct Sums;
 
-    impl Network for Sums {
+    impl CandleModel for Sums {
         fn layers(&self) -> &[LayerInfo] {
             &[]
         }
@@ -204,7 +204,7 @@ mod tests {
         for side in 2..40 {
             let input = zeros(1, side);
             let mut baselines = Baselines::new(&sampler, &stream, &input, Some(&cache));
-            let references = baselines.references(&Sums, &[0, 1, 2], &[], true).unwrap();
+            let references = baselines.references(&CandleNetwork(Sums), &[0, 1, 2], &[], true).unwrap();
             assert!(references.iter().all(|reference| reference.output.is_some()));
             assert!(cache.len() <= 3 * SHAPES, "{} after {side}", cache.len());
         }

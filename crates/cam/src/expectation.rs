@@ -251,7 +251,7 @@ fn sampled(
     let mut baselines = Baselines::new(&*parameters.sampler, &parameters.stream, input, parameters.cache.as_deref());
 
     let total = draws * paths;
-    network.expect(0, total);
+    network.announce(0, total);
     let together = match parameters.stop {
         Stop::Draws => objective.rows_together(input.dims(), layers, with_input),
         // What the rule may not need is not drawn ahead.

@@ -8,10 +8,12 @@
 //! ```
 //! use candle_core::{Device, Tensor};
 //! use faithful_cam::{CamParameters, estimator, explain, method};
-//! use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
+//! use faithful_core::{
+//!     CandleModel, CandleNetwork, LayerId, LayerInfo, Objective, Probe, Result, Target,
+//! };
 //!
 //! struct Tiny { kernel: Tensor, head: Tensor, layers: Vec<LayerInfo> }
-//! impl Network for Tiny {
+//! impl CandleModel for Tiny {
 //!     fn layers(&self) -> &[LayerInfo] { &self.layers }
 //!     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
 //!         let features = probe.visit(LayerId(0), input.conv2d(&self.kernel, 1, 1, 1, 1)?.relu()?)?;
@@ -20,11 +22,11 @@
 //! }
 //! # fn main() -> Result<()> {
 //! # let cpu = Device::Cpu;
-//! let tiny = Tiny {
+//! let tiny = CandleNetwork(Tiny {
 //!     kernel: Tensor::randn(0f32, 1., (4, 3, 3, 3), &cpu)?,
 //!     head: Tensor::randn(0f32, 1., (4, 2), &cpu)?,
 //!     layers: vec![LayerInfo { name: "features".into(), kind: "relu".into(), shape: vec![4, 8, 8] }],
-//! };
+//! });
 //! let photo = Tensor::randn(0f32, 1., (1, 3, 8, 8), &cpu)?;
 //! let objective = Objective::new(&tiny, &Target::Output(1));
 //! // Expected Grad-CAM, and LayerCAM on the same expected gradient.

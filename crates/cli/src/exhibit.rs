@@ -85,7 +85,7 @@ pub(crate) fn add_maps(
     let began = std::time::Instant::now();
     if let Some(Protocol { steps: Steps::Count(steps), .. }) = curves {
         // Insertion and deletion of each class, which follow.
-        question.network.expect(2 * steps.get() * photo.views.len(), 0);
+        question.network.announce(2 * steps.get() * photo.views.len(), 0);
     }
     let found = match question.answer_named(asked, named, layers) {
         Ok(found) => found,

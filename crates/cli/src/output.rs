@@ -163,8 +163,8 @@ impl Output {
 }
 
 impl Watch for Output {
-    fn expect(&self, work: u64) {
-        self.progress().expect(work);
+    fn announce(&self, work: u64) {
+        self.progress().announce(work);
     }
 
     fn advance(&self, work: u64) -> faithful_core::Result<()> {

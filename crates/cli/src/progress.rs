@@ -71,7 +71,7 @@ impl Progress {
     }
 
     /// So much more will be done within this step.
-    pub(crate) fn expect(&mut self, work: u64) {
+    pub(crate) fn announce(&mut self, work: u64) {
         self.expected += work;
     }
 
@@ -145,16 +145,16 @@ mod tests {
         let mut progress = Progress::start(3, "explaining");
         progress.work(5);
         assert_eq!(progress.bar.position(), 0, "nobody knows of how much");
-        progress.expect(20);
+        progress.announce(20);
         progress.work(5);
         assert_eq!(progress.bar.position(), 500);
-        progress.expect(80);
+        progress.announce(80);
         progress.work(10);
         assert_eq!(progress.bar.position(), 500, "there was more to do than was said");
         progress.work(1000);
         assert_eq!(progress.bar.position(), 999, "a step ends when it ends");
         progress.advance_by(1);
-        progress.expect(4);
+        progress.announce(4);
         progress.work(1);
         assert_eq!(progress.bar.position(), 1250);
         progress.advance_to(3);

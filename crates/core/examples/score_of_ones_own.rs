@@ -2,7 +2,7 @@
 //! `cargo run -p faithful-core --example score_of_ones_own`
 
 use candle_core::{Device, Tensor};
-use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Score};
+use faithful_core::{CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Objective, Probe, Result, Score};
 
 /// Two features and three classes.
 struct Small {
@@ -11,7 +11,7 @@ struct Small {
     layers: Vec<LayerInfo>,
 }
 
-impl Network for Small {
+impl CandleModel for Small {
     fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
@@ -36,11 +36,11 @@ impl Score for Group {
 }
 
 fn main() -> Result<()> {
-    let small = Small {
+    let small = CandleNetwork(Small {
         features: Tensor::new(&[[1f32, -1.0], [0.5, 2.0]], &Device::Cpu)?,
         head: Tensor::new(&[[1f32, 0.5, -1.0], [0.0, 1.0, 2.0]], &Device::Cpu)?,
         layers: vec![LayerInfo { name: "features".into(), kind: "relu".into(), shape: vec![2] }],
-    };
+    });
     let input = Tensor::new(&[[2f32, 1.5]], &Device::Cpu)?;
     let group = Group(vec![0, 1]);
     let objective = Objective::new(&small, &group);

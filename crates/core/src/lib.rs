@@ -4,11 +4,13 @@
 //! output into the one number per image that is explained. An [`Objective`] puts the two together and is the only
 //! place where gradients are computed; every method of the crates `faithful-gradient` and `faithful-cam` is a
 //! function of an objective. `faithful-model` has networks as data, but any candle model becomes a [`Network`] in
-//! about twenty lines; see the trait.
+//! about twenty lines; see [`CandleModel`].
 
-mod adapter;
+mod at_layer;
+mod candle_model;
 mod caught;
 mod convergence;
+mod delegate;
 mod digest;
 mod error;
 mod file;
@@ -23,16 +25,18 @@ mod replicas;
 mod score;
 mod series;
 mod tokens;
+mod up_to_layer;
 mod watched;
 
-pub use adapter::{AtLayer, UpToLayer};
+pub use at_layer::AtLayer;
+pub use candle_model::{CandleModel, CandleNetwork, evaluate_by_candle, vjp_by_candle};
 pub use caught::caught;
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use digest::Digest;
 pub use error::{Error, Result, suggest};
 pub use file::{file_error, open_file, read_file, read_file_within, remove_left_over, write_atomic, write_atomic_with};
 pub use method::{Family, MethodInfo, Resolution};
-pub use network::{LayerId, LayerInfo, Network, Probe, PullBack, Tap, Unobserved, pull_back_by_candle};
+pub use network::{Cotangents, LayerId, LayerInfo, Network, Probe, Tap, Unobserved, VectorJacobianProducts};
 pub use objective::{Differentiated, LayerTrace, Objective};
 pub use preprocessing::{Preprocessing, Resampling};
 pub use propagation::{Composite, Propagation};
@@ -41,6 +45,8 @@ pub use replicas::Replicas;
 pub use score::{Score, Target};
 pub use series::{SeriesLayout, SeriesView};
 pub use tokens::TokenGrid;
+pub use up_to_layer::UpToLayer;
 pub use watched::{Watch, Watched};
 
+pub use candle_core;
 pub use faithful_tensor::BackwardRule;

@@ -146,9 +146,9 @@ fn first_gradient(
     }
     for layers in probe.visited.rchunks(AT_A_TIME) {
         let taps: Vec<Tap> = layers.iter().map(|&layer| Tap::Layer(layer)).collect();
-        let pulled = network.pull_back(input, &taps, &mut |output| Ok(vec![cotangent(output)?]))?;
+        let products = network.vjp(input, &taps, &mut |output| Ok(vec![cotangent(output)?]))?;
         let mut found = None;
-        for (&layer, gradient) in layers.iter().zip(pulled.gradients.iter().flatten()) {
+        for (&layer, gradient) in layers.iter().zip(products.gradients.iter().flatten()) {
             if !all_finite(gradient)? {
                 found = Some(layer);
             }
@@ -163,20 +163,20 @@ fn first_gradient(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LayerInfo, Objective, Score, Target};
+    use crate::{CandleModel, CandleNetwork, LayerInfo, Objective, Score, Target};
     use candle_core::Device;
 
     /// `sum(sqrt(x * x))` over three layers; the square root's derivative at 0 is infinite, and 0 times that is NaN.
     struct Roots(Vec<LayerInfo>);
 
     impl Roots {
-        fn new() -> Self {
+        fn new() -> CandleNetwork<Self> {
             let layer = |name: &str| LayerInfo { name: name.into(), kind: name.into(), shape: vec![2] };
-            Self(["square", "root", "double"].map(layer).to_vec())
+            CandleNetwork(Self(["square", "root", "double"].map(layer).to_vec()))
         }
     }
 
-    impl Network for Roots {
+    impl CandleModel for Roots {
         fn layers(&self) -> &[LayerInfo] {
             &self.0
         }

@@ -1,5 +1,5 @@
 use crate::not_finite::{check_gradients, check_input, check_values};
-use crate::{LayerId, Network, PullBack, Result, Score, Tap};
+use crate::{Cotangents, LayerId, Network, Result, Score, Tap, VectorJacobianProducts};
 use candle_core::{Tensor, Var};
 use std::num::NonZeroUsize;
 
@@ -148,7 +148,7 @@ impl<'a> Objective<'a> {
         let mut parts: Vec<Vec<Differentiated>> = vec![Vec::new(); scores.len()];
         for part in chunks(input, self.rows_together(input.dims(), layers, with_input))? {
             let mut values = Vec::new();
-            let pulled = self.pull_back(&part, &taps, &mut |output| {
+            let products = self.vjp(&part, &taps, &mut |output| {
                 scores
                     .iter()
                     .map(|score| {
@@ -158,18 +158,18 @@ impl<'a> Objective<'a> {
                     })
                     .collect()
             })?;
-            check_values(self.network, &part, pulled.values.iter().chain([&pulled.output]))?;
-            for (score, gradients) in scores.iter().zip(&pulled.gradients) {
+            check_values(self.network, &part, products.values.iter().chain([&products.output]))?;
+            for (score, gradients) in scores.iter().zip(&products.gradients) {
                 let cotangent = |output: &Tensor| Ok(value_and_cotangent(*score, output)?.1);
                 check_gradients(self.network, &part, gradients, &cotangent)?;
             }
-            for ((parts, mut gradients), value) in parts.iter_mut().zip(pulled.gradients).zip(values) {
+            for ((parts, mut gradients), value) in parts.iter_mut().zip(products.gradients).zip(values) {
                 let input_gradient = with_input.then(|| gradients.pop().expect("the input is the last tap"));
-                let pairs = pulled.values.iter().zip(gradients);
+                let pairs = products.values.iter().zip(gradients);
                 let traces = pairs
                     .map(|(activation, gradient)| LayerTrace { activation: activation.clone(), gradient })
                     .collect();
-                parts.push(Differentiated { outputs: pulled.output.clone(), scores: value, traces, input_gradient });
+                parts.push(Differentiated { outputs: products.output.clone(), scores: value, traces, input_gradient });
             }
         }
         parts.iter().map(|parts| join(parts)).collect()
@@ -191,25 +191,20 @@ impl<'a> Objective<'a> {
         let own: usize = self.network.input_shape().or(input.get(1..))?.iter().product();
         let taps: Vec<Tap> = layers.iter().copied().map(Tap::Layer).collect();
         let times = NonZeroUsize::new((ROOM * own).checked_div(numbers)?)?;
-        (times.get() > 1 && self.network.can_pull_back_from(first, &taps)).then_some(times)
+        (times.get() > 1 && self.network.can_vjp_from(first, &taps)).then_some(times)
     }
 
-    /// Pulls the rows of `part` back, which may be more than a batch where [`rows_together`](Self::rows_together) says so.
-    fn pull_back(
-        &self,
-        part: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+    /// The vector-Jacobian products of the rows of `part`, which may be more than a batch where [`rows_together`](Self::rows_together) says so.
+    fn vjp(&self, part: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
         let first = taps.iter().filter_map(|tap| if let Tap::Layer(layer) = tap { Some(*layer) } else { None }).min();
         match first {
             Some(first) if part.dim(0)? > self.batch.get() => {
                 let activation = self.activations(part, &[first])?.remove(0);
-                self.network.pull_back_from(first, &activation, taps, cotangents)
+                self.network.vjp_from(first, &activation, taps, cotangents)
             }
             _ => {
                 check_input(part)?;
-                self.network.pull_back(part, taps, cotangents)
+                self.network.vjp(part, taps, cotangents)
             }
         }
     }

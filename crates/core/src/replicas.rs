@@ -1,4 +1,7 @@
-use crate::{BackwardRule, Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
+use crate::{
+    BackwardRule, Cotangents, Error, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    delegate_network,
+};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,17 +17,18 @@ use std::thread;
 ///
 /// ```
 /// # use candle_core::{DType, Device, Tensor};
-/// # use faithful_core::{LayerId, LayerInfo, Network, Probe, Replicas, Result};
+/// # use faithful_core::{CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Probe, Replicas, Result};
 /// # #[derive(Clone)]
 /// # struct Square(Vec<LayerInfo>);
-/// # impl Network for Square {
+/// # impl CandleModel for Square {
 /// #     fn layers(&self) -> &[LayerInfo] { &self.0 }
 /// #     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
 /// #         probe.visit(LayerId(0), input.sqr()?)
 /// #     }
 /// # }
 /// # fn main() -> Result<()> {
-/// # let square = Square(vec![LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![1] }]);
+/// # let layer = LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![1] };
+/// # let square = CandleNetwork(Square(vec![layer]));
 /// let two = Replicas::new(vec![square.clone(), square], Device::Cpu, DType::F32)?;
 /// let input = Tensor::new(&[[1f32], [2.], [3.]], &Device::Cpu)?;
 /// assert_eq!(two.evaluate(&input, &[])?.0.to_vec2::<f32>()?, [[1.], [4.], [9.]]);
@@ -40,6 +44,9 @@ pub struct Replicas<N> {
 
 /// What [`Network::evaluate`] gives.
 type Evaluated = (Tensor, Vec<Tensor>);
+
+/// [`Network::vjp`] or [`Network::vjp_from`] of a copy.
+type Differentiate<'a, N> = dyn Fn(&N, &Tensor, &mut Cotangents<'_>) -> Result<VectorJacobianProducts> + Sync + 'a;
 
 impl<N: Network> Replicas<N> {
     /// `copies` of one network, seen as one at `device` that takes and gives `dtype`.
@@ -105,23 +112,65 @@ impl<N: Network> Replicas<N> {
         Ok((self.outward(&output)?, self.all_outward(&values)?))
     }
 
-    /// One copy's part of a pull-back; the cotangents are made by whoever sees all outputs.
-    fn pull_back_copy(
+    /// One copy's part of `differentiate`, with the cotangents of whoever sees all outputs.
+    fn vjp_copy(
         &self,
         copy: &N,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+        x: &Tensor,
+        cotangents: &mut Cotangents<'_>,
+        differentiate: &Differentiate<'_, N>,
+    ) -> Result<VectorJacobianProducts> {
         let mut inside = |output: &Tensor| {
             let cotangents = cotangents(&self.outward(output)?)?;
             cotangents.iter().map(|cotangent| Self::inward(copy, cotangent)).collect()
         };
-        let PullBack { output, values, gradients } = copy.pull_back(input, taps, &mut inside)?;
-        Ok(PullBack {
+        let found = differentiate(copy, &Self::inward(copy, x)?, &mut inside)?;
+        let VectorJacobianProducts { output, values, gradients } = found;
+        Ok(VectorJacobianProducts {
             output: self.outward(&output)?,
             values: self.all_outward(&values)?,
             gradients: gradients.iter().map(|one| self.all_outward(one)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// `differentiate` of every copy on its share of `x`, at once; the cotangents are made once, from all outputs.
+    fn spread_vjp(
+        &self,
+        x: &Tensor,
+        cotangents: &mut Cotangents<'_>,
+        differentiate: &Differentiate<'_, N>,
+    ) -> Result<VectorJacobianProducts> {
+        let shares = self.shares(x.dim(0)?);
+        if shares.len() < 2 {
+            let copy = shares.first().map_or(self.first(), |(copy, _)| copy);
+            return self.vjp_copy(copy, x, cotangents, differentiate);
+        }
+        let parts: Vec<VectorJacobianProducts> = thread::scope(|scope| {
+            let mut counters = Vec::with_capacity(shares.len());
+            let mut running = Vec::with_capacity(shares.len());
+            for (copy, rows) in shares {
+                let ((output, outputs), (answer, answers)) = (channel(), channel());
+                let desk = Desk { output, cotangents: answers };
+                let part = x.narrow(0, rows.start, rows.len())?.contiguous()?;
+                counters.push(Counter { output: outputs, cotangents: answer, rows });
+                running.push(
+                    scope.spawn(move || self.vjp_copy(copy, &part, &mut |output| desk.ask(output), differentiate)),
+                );
+            }
+            let served = serve(counters, cotangents);
+            let parts: Vec<Result<VectorJacobianProducts>> = running.into_iter().map(joined).collect();
+            first_cause(served, parts)
+        })?;
+        let outputs: Vec<&Tensor> = parts.iter().map(|part| &part.output).collect();
+        let output = Tensor::cat(&outputs, 0)?;
+        let values: Vec<Vec<Tensor>> = parts.iter().map(|part| part.values.clone()).collect();
+        let gradients = (0..parts[0].gradients.len()).map(|cotangent| {
+            joined_rows(&parts.iter().map(|part| part.gradients[cotangent].clone()).collect::<Vec<_>>())
+        });
+        Ok(VectorJacobianProducts {
+            output,
+            values: joined_rows(&values)?,
+            gradients: gradients.collect::<Result<_>>()?,
         })
     }
 }
@@ -181,7 +230,7 @@ struct Counter {
 ///
 /// # Errors
 /// What the cotangents' maker says; a copy that failed says so itself. Either way the others stop waiting.
-fn serve(counters: Vec<Counter>, cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>) -> Result<()> {
+fn serve(counters: Vec<Counter>, cotangents: &mut Cotangents<'_>) -> Result<()> {
     let outputs: Vec<Tensor> =
         counters.iter().map(|counter| counter.output.recv().map_err(|_| abandoned())).collect::<Result<_>>()?;
     let whole = cotangents(&Tensor::cat(&outputs, 0)?)?;
@@ -206,9 +255,7 @@ impl<N: Network> Probe for Converting<'_, N> {
 }
 
 impl<N: Network> Network for Replicas<N> {
-    fn layers(&self) -> &[LayerInfo] {
-        self.first().layers()
-    }
+    delegate_network!(self => self.first(); layers, input_shape, announce);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let input = Self::inward(self.first(), input)?;
@@ -223,14 +270,15 @@ impl<N: Network> Network for Replicas<N> {
         self.device.clone()
     }
 
-    fn input_shape(&self) -> Option<&[usize]> {
-        self.first().input_shape()
-    }
-
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
         let parts = self.spread(input, |copy, input| self.evaluate_copy(copy, input, layers))?;
         let (outputs, values): (Vec<Tensor>, Vec<Vec<Tensor>>) = parts.into_iter().unzip();
         Ok((Tensor::cat(&outputs, 0)?, joined_rows(&values)?))
+    }
+
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        let outputs = self.spread(input, |copy, input| self.outward(&copy.evaluate_similar(input)?))?;
+        Ok(Tensor::cat(&outputs, 0)?)
     }
 
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
@@ -252,41 +300,35 @@ impl<N: Network> Network for Replicas<N> {
         self.first().biases()?.into_iter().map(|(layer, bias)| Ok((layer, self.outward(&bias)?))).collect()
     }
 
-    fn pull_back(
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
+        self.spread_vjp(input, cotangents, &|copy, input, cotangents| copy.vjp(input, taps, cotangents))
+    }
+
+    fn can_vjp_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+        self.copies.iter().all(|copy| copy.can_vjp_from(layer, taps))
+    }
+
+    fn vjp_from(
         &self,
-        input: &Tensor,
+        layer: LayerId,
+        activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        let shares = self.shares(input.dim(0)?);
-        if shares.len() < 2 {
-            let copy = shares.first().map_or(self.first(), |(copy, _)| copy);
-            return self.pull_back_copy(copy, &Self::inward(copy, input)?, taps, cotangents);
-        }
-        let parts: Vec<PullBack> = thread::scope(|scope| {
-            let mut counters = Vec::with_capacity(shares.len());
-            let mut running = Vec::with_capacity(shares.len());
-            for (copy, rows) in shares {
-                let ((output, outputs), (answer, answers)) = (channel(), channel());
-                let desk = Desk { output, cotangents: answers };
-                let part = input.narrow(0, rows.start, rows.len())?.contiguous()?;
-                counters.push(Counter { output: outputs, cotangents: answer, rows });
-                running.push(scope.spawn(move || {
-                    let part = Self::inward(copy, &part)?;
-                    self.pull_back_copy(copy, &part, taps, &mut |output| desk.ask(output))
-                }));
-            }
-            let served = serve(counters, cotangents);
-            let parts: Vec<Result<PullBack>> = running.into_iter().map(joined).collect();
-            first_cause(served, parts)
-        })?;
-        let outputs: Vec<&Tensor> = parts.iter().map(|part| &part.output).collect();
-        let output = Tensor::cat(&outputs, 0)?;
-        let values: Vec<Vec<Tensor>> = parts.iter().map(|part| part.values.clone()).collect();
-        let gradients = (0..parts[0].gradients.len()).map(|cotangent| {
-            joined_rows(&parts.iter().map(|part| part.gradients[cotangent].clone()).collect::<Vec<_>>())
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
+        self.spread_vjp(activation, cotangents, &|copy, activation, cotangents| {
+            copy.vjp_from(layer, activation, taps, cotangents)
+        })
+    }
+
+    /// The copies run at once, each on its share of the rows.
+    fn bytes_of_pass(&self, input: &[usize], taps: &[Tap], gradients: usize) -> Option<u64> {
+        let (&rows, row) = input.split_first()?;
+        let shares = self.shares(rows).into_iter();
+        let bytes = shares.map(|(copy, rows)| {
+            let share: Vec<usize> = std::iter::once(rows.len()).chain(row.iter().copied()).collect();
+            copy.bytes_of_pass(&share, taps, gradients)
         });
-        Ok(PullBack { output, values: joined_rows(&values)?, gradients: gradients.collect::<Result<_>>()? })
+        bytes.sum()
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
@@ -301,7 +343,7 @@ impl<N: Network> Network for Replicas<N> {
 }
 
 /// All parts, or the error that began it: those who were left waiting only say that they were.
-fn first_cause(served: Result<()>, parts: Vec<Result<PullBack>>) -> Result<Vec<PullBack>> {
+fn first_cause(served: Result<()>, parts: Vec<Result<VectorJacobianProducts>>) -> Result<Vec<VectorJacobianProducts>> {
     let text = abandoned().to_string();
     let mut left = None;
     let mut whole = Vec::with_capacity(parts.len());
@@ -318,19 +360,19 @@ fn first_cause(served: Result<()>, parts: Vec<Result<PullBack>>) -> Result<Vec<P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Objective, Target};
+    use crate::{CandleModel, CandleNetwork, LayerInfo, Objective, Target};
 
     /// `softplus`-like curves of products, with a layer in between; it fails for inputs that hold 9.
     #[derive(Clone)]
     struct Curved(Vec<LayerInfo>);
 
     impl Curved {
-        fn new() -> Self {
-            Self(vec![LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![2] }])
+        fn new() -> CandleNetwork<Self> {
+            CandleNetwork(Self(vec![LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![2] }]))
         }
     }
 
-    impl Network for Curved {
+    impl CandleModel for Curved {
         fn layers(&self) -> &[LayerInfo] {
             &self.0
         }
@@ -348,7 +390,7 @@ mod tests {
         Tensor::from_slice(values, (values.len() / 2, 2), &Device::Cpu).unwrap()
     }
 
-    fn copies(count: usize) -> Replicas<Curved> {
+    fn copies(count: usize) -> Replicas<CandleNetwork<Curved>> {
         Replicas::new(vec![Curved::new(); count], Device::Cpu, DType::F32).unwrap()
     }
 
@@ -373,34 +415,35 @@ mod tests {
     fn cotangents_are_made_once_for_the_whole_batch() {
         let mut seen = Vec::new();
         let input = rows(&[0.1, 0.2, -0.3, 0.4, 0.5, -0.6]);
-        let pulled = copies(2)
-            .pull_back(&input, &[Tap::Input], &mut |output| {
+        let products = copies(2)
+            .vjp(&input, &[Tap::Input], &mut |output| {
                 seen.push(output.dims().to_vec());
                 Ok(vec![output.ones_like()?, output.zeros_like()?])
             })
             .unwrap();
         assert_eq!(seen, [[3, 2]]);
-        assert_eq!(pulled.gradients.len(), 2);
-        assert_eq!(pulled.gradients[1][0].to_vec2::<f32>().unwrap(), [[0.0; 2]; 3]);
+        assert_eq!(products.gradients.len(), 2);
+        assert_eq!(products.gradients[1][0].to_vec2::<f32>().unwrap(), [[0.0; 2]; 3]);
     }
 
     #[test]
     fn whoever_fails_says_why_and_nobody_waits() {
         let (first, last) = (rows(&[9.0, 0.2, 0.3, 0.4]), rows(&[0.1, 0.2, 0.3, 9.0]));
         for input in [&first, &last] {
-            let error = copies(2).pull_back(input, &[Tap::Input], &mut |output| Ok(vec![output.clone()])).unwrap_err();
+            let error = copies(2).vjp(input, &[Tap::Input], &mut |output| Ok(vec![output.clone()])).unwrap_err();
             assert_eq!(error.to_string(), "input: it holds 9");
             assert_eq!(copies(2).evaluate(input, &[]).unwrap_err().to_string(), "input: it holds 9");
         }
         let refuse = &mut |_: &Tensor| Err(Error::parameter("score", "there is none"));
-        let error = copies(2).pull_back(&rows(&[0.1; 4]), &[Tap::Input], refuse).unwrap_err();
+        let error = copies(2).vjp(&rows(&[0.1; 4]), &[Tap::Input], refuse).unwrap_err();
         assert_eq!(error.to_string(), "score: there is none");
     }
 
     #[test]
     fn what_is_no_copy_is_refused() {
-        assert!(Replicas::<Curved>::new(Vec::new(), Device::Cpu, DType::F32).is_err());
-        let error = Replicas::new(vec![Curved::new(), Curved(Vec::new())], Device::Cpu, DType::F32).map(|_| ());
+        assert!(Replicas::<CandleNetwork<Curved>>::new(Vec::new(), Device::Cpu, DType::F32).is_err());
+        let error =
+            Replicas::new(vec![Curved::new(), CandleNetwork(Curved(Vec::new()))], Device::Cpu, DType::F32).map(|_| ());
         assert!(error.unwrap_err().to_string().contains("their layers differ"));
     }
 

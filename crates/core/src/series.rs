@@ -1,6 +1,8 @@
-use crate::{Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
-use candle_core::{DType, Device, Tensor};
-use faithful_tensor::BackwardRule;
+use crate::{
+    BackwardRule, Cotangents, Error, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    delegate_network,
+};
+use candle_core::Tensor;
 
 /// How a network takes series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -82,6 +84,21 @@ impl<N: Network> SeriesView<N> {
         Ok(if self.picture && activation.rank() == 3 { activation.unsqueeze(2)? } else { activation.clone() })
     }
 
+    fn products_outward(&self, taps: &[Tap], products: VectorJacobianProducts) -> Result<VectorJacobianProducts> {
+        let VectorJacobianProducts { output, values, gradients } = products;
+        let outward = |values: Vec<Tensor>| -> Result<Vec<Tensor>> {
+            let pairs = taps.iter().zip(values);
+            pairs
+                .map(|(tap, value)| match tap {
+                    Tap::Input => self.outward(&value),
+                    Tap::Layer(_) => self.layer_outward(&value),
+                })
+                .collect()
+        };
+        let gradients = gradients.into_iter().map(outward).collect::<Result<_>>()?;
+        Ok(VectorJacobianProducts { output, values: outward(values)?, gradients })
+    }
+
     fn layer_inward(&self, activation: &Tensor) -> Result<Tensor> {
         let is_ours = self.picture && activation.rank() == 4 && activation.dim(2)? == 1;
         Ok(if is_ours { activation.squeeze(2)? } else { activation.clone() })
@@ -101,20 +118,10 @@ impl<N: Network> Probe for Through<'_, N> {
 }
 
 impl<N: Network> Network for SeriesView<N> {
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
+    delegate_network!(self => self.network; layers, dtype, device, announce, can_vjp_from);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.network.forward(&self.inward(input)?, &mut Through { view: self, probe })
-    }
-
-    fn dtype(&self) -> DType {
-        self.network.dtype()
-    }
-
-    fn device(&self) -> Device {
-        self.network.device()
     }
 
     fn input_shape(&self) -> Option<&[usize]> {
@@ -124,6 +131,10 @@ impl<N: Network> Network for SeriesView<N> {
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
         let (output, values) = self.network.evaluate(&self.inward(input)?, layers)?;
         Ok((output, values.iter().map(|value| self.layer_outward(value)).collect::<Result<_>>()?))
+    }
+
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        self.network.evaluate_similar(&self.inward(input)?)
     }
 
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
@@ -143,28 +154,28 @@ impl<N: Network> Network for SeriesView<N> {
         biases.into_iter().map(|(layer, bias)| Ok((layer, self.layer_outward(&bias)?))).collect()
     }
 
-    fn expect(&self, evaluated: usize, pulled_back: usize) {
-        self.network.expect(evaluated, pulled_back);
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
+        self.products_outward(taps, self.network.vjp(&self.inward(input)?, taps, cotangents)?)
     }
 
-    fn pull_back(
+    fn vjp_from(
         &self,
-        input: &Tensor,
+        layer: LayerId,
+        activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        let PullBack { output, values, gradients } = self.network.pull_back(&self.inward(input)?, taps, cotangents)?;
-        let outward = |values: Vec<Tensor>| -> Result<Vec<Tensor>> {
-            let pairs = taps.iter().zip(values);
-            pairs
-                .map(|(tap, value)| match tap {
-                    Tap::Input => self.outward(&value),
-                    Tap::Layer(_) => self.layer_outward(&value),
-                })
-                .collect()
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
+        let activation = self.layer_inward(activation)?;
+        self.products_outward(taps, self.network.vjp_from(layer, &activation, taps, cotangents)?)
+    }
+
+    fn bytes_of_pass(&self, input: &[usize], taps: &[Tap], gradients: usize) -> Option<u64> {
+        let (&[rows, sensors, time] | &[rows, sensors, 1, time]) = input else { return None };
+        let input = match self.layout {
+            SeriesLayout::SensorsTime => [rows, sensors, time],
+            SeriesLayout::TimeSensors => [rows, time, sensors],
         };
-        let gradients = gradients.into_iter().map(outward).collect::<Result<_>>()?;
-        Ok(PullBack { output, values: outward(values)?, gradients })
+        self.network.bytes_of_pass(&input, taps, gradients)
     }
 
     fn with_propagation(&self, rule: Propagation) -> Result<Box<dyn Network + '_>> {
@@ -183,12 +194,13 @@ impl<N: Network> Network for SeriesView<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Objective, Target};
+    use crate::{CandleModel, CandleNetwork, LayerInfo, Objective, Target};
+    use candle_core::Device;
 
     /// `(N, time, sensors)`: the layer is the input's square as `(N, sensors, time)`, the output a weighted sum of it.
     struct Weighted(Vec<LayerInfo>, Tensor);
 
-    impl Network for Weighted {
+    impl CandleModel for Weighted {
         fn layers(&self) -> &[LayerInfo] {
             &self.0
         }
@@ -208,7 +220,7 @@ mod tests {
         let cpu = Device::Cpu;
         let layers = vec![LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![2, 3] }];
         let weights = Tensor::new(&[[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]], &cpu).unwrap();
-        let network = Weighted(layers, weights);
+        let network = CandleNetwork(Weighted(layers, weights));
         let series = Tensor::new(&[[[1f32, -1.0, 2.0], [0.5, 3.0, -2.0]]], &cpu).unwrap();
         let view = SeriesView::new(&network, SeriesLayout::TimeSensors).unwrap();
         assert_eq!(view.input_shape().unwrap(), [2, 3]);

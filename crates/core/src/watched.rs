@@ -1,15 +1,17 @@
-use crate::{LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
-use candle_core::{DType, Device, Tensor};
-use faithful_tensor::BackwardRule;
+use crate::{
+    BackwardRule, Cotangents, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    delegate_network,
+};
+use candle_core::Tensor;
 
-/// How many evaluated rows take about as long as one that is pulled back.
-const PULLED_BACK: u64 = 3;
+/// How many evaluated rows take about as long as one that is differentiated.
+const DIFFERENTIATED: u64 = 3;
 
-/// Hears how far an explanation is, in evaluated rows; what is pulled back counts as three.
+/// Hears how far an explanation is, in evaluated rows; one that is differentiated counts as three.
 pub trait Watch: Send + Sync {
     /// So much more will come, says a method before it begins. What follows from what is found on the way is said when
     /// it is known; methods of a pass or two say nothing.
-    fn expect(&self, work: u64);
+    fn announce(&self, work: u64);
 
     /// So much more is about to be done.
     ///
@@ -29,7 +31,7 @@ pub trait Watch: Send + Sync {
 /// struct Counter { expected: AtomicU64, done: AtomicU64 }
 ///
 /// impl Watch for Counter {
-///     fn expect(&self, work: u64) { self.expected.fetch_add(work, Ordering::Relaxed); }
+///     fn announce(&self, work: u64) { self.expected.fetch_add(work, Ordering::Relaxed); }
 ///     fn advance(&self, work: u64) -> Result<()> { self.done.fetch_add(work, Ordering::Relaxed); Ok(()) }
 /// }
 /// ```
@@ -51,30 +53,22 @@ impl<'a, N: Network> Watched<'a, N> {
 }
 
 impl<N: Network> Network for Watched<'_, N> {
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
+    delegate_network!(self => self.network;
+        layers, dtype, device, input_shape, biases, can_vjp_from, bytes_of_pass);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.pass(input, 1)?;
         self.network.forward(input, probe)
     }
 
-    fn dtype(&self) -> DType {
-        self.network.dtype()
-    }
-
-    fn device(&self) -> Device {
-        self.network.device()
-    }
-
-    fn input_shape(&self) -> Option<&[usize]> {
-        self.network.input_shape()
-    }
-
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
         self.pass(input, 1)?;
         self.network.evaluate(input, layers)
+    }
+
+    fn evaluate_similar(&self, input: &Tensor) -> Result<Tensor> {
+        self.pass(input, 1)?;
+        self.network.evaluate_similar(input)
     }
 
     fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
@@ -88,38 +82,26 @@ impl<N: Network> Network for Watched<'_, N> {
         Some(self.pass(activation, 1).and(resumed))
     }
 
-    fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
-        self.network.biases()
+    /// The watcher hears it; networks behind this one do not.
+    fn announce(&self, evaluated: usize, differentiated: usize) {
+        self.watch.announce(evaluated as u64 + DIFFERENTIATED * differentiated as u64);
     }
 
-    fn expect(&self, evaluated: usize, pulled_back: usize) {
-        self.watch.expect(evaluated as u64 + PULLED_BACK * pulled_back as u64);
-    }
-
-    fn pull_back(
-        &self,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        self.pass(input, PULLED_BACK)?;
-        self.network.pull_back(input, taps, cotangents)
-    }
-
-    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
-        self.network.can_pull_back_from(layer, taps)
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
+        self.pass(input, DIFFERENTIATED)?;
+        self.network.vjp(input, taps, cotangents)
     }
 
     /// The way up to the layer has been counted.
-    fn pull_back_from(
+    fn vjp_from(
         &self,
         layer: LayerId,
         activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        self.pass(activation, PULLED_BACK - 1)?;
-        self.network.pull_back_from(layer, activation, taps, cotangents)
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
+        self.pass(activation, DIFFERENTIATED - 1)?;
+        self.network.vjp_from(layer, activation, taps, cotangents)
     }
 
     fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
@@ -134,13 +116,14 @@ impl<N: Network> Network for Watched<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, Objective, Target};
+    use crate::{CandleModel, CandleNetwork, Error, LayerInfo, Objective, Target};
+    use candle_core::{DType, Device};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Twice the input.
     struct Twice;
 
-    impl Network for Twice {
+    impl CandleModel for Twice {
         fn layers(&self) -> &[LayerInfo] {
             &[]
         }
@@ -158,7 +141,7 @@ mod tests {
     }
 
     impl Watch for Counter {
-        fn expect(&self, work: u64) {
+        fn announce(&self, work: u64) {
             self.expected.fetch_add(work, Ordering::Relaxed);
         }
 
@@ -171,11 +154,11 @@ mod tests {
     #[test]
     fn rows_are_counted_by_what_they_cost_and_may_be_stopped() {
         let counter = Counter { expected: AtomicU64::new(0), done: AtomicU64::new(0), most: 15 };
-        let watched = Watched::new(Twice, &counter);
+        let watched = Watched::new(CandleNetwork(Twice), &counter);
         let target = Target::Output(0);
         let objective = Objective::new(&watched, &target);
         let input = Tensor::ones((3, 2), DType::F32, &Device::Cpu).unwrap();
-        objective.network().expect(3, 3);
+        objective.network().announce(3, 3);
         assert_eq!(objective.scores(&input).unwrap().to_vec1::<f32>().unwrap(), [2.0; 3]);
         assert_eq!(objective.input_gradient(&input).unwrap().to_vec2::<f32>().unwrap(), [[2.0, 0.0]; 3]);
         assert_eq!(counter.expected.load(Ordering::Relaxed), 12);

@@ -1,7 +1,7 @@
 //! An evaluation run with methods and images of one's own: `cargo run -p faithful-evaluate --example small_run`
 
 use candle_core::{Device, Tensor};
-use faithful_core::{LayerInfo, Network, Objective, Probe, Result, Stream, Target};
+use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probe, Result, Stream, Target};
 use faithful_evaluate::{
     Event, Explained, Explainer, Format, Manifest, Plan, Sample, Shard, Source, Store, Subject, Table, VERSION, run,
 };
@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 /// Answers by each channel's sum over a picture of 8 by 8 pixels.
 struct Sums;
 
-impl Network for Sums {
+impl CandleModel for Sums {
     fn layers(&self) -> &[LayerInfo] {
         &[]
     }
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
     let number = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     let protocol = Protocol { steps: Steps::Count(number(16)), ..Protocol::thesis() };
     let plan = Plan {
-        network: &Sums,
+        network: &CandleNetwork(Sums),
         explainers: &explainers,
         metrics: &metrics,
         protocol: &protocol,

@@ -287,12 +287,12 @@ mod tests {
     use super::*;
     use crate::Manifest;
     use candle_core::Device;
-    use faithful_core::{LayerInfo, Probe};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe};
     use rand::Rng;
 
     struct Sums;
 
-    impl Network for Sums {
+    impl CandleModel for Sums {
         fn layers(&self) -> &[LayerInfo] {
             &[]
         }
@@ -369,7 +369,7 @@ mod tests {
 
     fn plan(bench: &Bench, batch: usize) -> Plan<'_> {
         Plan {
-            network: &Sums,
+            network: &CandleNetwork(Sums),
             explainers: &bench.explainers,
             metrics: &bench.metrics,
             protocol: &bench.protocol,

@@ -158,12 +158,12 @@ fn resident() -> Option<u64> {
 mod tests {
     use super::*;
     use candle_core::Tensor;
-    use faithful_core::{LayerInfo, Probe};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe};
 
-    /// Takes a kibibyte per row and a tenth of it once.
-    struct Planned(Vec<LayerInfo>);
+    /// One layer.
+    struct Plain(Vec<LayerInfo>);
 
-    impl Network for Planned {
+    impl CandleModel for Plain {
         fn layers(&self) -> &[LayerInfo] {
             &self.0
         }
@@ -173,28 +173,28 @@ mod tests {
         fn input_shape(&self) -> Option<&[usize]> {
             Some(&[3, 4, 4])
         }
+    }
+
+    /// What is known of its layers alone.
+    fn guessed() -> CandleNetwork<Plain> {
+        CandleNetwork(Plain(vec![LayerInfo { name: "l".into(), kind: "relu".into(), shape: vec![8, 2, 2] }]))
+    }
+
+    /// Takes a kibibyte per row and a tenth of it once.
+    struct Planned(CandleNetwork<Plain>);
+
+    impl Network for Planned {
+        faithful_core::delegate_network!(self => self.0;
+            layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases,
+            announce, vjp, can_vjp_from, vjp_from, with_backward_rule, with_propagation);
+
         fn bytes_of_pass(&self, input: &[usize], _: &[Tap], gradients: usize) -> Option<u64> {
             Some(102 + 1024 * (input[0] * gradients) as u64)
         }
     }
 
-    /// What is known of its layers alone.
-    struct Guessed(Planned);
-
-    impl Network for Guessed {
-        fn layers(&self) -> &[LayerInfo] {
-            self.0.layers()
-        }
-        fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-            self.0.forward(input, probe)
-        }
-        fn input_shape(&self) -> Option<&[usize]> {
-            self.0.input_shape()
-        }
-    }
-
     fn planned() -> Planned {
-        Planned(vec![LayerInfo { name: "l".into(), kind: "relu".into(), shape: vec![8, 2, 2] }])
+        Planned(guessed())
     }
 
     fn at_the_layer(gradients: u64) -> Demand {
@@ -207,7 +207,7 @@ mod tests {
         let bytes = at_the_layer(2).bytes(&planned(), &[3, 4, 4], 5);
         assert_eq!(bytes, 102 + 1024 * 10 + 4 * (5 * (own + 2 * layer) + 3 * (own + layer)));
         // Four times the area, where the network does not know its passes.
-        let guessed = at_the_layer(1).bytes(&Guessed(planned()), &[3, 8, 8], 1);
+        let guessed = at_the_layer(1).bytes(&guessed(), &[3, 8, 8], 1);
         assert_eq!(
             guessed,
             4 * ((2 + 9) * 4 * layer + 2 * 4 * own) + 4 * (4 * own + 2 * 4 * layer + 3 * 4 * (own + layer))

@@ -3,7 +3,7 @@
 //! `cargo run -p faithful-gradient --example one_model_many_attributions`
 
 use candle_core::{Device, Tensor};
-use faithful_core::{Error, LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
+use faithful_core::{CandleModel, CandleNetwork, Error, LayerId, LayerInfo, Objective, Probe, Result, Target};
 use faithful_gradient::{Channels, GradientParameters, METHODS, reduce_channels};
 
 struct Tiny {
@@ -20,7 +20,7 @@ impl Tiny {
     }
 }
 
-impl Network for Tiny {
+impl CandleModel for Tiny {
     fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
@@ -32,7 +32,7 @@ impl Network for Tiny {
 }
 
 fn main() -> Result<()> {
-    let tiny = Tiny::random()?;
+    let tiny = CandleNetwork(Tiny::random()?);
     let photo = Tensor::randn(0f32, 1., (1, 3, 16, 16), &Device::Cpu)?;
     let objective = Objective::new(&tiny, &Target::Margin { class: 1, against: 0 });
     for method in METHODS {

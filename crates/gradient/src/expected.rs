@@ -90,7 +90,7 @@ impl<'a> Differences<'a> {
         let mut values: HashMap<usize, f64> = HashMap::new();
         if !fresh.is_empty() {
             let index = Tensor::new(fresh.iter().map(|row| *row as u32).collect::<Vec<_>>(), baselines.device())?;
-            self.objective.network().expect(fresh.len(), 0);
+            self.objective.network().announce(fresh.len(), 0);
             let fresh_scores = scores(&self.objective, &baselines.index_select(&index, 0)?)?;
             for (row, score) in fresh.into_iter().zip(fresh_scores) {
                 if origins[row] == Origin::Draw {
@@ -148,7 +148,7 @@ pub fn distribution_attribution(
     if announced {
         let draws = parameters.draws.get();
         // The ends of every path, and its steps.
-        objective.network().expect(2 * draws, draws * parameters.integration.steps.get());
+        objective.network().announce(2 * draws, draws * parameters.integration.steps.get());
     }
     for draw in 0..parameters.draws.get() {
         let baseline = baselines.sample(input, stream, Range { start: draw, end: draw + 1 })?;

@@ -53,7 +53,7 @@ pub fn guided_integrated_gradients(
     let mut walk = Walk::new(flat(baseline)?, flat(input)?);
     let mut trace: Vec<ConvergenceStep> = Vec::new();
     let mut gradient_total = 0.0;
-    objective.network().expect(0, parameters.steps.get());
+    objective.network().announce(0, parameters.steps.get());
     for step in 1..=parameters.steps.get() {
         let gradient = flat(&gradients(objective, &tensor(&walk.position)?)?)?;
         if gradient.iter().any(|value| !value.is_finite()) {

@@ -19,7 +19,7 @@ pub fn important_direction(objective: &Objective, path: &dyn Path, steps: NonZer
     let mut sum = path.point(0.0)?.to_dtype(DType::F64)?.zeros_like()?;
     let mut trace: Vec<ConvergenceStep> = Vec::new();
     let (mut known, mut gradient_total) = (0.0, 0.0);
-    objective.network().expect(count + 1, count);
+    objective.network().announce(count + 1, count);
     let mut values = Vec::with_capacity(places.len());
     for part in places.chunks(batch) {
         values.extend(scores(objective, &path.points(part)?)?);

@@ -14,10 +14,10 @@ use std::sync::Arc;
 ///
 /// ```
 /// # use candle_core::{DType, Device, Tensor};
-/// # use faithful_core::{LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
+/// # use faithful_core::{CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Objective, Probe, Result, Target};
 /// # use faithful_gradient::{GradientParameters, attribute_at_layer, method};
 /// # struct Square(Vec<LayerInfo>);
-/// # impl Network for Square {
+/// # impl CandleModel for Square {
 /// #     fn layers(&self) -> &[LayerInfo] { &self.0 }
 /// #     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
 /// #         let square = probe.visit(LayerId(0), input.sqr()?)?;
@@ -25,7 +25,8 @@ use std::sync::Arc;
 /// #     }
 /// # }
 /// # fn main() -> Result<()> {
-/// # let square = Square(vec![LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![2] }]);
+/// # let layer = LayerInfo { name: "square".into(), kind: "square".into(), shape: vec![2] };
+/// # let square = CandleNetwork(Square(vec![layer]));
 /// // `square` computes 3 (x0^2 + x1^2), and `x^2` is its layer of that name.
 /// let input = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
 /// let objective = Objective::new(&square, &Target::Output(0));

@@ -139,17 +139,17 @@ impl Default for Integration {
 ///
 /// ```
 /// # use candle_core::{Device, Tensor};
-/// # use faithful_core::{LayerInfo, Network, Objective, Probe, Result, Target};
+/// # use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probe, Result, Target};
 /// # use faithful_gradient::{Integration, integrated_gradients};
 /// struct Product;
-/// impl Network for Product {
+/// impl CandleModel for Product {
 ///     fn layers(&self) -> &[LayerInfo] { &[] }
 ///     fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
 ///         Ok((input.narrow(1, 0, 1)? * input.narrow(1, 1, 1)?)?)
 ///     }
 /// }
 /// # fn main() -> Result<()> {
-/// let objective = Objective::new(&Product, &Target::Output(0));
+/// let objective = Objective::new(&CandleNetwork(Product), &Target::Output(0));
 /// let input = Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?;
 /// let attribution = integrated_gradients(&objective, &input, &input.zeros_like()?, &Integration::default())?;
 /// // The product is 12, and both factors have the same share.
@@ -210,7 +210,7 @@ pub(crate) fn integrate(
         let fresh: Vec<(f64, f64)> =
             nodes.into_iter().filter(|(alpha, _)| !known.iter().any(|seen| (seen - alpha).abs() < 1e-12)).collect();
         if !announced {
-            objective.network().expect(0, fresh.len());
+            objective.network().announce(0, fresh.len());
         }
         for part in fresh.chunks(objective.batch().get()) {
             let (alphas, weights): (Vec<f64>, Vec<f64>) =

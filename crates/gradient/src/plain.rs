@@ -17,10 +17,10 @@ pub fn gradient(objective: &Objective, input: &Tensor) -> Result<Tensor> {
 ///
 /// ```
 /// # use candle_core::{Device, Tensor};
-/// # use faithful_core::{LayerInfo, Network, Objective, Probe, Result, Target};
+/// # use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probe, Result, Target};
 /// # use faithful_gradient::saliency;
 /// struct Cubes;
-/// impl Network for Cubes {
+/// impl CandleModel for Cubes {
 ///     fn layers(&self) -> &[LayerInfo] { &[] }
 ///     fn forward(&self, input: &Tensor, _: &mut dyn Probe) -> Result<Tensor> {
 ///         Ok(input.powf(3.0)?.flatten_from(1)?.sum_keepdim(1)?)
@@ -28,7 +28,7 @@ pub fn gradient(objective: &Objective, input: &Tensor) -> Result<Tensor> {
 /// }
 /// # fn main() -> Result<()> {
 /// let input = Tensor::new(&[[[1f32, 2.0]], [[-3.0, 0.0]]], &Device::Cpu)?.unsqueeze(0)?;
-/// let map = saliency(&Objective::new(&Cubes, &Target::Output(0)), &input)?;
+/// let map = saliency(&Objective::new(&CandleNetwork(Cubes), &Target::Output(0)), &input)?;
 /// assert_eq!(map.to_vec3::<f32>()?, [[[27.0, 12.0]]]);
 /// # Ok(())
 /// # }

@@ -80,7 +80,7 @@ pub(crate) fn sample(
     let mut monitor = Monitor::new(stop)?;
     let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
     let (mut sums, mut count) = ([zero.clone(), zero], 0);
-    objective.network().expect(0, draws.get());
+    objective.network().announce(0, draws.get());
     for start in (0..draws.get()).step_by(objective.batch().get()) {
         let Drawn { points, factors, totals } = draw(start..(start + objective.batch().get()).min(draws.get()))?;
         let gradients = gradients(objective, &points)?;

@@ -2,7 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, DataSet, Gaussian, Order, Spread};
-use faithful_core::{AtLayer, LayerId, LayerInfo, Network, Objective, Probe, Result, Score, Stop, Stream, Target};
+use faithful_core::{
+    AtLayer, CandleModel, CandleNetwork, LayerId, LayerInfo, Network, Objective, Probe, Result, Score, Stop, Stream,
+    Target,
+};
 use faithful_gradient::{
     Distribution, ExpectedGradients, GuidedPath, Integration, Note, Quadrature, SmoothGrad, Statistic,
     distribution_attribution, expected_gradients, gradient, gradient_times_input, guided_integrated_gradients,
@@ -21,17 +24,17 @@ struct Dense {
 }
 
 impl Dense {
-    fn new(first: Vec<f64>, second: Vec<f64>) -> Self {
+    fn new(first: Vec<f64>, second: Vec<f64>) -> CandleNetwork<Self> {
         let hidden = first.len() / FEATURES;
         let layers = vec![LayerInfo { name: "hidden".into(), kind: "tanh".into(), shape: vec![hidden] }];
-        Self {
+        CandleNetwork(Self {
             first: Tensor::from_vec(first, (FEATURES, hidden), &Device::Cpu).unwrap(),
             second: Tensor::from_vec(second, (hidden, 2), &Device::Cpu).unwrap(),
             layers,
-        }
+        })
     }
 
-    fn random(seed: u64) -> Self {
+    fn random(seed: u64) -> CandleNetwork<Self> {
         let stream = Stream::new(seed, "weights");
         let like = |n: usize| Tensor::zeros((1, n), DType::F64, &Device::Cpu).unwrap();
         let weights = |n: usize, draw: usize, width: f64| -> Vec<f64> {
@@ -42,7 +45,7 @@ impl Dense {
     }
 }
 
-impl Network for Dense {
+impl CandleModel for Dense {
     fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
@@ -154,7 +157,7 @@ proptest! {
     fn networks_that_compute_the_same_are_explained_the_same(seed in 0u64..1000, x in inputs()) {
         let one = Dense::random(seed);
         // Hidden units in reverse, each split into two with half of its weight.
-        let (first, second) = (one.first.to_vec2::<f64>().unwrap(), one.second.to_vec2::<f64>().unwrap());
+        let (first, second) = (one.0.first.to_vec2::<f64>().unwrap(), one.0.second.to_vec2::<f64>().unwrap());
         let twice = |column: &Vec<f64>| column.iter().rev().flat_map(|w| [*w, *w]).collect::<Vec<_>>();
         let split = second.iter().rev().flat_map(|row| [row.clone(), row.clone()]).flatten().map(|w| 0.5 * w);
         let other = Dense::new(first.iter().flat_map(twice).collect(), split.collect());
@@ -181,9 +184,9 @@ proptest! {
     #[test]
     fn what_the_network_does_not_use_gets_nothing(seed in 0u64..1000, x in inputs(), unused in 0..FEATURES) {
         let network = Dense::random(seed);
-        let mut first = network.first.to_vec2::<f64>().unwrap();
+        let mut first = network.0.first.to_vec2::<f64>().unwrap();
         first[unused].fill(0.0);
-        let network = Dense::new(first.concat(), values(&network.second));
+        let network = Dense::new(first.concat(), values(&network.0.second));
         for (name, map) in all_maps(&Objective::new(&network, &Target::Probability(1)), &row(&x)) {
             prop_assert_eq!(values(&map)[unused], 0.0, "{}", name);
         }
@@ -192,10 +195,10 @@ proptest! {
     #[test]
     fn symmetric_inputs_get_the_same(seed in 0u64..1000, mut x in inputs()) {
         let network = Dense::random(seed);
-        let mut first = network.first.to_vec2::<f64>().unwrap();
+        let mut first = network.0.first.to_vec2::<f64>().unwrap();
         first[3] = first[1].clone();
         x[3] = x[1];
-        let network = Dense::new(first.concat(), values(&network.second));
+        let network = Dense::new(first.concat(), values(&network.0.second));
         let objective = Objective::new(&network, &Target::LogProbability(0));
         for (name, map) in all_maps(&objective, &row(&x)) {
             // Noise treats the two alike only on average; baselines in `all_maps` are symmetric.
@@ -398,7 +401,7 @@ fn layer_wise_versions_are_the_methods_at_the_layer() -> Result<()> {
     let objective = Objective::new(&hidden, &target);
     let activation = hidden.activation()?;
     // Behind the layer the network is linear: gradient = weights, and integrated gradients = difference times weights.
-    let weights = network.second.narrow(1, 0, 1)?.t()?;
+    let weights = network.0.second.narrow(1, 0, 1)?.t()?;
     assert!(close(&gradient(&objective, &activation)?, &weights, 1e-12));
     let from = hidden.encode(&input.zeros_like()?)?;
     let integrated = integrated_gradients(&objective, &activation, &from, &Integration::default())?;

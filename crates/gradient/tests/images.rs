@@ -1,7 +1,9 @@
 //! What needs images: the blur path and class-model visualisation.
 
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{Error, LayerInfo, Network, Objective, Probe, Result, Stop, Stream, Target};
+use faithful_core::{
+    CandleModel, CandleNetwork, Error, LayerInfo, Network, Objective, Probe, Result, Stop, Stream, Target,
+};
 use faithful_gradient::{
     BlurPath, ClassModel, Integration, Path, Quadrature, class_model, integrated_gradients, path_attribution,
 };
@@ -14,7 +16,7 @@ struct Weighted {
     linear: bool,
 }
 
-impl Network for Weighted {
+impl CandleModel for Weighted {
     fn layers(&self) -> &[LayerInfo] {
         &[]
     }
@@ -47,7 +49,7 @@ fn quiet() -> ClassModel {
     ClassModel { steps, rate: 0.1, l2: 0.0, jitter: 0, blur: 0.0, ..ClassModel::default() }
 }
 
-fn dream(network: &Weighted, start: &Tensor, seed: u64, parameters: &ClassModel) -> Result<(Tensor, Vec<f64>)> {
+fn dream(network: &dyn Network, start: &Tensor, seed: u64, parameters: &ClassModel) -> Result<(Tensor, Vec<f64>)> {
     let mut seen = Vec::new();
     let objective = Objective::new(network, &Target::Output(0));
     let stream = Stream::new(seed, "dream");
@@ -58,7 +60,7 @@ fn dream(network: &Weighted, start: &Tensor, seed: u64, parameters: &ClassModel)
 
 #[test]
 fn a_blur_lifts_from_the_picture_and_its_attribution_is_complete() -> Result<()> {
-    let (input, network) = (picture(1), Weighted { weights: picture(2), linear: false });
+    let (input, network) = (picture(1), CandleNetwork(Weighted { weights: picture(2), linear: false }));
     let path = BlurPath::new(&input, 4.0)?;
     assert_eq!(values(&path.point(1.0)?), values(&input));
     let spread = |tensor: &Tensor| -> Result<f64> {
@@ -86,7 +88,7 @@ fn a_blur_lifts_from_the_picture_and_its_attribution_is_complete() -> Result<()>
 #[test]
 fn the_ascent_follows_the_gradient_with_steps_of_the_said_size() -> Result<()> {
     let weights = picture(3);
-    let network = Weighted { weights: weights.clone(), linear: true };
+    let network = CandleNetwork(Weighted { weights: weights.clone(), linear: true });
     let start = picture(4);
     let (image, scores) = dream(&network, &start, 0, &quiet())?;
     let size = weights.sqr()?.mean_all()?.to_scalar::<f64>()?.sqrt();
@@ -99,8 +101,8 @@ fn the_ascent_follows_the_gradient_with_steps_of_the_said_size() -> Result<()> {
 #[test]
 fn the_prior_holds_the_picture_where_equation_16_has_its_maximum() -> Result<()> {
     // w I - lambda I^2 is largest at w / (2 lambda).
-    let network = Weighted { weights: picture(3), linear: true };
-    let best = (&network.weights / (2.0 * 0.25))?;
+    let network = CandleNetwork(Weighted { weights: picture(3), linear: true });
+    let best = (&network.0.weights / (2.0 * 0.25))?;
     let (image, _) = dream(&network, &best, 0, &ClassModel { l2: 0.25, ..quiet() })?;
     // Rounding may leave a direction, of which a step has its full size: ten steps of 0.1 at most.
     let steps = NonZeroUsize::new(400).unwrap();
@@ -114,7 +116,7 @@ fn the_prior_holds_the_picture_where_equation_16_has_its_maximum() -> Result<()>
 
 #[test]
 fn pictures_stay_within_their_range_and_jitter_and_blur_depend_on_the_seed_alone() -> Result<()> {
-    let network = Weighted { weights: picture(3), linear: true };
+    let network = CandleNetwork(Weighted { weights: picture(3), linear: true });
     let range = Some((vec![-0.3, -0.2, -0.1], vec![0.1, 0.2, 0.3]));
     let parameters = ClassModel { jitter: 3, blur: 0.6, range, ..quiet() };
     let start = picture(4).zeros_like()?;
@@ -131,7 +133,7 @@ fn pictures_stay_within_their_range_and_jitter_and_blur_depend_on_the_seed_alone
 
 #[test]
 fn without_gradient_the_picture_stays_and_mistakes_are_refused() -> Result<()> {
-    let network = Weighted { weights: picture(3).zeros_like()?, linear: false };
+    let network = CandleNetwork(Weighted { weights: picture(3).zeros_like()?, linear: false });
     let start = picture(4);
     assert_eq!(values(&dream(&network, &start, 0, &quiet())?.0), values(&start));
     for wrong in [

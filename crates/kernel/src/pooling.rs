@@ -105,7 +105,7 @@ pub fn max_pool_gradient(
         bail!("the gradient of an input of shape {:?} cannot have shape {:?}", input.shape(), out.shape());
     }
     let job = Job::new(input, gradient.shape(), Target(gradient.pointer().0.cast_mut()), gradient.pixel(), windows)?;
-    job.pull_back(isa, Operation::Maximum, &mut out, gate);
+    job.vjp(isa, Operation::Maximum, &mut out, gate);
     Ok(())
 }
 
@@ -128,7 +128,7 @@ pub fn average_pool_gradient(
         windows,
     };
     job.check(gradient.shape())?;
-    job.pull_back(isa, Operation::Mean, &mut out, &PoolGate { activation: None, accumulate });
+    job.vjp(isa, Operation::Mean, &mut out, &PoolGate { activation: None, accumulate });
     Ok(())
 }
 
@@ -177,7 +177,7 @@ impl<'a> Job<'a> {
             .for_each(|line| isa.run(Line { job: self, operation, row: line }));
     }
 
-    fn pull_back(&self, isa: Isa, operation: Operation, out: &mut MapMut, gate: &PoolGate) {
+    fn vjp(&self, isa: Isa, operation: Operation, out: &mut MapMut, gate: &PoolGate) {
         let [n, _, _, c] = self.shape;
         let isa = isa.checked();
         // Windows of one image may overlap, so a task is some channels of one image.

@@ -1,14 +1,14 @@
 //! How well a good and a bad map explain a small network: `cargo run -p faithful-metric --example measure_a_map`
 
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{LayerInfo, Network, Objective, Probe, Result, Target};
+use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probe, Result, Target};
 use faithful_metric::{Protocol, Steps, energy_inside, insertion_deletion, pointing_game, sparseness};
 use std::num::NonZeroUsize;
 
 /// Answers by the sum of the upper left quarter of a picture of 8 by 8 pixels.
 struct Corner(Tensor);
 
-impl Network for Corner {
+impl CandleModel for Corner {
     fn layers(&self) -> &[LayerInfo] {
         &[]
     }
@@ -21,7 +21,7 @@ impl Network for Corner {
 fn main() -> Result<()> {
     let inside = |place: usize| place / 8 < 4 && place % 8 < 4;
     let weights: Vec<f32> = (0..64).flat_map(|place| [if inside(place) { 0.5 } else { 0.0 }, 0.0]).collect();
-    let corner = Corner(Tensor::from_vec(weights, (64, 2), &Device::Cpu)?);
+    let corner = CandleNetwork(Corner(Tensor::from_vec(weights, (64, 2), &Device::Cpu)?));
     let photo = Tensor::ones((1, 1, 8, 8), DType::F32, &Device::Cpu)?;
     let target = Target::Probability(0);
     let objective = Objective::new(&corner, &target);

@@ -186,7 +186,7 @@ mod tests {
         let map = input.squeeze(0).unwrap().squeeze(0).unwrap();
         insertion_deletion(&objective, &input, &map, &zero_protocol(1003)).unwrap();
         // Insertion of 0..=4 cells and deletion of 1..=3; what is left of it is the canvas.
-        assert_eq!(network.rows(), 8);
+        assert_eq!(network.0.rows(), 8);
     }
 
     #[test]
@@ -202,10 +202,10 @@ mod tests {
             assert_eq!(curves.insertion, [0.0, 4.0, 4.0, 4.0, 5.0]);
             assert_eq!(curves.deletion, [5.0, 1.0, 1.0, 1.0, 0.0]);
             // The canvas, with the first cell, the input, and without the first cell.
-            assert_eq!(network.rows(), 4);
+            assert_eq!(network.0.rows(), 4);
             // An input that is its own canvas is evaluated once.
             insertion_deletion(&objective, &input.zeros_like().unwrap(), &map, &zero_protocol(4)).unwrap();
-            assert_eq!(network.rows(), 5);
+            assert_eq!(network.0.rows(), 5);
         }
     }
 

@@ -142,7 +142,7 @@ mod tests {
         assert!((top.drop() - 0.3).abs() < 1e-12);
         assert!((top.drop_in_deletion() - 0.7).abs() < 1e-12);
         assert_eq!((top.increase(), top.increase_sign()), (0.0, -1.0));
-        assert_eq!(network.rows(), 5);
+        assert_eq!(network.0.rows(), 5);
     }
 
     #[test]

@@ -484,7 +484,7 @@ mod tests {
     use super::*;
     use crate::testing::Sum;
     use candle_core::Device;
-    use faithful_core::{LayerInfo, Network, Probe, Target};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe, Target};
 
     #[test]
     fn names_round_trip_and_mistakes_get_suggestions() {
@@ -502,7 +502,7 @@ mod tests {
     fn activation_scores_have_metrics_of_their_own() {
         // Two outputs, the sums of the left and of the right column; the left one is explained.
         struct Columns;
-        impl Network for Columns {
+        impl CandleModel for Columns {
             fn layers(&self) -> &[LayerInfo] {
                 &[]
             }
@@ -513,7 +513,8 @@ mod tests {
         let input = Tensor::new(&[[[[2f32, 1.0], [-1.0, 0.0]]]], &Device::Cpu).unwrap();
         let map = Tensor::new(&[[3f32, 1.0], [2.0, 0.0]], &Device::Cpu).unwrap();
         let (probability, logit) = (Target::Probability(0), Target::Output(0));
-        let objective = Objective::new(&Columns, &probability);
+        let columns = CandleNetwork(Columns);
+        let objective = Objective::new(&columns, &probability);
         let logit_objective = objective.with_score(&logit);
         let metrics =
             ["drop@25", "drop.logit@25", "increase.logit@25", "drop.logit@50", "increase.logit", "add.logit@25"];
@@ -578,7 +579,7 @@ mod tests {
         assert!(all.iter().all(|measured| measured.value.is_finite()));
         let passes = [8, 3 + 3, 19, 51, 1 + 64, 1 + 4, 9];
         let what = "insertion and deletion, a soft mask per score, ROAD, infidelity, sensitivity-n, single deletion, ARCC's ROAD, once each";
-        assert_eq!(network.rows(), passes.iter().sum::<usize>(), "{what}");
+        assert_eq!(network.0.rows(), passes.iter().sum::<usize>(), "{what}");
         assert_eq!(explained.get(), 10 + 1, "both sensitivities, and ARCC");
         explanation.object = None;
         let error = measure(&mut explanation, &metrics, &Protocol::torchcam()).unwrap_err();

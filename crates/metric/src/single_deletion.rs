@@ -40,7 +40,7 @@ mod tests {
         assert!((measured(&plane) - 1.0).abs() < 1e-12);
         assert!((measured(&plane.neg().unwrap()) + 1.0).abs() < 1e-12);
         assert_eq!(measured(&plane.zeros_like().unwrap()), 0.0);
-        assert_eq!(network.rows(), 3 * 17);
+        assert_eq!(network.0.rows(), 3 * 17);
         // A map of entries, and a series.
         assert!((measured(&input.squeeze(0).unwrap()) - 1.0).abs() < 1e-12);
         let series = plane.reshape((1, 1, 64)).unwrap();

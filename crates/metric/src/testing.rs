@@ -1,22 +1,24 @@
 use candle_core::Tensor;
-use faithful_core::{LayerInfo, Network, Probe, Result};
+use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A network whose output is the sum of its input: metrics on it are known in closed form.
+pub(crate) type Sum = CandleNetwork<Summing>;
+
 #[derive(Default)]
-pub(crate) struct Sum {
+pub(crate) struct Summing {
     rows: AtomicUsize,
     layers: Vec<LayerInfo>,
 }
 
-impl Sum {
+impl Summing {
     /// How many rows went through.
     pub(crate) fn rows(&self) -> usize {
         self.rows.load(Ordering::Relaxed)
     }
 }
 
-impl Network for Sum {
+impl CandleModel for Summing {
     fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }

@@ -2,7 +2,7 @@
 //! which of the peers' defects are left out.
 
 use candle_core::{D, Device, Tensor};
-use faithful_core::{Error, LayerInfo, Network, Objective, Probe, Result, Stream, Target};
+use faithful_core::{CandleModel, CandleNetwork, Error, LayerInfo, Network, Objective, Probe, Result, Stream, Target};
 use faithful_metric::{
     Infidelity, Masking, Perturbation, Protocol, Removal, Road, complexity, energy_inside, infidelity,
     insertion_deletion, masked_scores, parameter_randomisation, pointing_game, road, sensitivity_to, similarity,
@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 #[derive(Clone)]
 struct Small(HashMap<String, Tensor>);
 
-impl Network for Small {
+impl CandleModel for Small {
     fn layers(&self) -> &[LayerInfo] {
         &[]
     }
@@ -33,7 +33,7 @@ impl Network for Small {
 
 struct Peers {
     tensors: HashMap<String, Tensor>,
-    network: Small,
+    network: CandleNetwork<Small>,
     target: Target,
 }
 
@@ -44,7 +44,7 @@ impl Peers {
         let network =
             tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("net.")?.into(), tensor.clone())));
         let class = tensors["class"].to_vec1::<u32>().unwrap()[0] as usize;
-        Self { network: Small(network.collect()), target: Target::Probability(class), tensors }
+        Self { network: CandleNetwork(Small(network.collect())), target: Target::Probability(class), tensors }
     }
 
     fn get(&self, name: &str) -> &Tensor {
@@ -131,7 +131,7 @@ fn parameter_randomisation_is_quantus() {
         for part in ["weight", "bias"] {
             let name = format!("{layer}.{part}");
             let weights = peers.get(&format!("mprt.{step}.{name}")).clone();
-            network.0.insert(name, weights);
+            network.0.0.insert(name, weights);
         }
         Ok((layer.to_owned(), network.clone()))
     });

@@ -3,7 +3,8 @@
 use crate::{Graph, NodeId, bias, execute, plan, propagate};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    BackwardRule, Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap, pull_back_by_candle,
+    BackwardRule, Cotangents, Error, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
+    VectorJacobianProducts, vjp_by_candle,
 };
 
 impl Network for Graph {
@@ -65,37 +66,35 @@ impl Network for Graph {
         }
     }
 
-    fn pull_back(
-        &self,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+    /// A graph does not tell how far an explanation is.
+    fn announce(&self, _: usize, _: usize) {}
+
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
         if let Some(fast) = plan::of(self) {
             execute::check_input(self, input)?;
             if let Some(nodes) = fast.taps(taps) {
-                return fast.pull_back(self.input, input, nodes, cotangents);
+                return fast.vjp(self.input, input, nodes, cotangents);
             }
         }
-        pull_back_by_candle(self, input, taps, cotangents)
+        vjp_by_candle(self, input, taps, cotangents)
     }
 
-    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+    fn can_vjp_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
         let nodes = plan::of(self).and_then(|fast| fast.taps(taps));
         nodes.is_some_and(|nodes| execute::is_cut_for(self, NodeId::from(layer), &nodes))
     }
 
-    fn pull_back_from(
+    fn vjp_from(
         &self,
         layer: LayerId,
         activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
         let given = NodeId::from(layer);
         match plan::of(self).and_then(|fast| Some((fast.taps(taps)?, fast))) {
             Some((nodes, fast)) if execute::is_cut_for(self, given, &nodes) => {
-                fast.pull_back(given, activation, nodes, cotangents)
+                fast.vjp(given, activation, nodes, cotangents)
             }
             _ => Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} to {taps:?}", layer.0)])),
         }

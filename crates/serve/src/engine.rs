@@ -61,7 +61,7 @@ pub struct Progress {
 
 impl Progress {
     /// So many steps more will come.
-    pub fn expect(&self, steps: u64) {
+    pub fn announce(&self, steps: u64) {
         self.all.fetch_add(steps, Ordering::Relaxed);
     }
 

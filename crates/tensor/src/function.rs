@@ -91,19 +91,19 @@ pub(crate) struct Backward<'a> {
 
 /// One gradient per argument; `None` where it was not wanted or is zero.
 type Gradients = Vec<Option<Tensor>>;
-type PullBack = dyn Fn(&Backward) -> Result<Gradients> + Send + Sync;
+type VectorJacobianProducts = dyn Fn(&Backward) -> Result<Gradients> + Send + Sync;
 
-/// Makes `value` a function of `arguments` (one to three) whose gradient is `pull_back`.
+/// Makes `value` a function of `arguments` (one to three) whose gradient is `vjp`.
 pub(crate) fn attach(
     name: &'static str,
     arguments: &[&Tensor],
     value: Value,
-    pull_back: impl Fn(&Backward) -> Result<Gradients> + Send + Sync + 'static,
+    vjp: impl Fn(&Backward) -> Result<Gradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
     if !arguments.iter().any(|argument| argument.track_op()) {
         return Ok(value.into_tensor());
     }
-    let attached = Attached { name, value: Mutex::new(Some(value)), pull_back: Box::new(pull_back) };
+    let attached = Attached { name, value: Mutex::new(Some(value)), vjp: Box::new(vjp) };
     match arguments {
         [a] => a.apply_op1(attached),
         [a, b] => a.apply_op2(b, attached),
@@ -122,7 +122,7 @@ struct Attached {
     name: &'static str,
     /// Taken when candle asks for it, once, while it makes the node.
     value: Mutex<Option<Value>>,
-    pull_back: Box<PullBack>,
+    vjp: Box<VectorJacobianProducts>,
 }
 
 impl Attached {
@@ -160,7 +160,7 @@ impl Attached {
         let detached: Vec<Tensor> = arguments.iter().map(|argument| argument.detach()).collect();
         // A sum's gradient arrives broadcast, a transposition's permuted.
         let gradient = gradient.detach().contiguous()?;
-        let mut gradients = (self.pull_back)(&Backward {
+        let mut gradients = (self.vjp)(&Backward {
             arguments: &detached,
             wanted: &wanted,
             result: &result.detach(),

@@ -79,7 +79,7 @@ pub(crate) fn feature_dependencies(asked: &Neighbourhoods<'_>, stages: &[Stage])
     let cache = asked.estimator.cache.as_deref().unwrap_or(&own_cache);
     let draws = asked.parameters.draws.get();
     let at_once = (asked.objective.batch().get() / draws).max(1);
-    asked.objective.network().expect(queue.len(), queue.len() * draws);
+    asked.objective.network().announce(queue.len(), queue.len() * draws);
     for (turn, group) in queue.chunks(at_once).enumerate() {
         let blocks = group.iter().map(|(index, corner)| cut(asked.input, *corner, stages[*index].side, size));
         let blocks = blocks.collect::<Result<Vec<_>>>()?;

@@ -207,7 +207,7 @@ pub fn hyper_parts(
         difference: Difference::Activation,
         sensitivity: gradient,
     };
-    objective.network().expect(refinement.rows() * scores.len(), 0);
+    objective.network().announce(refinement.rows() * scores.len(), 0);
     let found = expectations(estimator("expected")?, &own, &request)?;
     let asked_scores = objective.network().evaluate(input, &[])?.0;
     let grad_cam = rule("grad-cam")?;

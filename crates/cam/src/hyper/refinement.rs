@@ -260,12 +260,12 @@ impl Scorer<'_> {
 mod tests {
     use super::*;
     use candle_core::Device;
-    use faithful_core::{LayerInfo, Network, Probe, Target};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe, Target};
 
     /// Its only output is the mean of the first row.
     struct FirstRow;
 
-    impl Network for FirstRow {
+    impl CandleModel for FirstRow {
         fn layers(&self) -> &[LayerInfo] {
             &[]
         }
@@ -279,7 +279,7 @@ mod tests {
         let input = Tensor::ones((1, 1, 8, 8), DType::F32, &Device::Cpu).unwrap();
         let hidden = input.zeros_like().unwrap();
         let score = Target::Output(0);
-        let objective = Objective::new(&FirstRow, &score);
+        let objective = Objective::new(&CandleNetwork(FirstRow), &score);
         refine(&Scorer { objective, input: &input, hidden: &hidden }, map, [2.0, 2.0], refinement)
     }
 

@@ -43,7 +43,7 @@ pub(super) fn ablation_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor
             _ => 0.0,
         };
         let mut scores = vec![Vec::new(); perturbation.scores.len()];
-        network.expect(rows.len(), 0);
+        network.announce(rows.len(), 0);
         for channels in rows.chunks(perturbation.objective.batch().get()) {
             let ablated = without(&raw, channels, axis, value)?;
             let output = run_on(network, perturbation.input, layer, &ablated)?;

@@ -36,7 +36,7 @@ pub(super) fn group_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> 
                     let shown = min_max(&upsample(&masks, one.size, CoordinateRule::HalfPixel)?, 0.0)?;
                     let difference = (one.input - &blurred)?;
                     let count = masks.dim(0)?;
-                    one.objective.network().expect(count, 0);
+                    one.objective.network().announce(count, 0);
                     let found = one.scores_of(count, &mut |rows| {
                         let some = shown.narrow(0, rows.start, rows.len())?;
                         Ok(difference.broadcast_mul(&some)?.broadcast_add(&blurred)?)

@@ -26,7 +26,7 @@ pub(super) fn occlusion(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> 
     };
     let fill = (input.zeros_like()? + parameters.fill)?;
     let own = perturbation.own_scores()?;
-    perturbation.objective.network().expect(places.len(), 0);
+    perturbation.objective.network().announce(places.len(), 0);
     let found = perturbation.scores_of(places.len(), &mut |rows| {
         let hidden = places[rows].iter().map(|place| {
             let open = open(*place)?.broadcast_as(input.shape())?;

@@ -41,7 +41,7 @@ fn optimised(perturbation: &Perturbation<'_>, activation: &Tensor, score: &dyn S
         let large = upsample(map.as_tensor(), perturbation.size, CoordinateRule::HalfPixel)?;
         let Some(scaled) = Scaled::new(large.detach().flatten_all()?.to_vec1()?) else { break };
         if step == 0 {
-            objective.network().expect(0, steps);
+            objective.network().announce(0, steps);
         }
         let mask = Tensor::from_slice(&scaled.mask, large.shape(), input.device())?.to_dtype(input.dtype())?;
         let gradient = objective.input_gradient(&input.broadcast_mul(&mask)?)?;

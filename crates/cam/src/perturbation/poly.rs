@@ -40,7 +40,7 @@ pub(super) fn poly_cam(perturbation: &Perturbation<'_>, sign: PolySign) -> Resul
         .collect::<Result<Vec<_>>>()?;
     let each = if sign == PolySign::Both { 2 } else { 1 };
     let rows: usize = prepared.iter().map(|(_, _, masks)| masks.first.len() * each).sum();
-    perturbation.objective.network().expect(rows, 0);
+    perturbation.objective.network().announce(rows, 0);
     let mut fused: Vec<Option<Tensor>> = vec![None; perturbation.scores.len()];
     for (activation, tried, masks) in prepared {
         let weights = weights(perturbation, &masks, &own, sign)?;

@@ -21,7 +21,7 @@ pub(super) fn recipro_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>
         let layout = perturbation.layout.resolve(perturbation.input.dims(), raw.dims())?;
         let places: Vec<usize> = (0..height * width).collect();
         let mut scores = vec![Vec::with_capacity(places.len()); perturbation.scores.len()];
-        network.expect(places.len(), 0);
+        network.announce(places.len(), 0);
         for places in places.chunks(perturbation.objective.batch().get()) {
             let windows = windows(places, [height, width], layout, raw.device())?.to_dtype(raw.dtype())?;
             let output = run_on(network, perturbation.input, layer, &raw.broadcast_mul(&windows)?)?;

@@ -36,7 +36,7 @@ pub(super) fn rise(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     };
     let mut maps: Vec<Option<Tensor>> = vec![None; perturbation.scores.len()];
     let batch = perturbation.objective.batch().get();
-    perturbation.objective.network().expect(count, 0);
+    perturbation.objective.network().announce(count, 0);
     for start in (0..count).step_by(batch) {
         let draws = start..(start + batch).min(count);
         let masks = Tensor::cat(&draws.map(&mask).collect::<Result<Vec<_>>>()?, 0)?;

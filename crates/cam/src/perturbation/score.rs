@@ -88,7 +88,7 @@ fn averaged(perturbation: &Perturbation<'_>, draws: usize, change: Change<'_>) -
             }
         };
         let mut sums = vec![vec![0.0; first.len()]; perturbation.scores.len()];
-        perturbation.objective.network().expect(draws * first.len(), 0);
+        perturbation.objective.network().announce(draws * first.len(), 0);
         for draw in 0..draws {
             let scores = perturbation.scores_of(first.len(), &mut |rows| {
                 let these = first[rows.clone()].iter().map(|row| tried[*row]).collect();

@@ -31,7 +31,7 @@ pub(super) fn sess(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     let windows: Vec<Window> = (0..sizes).flat_map(|step| Window::all(size, step)).collect();
     let batch = objective.batch().get();
     let network = objective.network();
-    network.expect(windows.len(), windows.len());
+    network.announce(windows.len(), windows.len());
     let mut weights = vec![Vec::with_capacity(windows.len()); perturbation.scores.len()];
     for part in windows.chunks(batch) {
         let outputs = network.evaluate(&cut(input, part)?, &[])?.0;

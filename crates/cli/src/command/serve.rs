@@ -121,8 +121,8 @@ struct Photos {
 struct Waiting<'a>(&'a Progress);
 
 impl Watch for Waiting<'_> {
-    fn expect(&self, work: u64) {
-        self.0.expect(work);
+    fn announce(&self, work: u64) {
+        self.0.announce(work);
     }
 
     fn advance(&self, work: u64) -> faithful_core::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A plan keeps maps with their channels innermost across all layers and converts only what is asked for; it runs a
 //! convolution, the batch normalisation, the addition and the activation behind it as one kernel; it lays values out
-//! in one piece of memory by their lifetimes, which later runs use again; and it pulls gradients back to any set of
+//! in one piece of memory by their lifetimes, which later runs use again; and it has a reverse pass to any set of
 //! layers by steps of its own, which start above the lowest of them and know that weights are frozen. Operations
 //! without a kernel run by the reference implementation in `execute`, between two copies.
 
@@ -22,7 +22,7 @@ mod tiles;
 use crate::{Graph, NodeId};
 use candle_core::{DType, Tensor};
 use compile::{Forward, Request};
-use faithful_core::{Error, PullBack, Result, Tap};
+use faithful_core::{Cotangents, Error, Result, Tap, VectorJacobianProducts};
 use faithful_kernel::{Buffer, Isa};
 use kernels::Kernels;
 use memory::{Lifetime, Memory, Placed, Slot};
@@ -168,14 +168,14 @@ impl Fast<'_> {
         taps.iter().map(node).map(|node| depends.get(node).copied().unwrap_or(false).then_some(node)).collect()
     }
 
-    /// [`faithful_core::Network::pull_back`] to the nodes `taps`, when the node `given` has the value `start`.
-    pub(crate) fn pull_back(
+    /// [`faithful_core::Network::vjp`] to the nodes `taps`, when the node `given` has the value `start`.
+    pub(crate) fn vjp(
         &self,
         given: NodeId,
         start: &Tensor,
         taps: Vec<usize>,
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
         let wanted = std::iter::once(self.graph.output.0).chain(taps.iter().copied()).collect();
         let request = Request { given: given.0, dims: start.dims().to_vec(), wanted, taps };
         let plan = self.plan(&request)?;
@@ -277,9 +277,9 @@ fn forward_backward(
     graph: &Graph,
     plan: &Plan,
     start: &Tensor,
-    cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    cotangents: &mut Cotangents<'_>,
     buffer: &mut Buffer,
-) -> Result<PullBack> {
+) -> Result<VectorJacobianProducts> {
     let mut values = forward(graph, plan, start, buffer)?;
     let output = values.remove(0);
     let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
@@ -300,7 +300,7 @@ fn forward_backward(
         };
         gradients.push(back.gradients.iter().map(read).collect::<Result<Vec<_>>>()?);
     }
-    Ok(PullBack { output, values, gradients })
+    Ok(VectorJacobianProducts { output, values, gradients })
 }
 
 fn compile(graph: &Graph, kernels: &Kernels, request: &Request) -> Result<Plan> {

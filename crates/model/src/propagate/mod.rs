@@ -4,8 +4,11 @@ mod relevance;
 mod rescale;
 
 use crate::{Graph, Node, NodeId, Op, execute};
-use candle_core::{DType, Device, Tensor, Var};
-use faithful_core::{BackwardRule, Error, LayerId, LayerInfo, Network, Probe, Propagation, PullBack, Result, Tap};
+use candle_core::{Tensor, Var};
+use faithful_core::{
+    BackwardRule, Cotangents, Error, LayerId, Network, Propagation, Result, Tap, VectorJacobianProducts,
+    delegate_network,
+};
 
 /// A graph that is carried back by a rule; forward it is the graph.
 pub(crate) struct Propagated {
@@ -20,57 +23,37 @@ impl Propagated {
 }
 
 impl Network for Propagated {
-    fn layers(&self) -> &[LayerInfo] {
-        self.graph.layers()
+    delegate_network!(self => self.graph;
+        layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases, announce,
+        with_propagation);
+
+    /// Not known: every value of a pass is kept.
+    fn bytes_of_pass(&self, _: &[usize], _: &[Tap], _: usize) -> Option<u64> {
+        None
     }
 
-    fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        self.graph.forward(input, probe)
+    fn with_backward_rule(&self, rule: BackwardRule) -> Result<Box<dyn Network + '_>> {
+        Err(Error::Unsupported(vec![format!("backward rule {rule:?} beside {:?}", self.rule)]))
     }
 
-    fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
-        self.graph.evaluate(input, layers)
-    }
-
-    fn activations(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<Tensor>> {
-        self.graph.activations(input, layers)
-    }
-
-    fn dtype(&self) -> DType {
-        self.graph.dtype()
-    }
-
-    fn device(&self) -> Device {
-        self.graph.device()
-    }
-
-    fn input_shape(&self) -> Option<&[usize]> {
-        self.graph.input_shape()
-    }
-
-    fn pull_back(
-        &self,
-        input: &Tensor,
-        taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+    fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
         execute::check_input(&self.graph, input)?;
         self.carried_back((self.graph.input, input), taps, cotangents)
     }
 
-    fn can_pull_back_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
+    fn can_vjp_from(&self, layer: LayerId, taps: &[Tap]) -> bool {
         let places = taps.iter().map(|tap| place(&self.graph, *tap).map(|place| place.0)).collect::<Result<Vec<_>>>();
         places.is_ok_and(|places| execute::is_cut_for(&self.graph, NodeId::from(layer), &places))
     }
 
-    fn pull_back_from(
+    fn vjp_from(
         &self,
         layer: LayerId,
         activation: &Tensor,
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
-        if !self.can_pull_back_from(layer, taps) {
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
+        if !self.can_vjp_from(layer, taps) {
             return Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} to {taps:?}", layer.0)]));
         }
         self.carried_back((NodeId::from(layer), activation), taps, cotangents)
@@ -83,8 +66,8 @@ impl Propagated {
         &self,
         given: (NodeId, &Tensor),
         taps: &[Tap],
-        cotangents: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
-    ) -> Result<PullBack> {
+        cotangents: &mut Cotangents<'_>,
+    ) -> Result<VectorJacobianProducts> {
         let graph = &self.graph;
         let places = taps.iter().map(|tap| place(graph, *tap)).collect::<Result<Vec<_>>>()?;
         let run = Run::new(graph, given)?;
@@ -100,7 +83,7 @@ impl Propagated {
             gradients.push(run.carry_back(start, &places, &*rule)?);
         }
         let values = places.iter().map(|place| Ok(run.value(*place)?.clone())).collect::<Result<_>>()?;
-        Ok(PullBack { output, values, gradients })
+        Ok(VectorJacobianProducts { output, values, gradients })
     }
 }
 

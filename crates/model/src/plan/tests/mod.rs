@@ -4,7 +4,7 @@ mod graphs;
 
 use crate::{Graph, Op, portable_uniform};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{BackwardRule, LayerId, Network, PullBack, Tap};
+use faithful_core::{BackwardRule, LayerId, Network, Tap, VectorJacobianProducts};
 use graphs::{
     branches_like, gated_like, graphs, image_graphs, mobilenet_like, resnet_like, series_like, turning_like, vgg_like,
 };
@@ -73,8 +73,8 @@ fn gradients_are_those_of_the_reference() {
                     };
                     (0..cotangents).map(make).collect()
                 };
-                let expected = reference.pull_back(&x, &taps, &mut make).unwrap();
-                let got = graph.pull_back(&x, &taps, &mut make).unwrap();
+                let expected = reference.vjp(&x, &taps, &mut make).unwrap();
+                let got = graph.vjp(&x, &taps, &mut make).unwrap();
                 assert!(far(&got.output, &expected.output) < 1e-5);
                 for (i, tap) in taps.iter().enumerate() {
                     assert!(far(&got.values[i], &expected.values[i]) < 1e-5);
@@ -99,8 +99,8 @@ fn linear_layers_side_by_side_get_their_own_gradients() {
             let numbers = portable_uniform("cotangent", 0, output.elem_count());
             Ok(vec![Tensor::from_vec(numbers, output.dims(), &Device::Cpu)?])
         };
-        let expected = graph.on_candle().pull_back(&x, &taps, &mut make).unwrap();
-        let got = graph.pull_back(&x, &taps, &mut make).unwrap();
+        let expected = graph.on_candle().vjp(&x, &taps, &mut make).unwrap();
+        let got = graph.vjp(&x, &taps, &mut make).unwrap();
         assert!(far(&got.output, &expected.output) < 1e-5);
         for (got, expected) in got.gradients[0].iter().zip(&expected.gradients[0]) {
             assert!(far(got, expected) < 2e-5);
@@ -134,18 +134,18 @@ fn pulling_back_from_a_layer_changes_no_bit() {
         let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?, (output * 2.0)?]);
         for LayerId(node) in layers(&graph).into_iter().skip(1) {
             let (layer, taps) = (LayerId(node), [Tap::Layer(LayerId(node)), Tap::Layer(last)]);
-            if !graph.can_pull_back_from(layer, &taps) {
+            if !graph.can_vjp_from(layer, &taps) {
                 continue;
             }
             starts += 1;
-            let whole = graph.pull_back(&x, &taps, &mut ones).unwrap();
+            let whole = graph.vjp(&x, &taps, &mut ones).unwrap();
             let parts = [0..2, 2..5].map(|rows: std::ops::Range<usize>| {
                 let part = x.narrow(0, rows.start, rows.len()).unwrap();
                 graph.activations(&part, &[layer]).unwrap().remove(0)
             });
             let activation = Tensor::cat(&parts, 0).unwrap();
-            let resumed = graph.pull_back_from(layer, &activation, &taps, &mut ones).unwrap();
-            let all = |back: PullBack| -> Vec<Vec<f32>> {
+            let resumed = graph.vjp_from(layer, &activation, &taps, &mut ones).unwrap();
+            let all = |back: VectorJacobianProducts| -> Vec<Vec<f32>> {
                 let tensors = back.values.into_iter().chain(back.gradients.into_iter().flatten()).chain([back.output]);
                 tensors.map(|one| one.flatten_all().unwrap().to_vec1().unwrap()).collect()
             };
@@ -179,9 +179,9 @@ fn rows_that_run_apart_are_those_that_run_alone() {
         let x = input(&graph, 5, 6);
         let run = |x: &Tensor| {
             let mut cotangents = |y: &Tensor| Ok(vec![y.ones_like()?, (y * 2.0)?]);
-            let pulled = graph.pull_back(x, &[Tap::Input], &mut cotangents).unwrap();
-            let gradients = pulled.gradients.iter().map(|gradients| gradients[0].clone());
-            std::iter::once(pulled.output.clone()).chain(gradients).collect::<Vec<_>>()
+            let products = graph.vjp(x, &[Tap::Input], &mut cotangents).unwrap();
+            let gradients = products.gradients.iter().map(|gradients| gradients[0].clone());
+            std::iter::once(products.output.clone()).chain(gradients).collect::<Vec<_>>()
         };
         let all = run(&x);
         for row in [0, 3, 4] {
@@ -208,7 +208,7 @@ fn few_operations_go_by_the_reference() {
     {
         let x = input(&graph, 3, 1);
         let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?]);
-        graph.pull_back(&x, &[Tap::Input], &mut ones).unwrap();
+        graph.vjp(&x, &[Tap::Input], &mut ones).unwrap();
         let plans = graph.prepared.as_deref().unwrap().plans.lock().unwrap();
         let plan = plans.values().next().unwrap();
         let by_reference = |step: &super::Step| match &step.work {
