@@ -5,7 +5,7 @@
 //! [`Blurred`], [`DataSet`], or a [`Mixture`] of them; [`Repeated`] holds one baseline for several draws. An
 //! [`AlphaSampler`] gives the factor in `[0, 1]` that goes with it. Both are functions of the image's
 //! [`Stream`](faithful_core::Stream) and the draw's number, so a draw is the same whatever the batch, the thread or
-//! the shard. `faithful-gradient` and `faithful-cam` draw from here.
+//! the shard. [`References`] keeps baselines and what the network gives for them. `faithful-gradient` and `faithful-cam` draw from here.
 //!
 //! Expected gradients by hand, on a candle model of one's own:
 //!
@@ -61,6 +61,7 @@ mod constant;
 mod data_set;
 mod mixture;
 mod noise;
+mod references;
 mod sampler;
 
 pub use alpha::AlphaSampler;
@@ -69,4 +70,5 @@ pub use constant::{Blurred, Constant, InputMean};
 pub use data_set::{DataSet, Order};
 pub use mixture::{Mixture, Repeated};
 pub use noise::{Gaussian, Spread, Uniform, normal};
+pub use references::{BaselineCache, Reference, References};
 pub use sampler::{BaselineSampler, Origin};

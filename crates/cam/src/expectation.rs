@@ -1,10 +1,13 @@
-use crate::cache::{Baselines, Reference};
 use crate::estimator::{BaselineUse, Span};
 use crate::rule::Estimate;
 use crate::{EstimatorParameters, GradientEstimator, Layout};
 use candle_core::{DType, Tensor};
-use faithful_core::{Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Score, Stop};
+use faithful_baseline::{Reference, References};
+use faithful_core::{
+    Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Sampling, Score,
+};
 use faithful_tensor::{RowFactors, add_rows, row_dots, row_moments, row_sums};
+use std::ops::{ControlFlow, Range};
 
 /// By what each draw's gradient at a layer is multiplied: the path's derivative `x - x'`, as the layer sees it
 /// (thesis, 4.3.5).
@@ -192,6 +195,15 @@ struct Batch<'a> {
     first: usize,
 }
 
+/// What a batch of draws is multiplied by and compared with.
+struct Place {
+    /// Per layer; none where the gradient is taken as it is.
+    differences: Option<Vec<Differences>>,
+    input_difference: Option<Tensor>,
+    /// The network's outputs for the baselines.
+    baseline_outputs: Option<Tensor>,
+}
+
 /// `d_s` for every draw of a span, at one layer.
 enum Differences {
     /// `(S, …)`.
@@ -248,28 +260,19 @@ fn sampled(
         })
         .collect::<Result<Vec<_>>>()?;
     let own_scores: Vec<Tensor> = scores.iter().map(|score| score.score(&own_output)).collect::<Result<_>>()?;
-    let mut baselines = Baselines::new(&*parameters.sampler, &parameters.stream, input, parameters.cache.as_deref());
+    let mut baselines = References::new(&*parameters.sampler, &parameters.stream, input, parameters.cache.as_deref());
 
-    let total = draws * paths;
-    network.announce(0, total);
-    let together = match parameters.stop {
-        Stop::Draws => objective.rows_together(input.dims(), layers, with_input),
-        // What the rule may not need is not drawn ahead.
-        _ => objective.batch(),
-    };
-    let mut next = 0;
-    while next < total && running.iter().any(|running| !running.stopped) {
-        let span = next..(next + together.get()).min(total);
-        next = span.end;
+    let sampling = Sampling { scores, layers, with_input, draws: draws * paths, stop: parameters.stop };
+    let draw = &mut |span: Range<usize>| {
         let references = if uses_baselines {
             let per_path = estimator.baselines == BaselineUse::PerPath || paths > 1;
             let indices: Vec<usize> = span.clone().map(|draw| if per_path { draw / draws } else { draw }).collect();
-            baselines.references(network, &indices, layers, measured)?
+            baselines.draw(objective, &indices, layers, measured)?
         } else {
             Vec::new()
         };
         let from = cat(&references, |reference| Some(&reference.baseline))?;
-        let place = Span { input, baselines: from.as_ref(), parameters, draws: span.clone() };
+        let place = Span { input, baselines: from.as_ref(), parameters, draws: span };
         let points = (estimator.points)(&place)?;
         let differences = layer_differences(request, &references, from.as_ref(), &own_activations)?;
         let input_difference = match &from {
@@ -277,24 +280,31 @@ fn sampled(
             _ => None,
         };
         let baseline_outputs = if measured { cat(&references, |reference| reference.output.as_ref())? } else { None };
-        let all = objective.differentiate_scores(&points, layers, with_input, scores)?;
+        Ok((points, Place { differences, input_difference, baseline_outputs }))
+    };
+    objective.sample(&sampling, input.dims(), draw, &mut |span, points, place, all| {
         for (((differentiated, running), score), own) in all.iter().zip(&mut running).zip(*scores).zip(&own_scores) {
-            let baseline_scores = match &baseline_outputs {
+            let baseline_scores = match &place.baseline_outputs {
                 Some(outputs) => values(&score.score(outputs)?)?,
                 None => Vec::new(),
             };
-            let traces = differentiated.traces.iter().map(|trace| laid_out(trace, &points, *layout));
+            let traces = differentiated.traces.iter().map(|trace| laid_out(trace, points, *layout));
             let batch = Batch {
                 differentiated,
                 traces: traces.collect::<Result<_>>()?,
                 baseline_scores,
-                differences: differences.as_deref(),
-                input_difference: input_difference.as_ref(),
+                differences: place.differences.as_deref(),
+                input_difference: place.input_difference.as_ref(),
                 first: span.start,
             };
             running.take(&batch, request.sensitivity, draws, values(own)?[0])?;
         }
-    }
+        Ok(if running.iter().all(|running| running.stopped) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
     running.into_iter().zip(own_scores).map(|(running, score)| running.finish(score, &own_activations)).collect()
 }
 

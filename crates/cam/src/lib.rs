@@ -40,7 +40,6 @@
 //! ```
 
 mod augment;
-mod cache;
 mod definition;
 mod estimator;
 mod expectation;
@@ -55,10 +54,10 @@ mod rule;
 mod rules;
 mod stages;
 
-pub use cache::BaselineCache;
 pub use definition::Definition;
 pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstimator, Span, estimator};
 pub use expectation::{Completeness, Difference};
+pub use faithful_baseline::BaselineCache;
 pub use fusion::{Fusion, fuse};
 pub use hyper::{
     Calibration, Combination, DecompositionParameters, DependencyParameters, Filter, FrequencyMap, Fused,

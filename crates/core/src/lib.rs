@@ -37,7 +37,7 @@ pub use error::{Error, Result, suggest};
 pub use file::{file_error, open_file, read_file, read_file_within, remove_left_over, write_atomic, write_atomic_with};
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{Cotangents, LayerId, LayerInfo, Network, Probe, Tap, Unobserved, VectorJacobianProducts};
-pub use objective::{Differentiated, LayerTrace, Objective};
+pub use objective::{Differentiated, LayerTrace, Objective, Sampling};
 pub use preprocessing::{Preprocessing, Resampling};
 pub use propagation::{Composite, Propagation};
 pub use random::Stream;

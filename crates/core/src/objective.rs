@@ -1,7 +1,8 @@
 use crate::not_finite::{check_gradients, check_input, check_values};
-use crate::{Cotangents, LayerId, Network, Result, Score, Tap, VectorJacobianProducts};
+use crate::{Cotangents, LayerId, Network, Result, Score, Stop, Tap, VectorJacobianProducts};
 use candle_core::{Tensor, Var};
 use std::num::NonZeroUsize;
+use std::ops::{ControlFlow, Range};
 
 /// A layer's activation and the gradient of the score with respect to it.
 ///
@@ -25,6 +26,21 @@ pub struct Differentiated {
     pub traces: Vec<LayerTrace>,
     /// The gradient with respect to the input, of the input's shape, where it was asked for.
     pub input_gradient: Option<Tensor>,
+}
+
+/// What [`Objective::sample`] takes of every draw.
+#[derive(Clone, Copy)]
+pub struct Sampling<'a> {
+    /// What is differentiated; all share their forward passes.
+    pub scores: &'a [&'a dyn Score],
+    /// The layers whose traces are wanted.
+    pub layers: &'a [LayerId],
+    /// Whether the gradient with respect to the input is wanted.
+    pub with_input: bool,
+    /// How many draws at most.
+    pub draws: usize,
+    /// The rule by which `take` ends earlier.
+    pub stop: Stop,
 }
 
 /// A network, the score that is explained, and how many rows go through at a time.
@@ -118,6 +134,38 @@ impl<'a> Objective<'a> {
         kept.iter().map(|parts| stack(parts)).collect()
     }
 
+    /// The outputs `(N, K)` and the activations of `layers`, each `(N, …)`, without gradients.
+    ///
+    /// As [`differentiate_scores`](Self::differentiate_scores), several batches go together behind the last of the layers,
+    /// where the network can start there.
+    pub fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
+        if input.dim(0)? > self.batch.get()
+            && let Some((place, &last)) = layers.iter().enumerate().max_by_key(|(_, layer)| **layer)
+            && self.network.can_vjp_from(last, &[Tap::Layer(last)])
+        {
+            let activations = self.activations(input, layers)?;
+            // Behind the layer is a pass that no method has announced.
+            self.network.announce(input.dim(0)?, 0);
+            if let Some(output) = self.network.resume(last, &activations[place]) {
+                let output = output?;
+                check_values(self.network, input, [&output])?;
+                return Ok((output, activations));
+            }
+        }
+        let mut outputs = Vec::new();
+        let mut kept: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];
+        for part in chunks(input, self.batch)? {
+            check_input(&part)?;
+            let (output, activations) = self.network.evaluate(&part, layers)?;
+            check_values(self.network, &part, activations.iter().chain([&output]))?;
+            outputs.push(output);
+            for (kept, activation) in kept.iter_mut().zip(activations) {
+                kept.push(activation);
+            }
+        }
+        Ok((stack(&outputs)?, kept.iter().map(|parts| stack(parts)).collect::<Result<_>>()?))
+    }
+
     /// The activation and gradient of `layers`.
     pub fn traces(&self, input: &Tensor, layers: &[LayerId]) -> Result<Vec<LayerTrace>> {
         Ok(self.differentiate(input, layers, false)?.traces)
@@ -173,6 +221,39 @@ impl<'a> Objective<'a> {
             }
         }
         parts.iter().map(|parts| join(parts)).collect()
+    }
+
+    /// Takes the gradients of up to so many draws, a batch or [several](Self::rows_together) at a time, until `take` has
+    /// enough: every method whose result is an expectation over draws runs here.
+    ///
+    /// `draw` gives the points `(n, …)` of a range of draws, for inputs of shape `input`, and what else `take` is to know of
+    /// them. Draws come in their order, so that a sum over them is the same whatever the batch.
+    ///
+    /// # Errors
+    /// Those of `draw`, `take` and [`differentiate_scores`](Self::differentiate_scores).
+    pub fn sample<C>(
+        &self,
+        sampling: &Sampling<'_>,
+        input: &[usize],
+        draw: &mut dyn FnMut(Range<usize>) -> Result<(Tensor, C)>,
+        take: &mut dyn FnMut(Range<usize>, &Tensor, C, Vec<Differentiated>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let Sampling { scores, layers, with_input, draws, stop } = *sampling;
+        self.network.announce(0, draws);
+        let together = match stop {
+            Stop::Draws => self.rows_together(input, layers, with_input),
+            // What the rule may not need is not drawn ahead.
+            _ => self.batch,
+        };
+        for start in (0..draws).step_by(together.get()) {
+            let span = start..(start + together.get()).min(draws);
+            let (points, context) = draw(span.clone())?;
+            let all = self.differentiate_scores(&points, layers, with_input, scores)?;
+            if take(span, &points, context, all)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// How many rows of an input `(N, …)` are best differentiated at a time: a batch, or several where the layers lie so

@@ -1,10 +1,9 @@
 use crate::Attribution;
 use crate::path::{Integration, Straight, integrate};
-use crate::sampled::{Drawn, sample, scores, single};
+use crate::sampled::{Drawn, finite, sample, scores, single};
 use candle_core::{DType, Tensor};
-use faithful_baseline::{AlphaSampler, BaselineSampler, Origin};
+use faithful_baseline::{AlphaSampler, BaselineSampler, References};
 use faithful_core::{Monitor, Objective, Result, Stop, Stream};
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
@@ -51,59 +50,26 @@ pub fn expected_gradients(
 ) -> Result<Attribution> {
     single(input)?;
     let complete = parameters.completeness || matches!(parameters.stop, Stop::Delta(_));
-    let mut differences = if complete { Some(Differences::new(objective, input)?) } else { None };
+    let own = if complete { scores(objective, input)?[0] } else { 0.0 };
+    let mut references = References::new(baselines, stream, input, None);
     let total = parameters.draws.get();
     let moments = sample(objective, input, parameters.draws, parameters.stop, &mut |draws| {
-        let drawn = baselines.sample(input, stream, draws.clone())?;
-        let alphas = parameters.alphas.alphas(stream, draws.clone(), total);
-        let factors = input.broadcast_sub(&drawn)?;
-        let points = faithful_tensor::interpolate(&drawn, input, &alphas)?;
-        let totals = match &mut differences {
-            Some(differences) => Some(differences.of(&drawn, &baselines.origins(stream, draws))?),
-            None => None,
+        let indices: Vec<usize> = draws.clone().collect();
+        let drawn = references.draw(objective, &indices, &[], complete)?;
+        let from = Tensor::cat(&drawn.iter().map(|one| &one.baseline).collect::<Vec<_>>(), 0)?;
+        let alphas = parameters.alphas.alphas(stream, draws, total);
+        let factors = input.broadcast_sub(&from)?;
+        let points = faithful_tensor::interpolate(&from, input, &alphas)?;
+        let outputs: Vec<&Tensor> = drawn.iter().filter_map(|one| one.output.as_ref()).collect();
+        let totals = if complete {
+            let there = finite(&objective.score().score(&Tensor::cat(&outputs, 0)?)?)?;
+            Some(there.into_iter().map(|there| own - there).collect())
+        } else {
+            None
         };
         Ok(Drawn { points, factors: Some(factors), totals })
     })?;
     moments.into_mean()
-}
-
-/// `S(x) - S(x')`, each different baseline evaluated once.
-struct Differences<'a> {
-    objective: Objective<'a>,
-    score: f64,
-    known: HashMap<Origin, f64>,
-}
-
-impl<'a> Differences<'a> {
-    fn new(objective: &Objective<'a>, input: &Tensor) -> Result<Self> {
-        Ok(Self { objective: *objective, score: scores(objective, input)?[0], known: HashMap::new() })
-    }
-
-    fn of(&mut self, baselines: &Tensor, origins: &[Origin]) -> Result<Vec<f64>> {
-        let mut fresh = Vec::new();
-        for (row, origin) in origins.iter().enumerate() {
-            let repeated = origins[..row].contains(origin) || self.known.contains_key(origin);
-            if *origin == Origin::Draw || !repeated {
-                fresh.push(row);
-            }
-        }
-        let mut values: HashMap<usize, f64> = HashMap::new();
-        if !fresh.is_empty() {
-            let index = Tensor::new(fresh.iter().map(|row| *row as u32).collect::<Vec<_>>(), baselines.device())?;
-            self.objective.network().announce(fresh.len(), 0);
-            let fresh_scores = scores(&self.objective, &baselines.index_select(&index, 0)?)?;
-            for (row, score) in fresh.into_iter().zip(fresh_scores) {
-                if origins[row] == Origin::Draw {
-                    values.insert(row, score);
-                } else {
-                    self.known.insert(origins[row], score);
-                }
-            }
-        }
-        let score_of =
-            |(row, origin): (usize, &Origin)| values.get(&row).copied().unwrap_or_else(|| self.known[origin]);
-        Ok(origins.iter().enumerate().map(|pair| self.score - score_of(pair)).collect())
-    }
 }
 
 /// The parameters of [`distribution_attribution`].

@@ -1,9 +1,9 @@
 use crate::Attribution;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Monitor, Objective, Result, Stop};
+use faithful_core::{Differentiated, Error, Monitor, Objective, Result, Sampling, Stop};
 use faithful_tensor::{RowFactors, add_row_moments, row_dots, row_sums};
 use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Some draws of a sampled attribution.
 pub(crate) struct Drawn {
@@ -80,10 +80,15 @@ pub(crate) fn sample(
     let mut monitor = Monitor::new(stop)?;
     let zero = Tensor::zeros(input.shape(), DType::F64, input.device())?;
     let (mut sums, mut count) = ([zero.clone(), zero], 0);
-    objective.network().announce(0, draws.get());
-    for start in (0..draws.get()).step_by(objective.batch().get()) {
-        let Drawn { points, factors, totals } = draw(start..(start + objective.batch().get()).min(draws.get()))?;
-        let gradients = gradients(objective, &points)?;
+    let scores = [objective.score()];
+    let sampling = Sampling { scores: &scores, layers: &[], with_input: true, draws: draws.get(), stop };
+    let draw = &mut |span| {
+        let Drawn { points, factors, totals } = draw(span)?;
+        Ok((points, (factors, totals)))
+    };
+    objective.sample(&sampling, input.dims(), draw, &mut |span, points, (factors, totals), mut all| {
+        let differentiated = all.pop().ok_or_else(|| lost(points))?;
+        let gradients = input_gradient(differentiated, points)?;
         let gradient_sums = row_sums(&gradients)?;
         let (factors, term_sums) = match &factors {
             Some(factors) => (RowFactors::Rows(factors), row_dots(&gradients, factors)?),
@@ -94,21 +99,19 @@ pub(crate) fn sample(
             if !gradient_sum.is_finite() {
                 return Err(Error::NotFinite {
                     what: "the gradient".into(),
-                    place: Some(format!("draw {}", start + row)),
+                    place: Some(format!("draw {}", span.start + row)),
                 });
             }
             taken += 1;
-            enough = monitor.record(gradient_sum, totals.as_ref().map(|totals| term_sum - totals[row]));
+            enough = monitor.record(gradient_sum, totals.as_ref().map(|totals: &Vec<f64>| term_sum - totals[row]));
             if enough {
                 break;
             }
         }
         sums = add_row_moments([&sums[0], &sums[1]], &gradients, factors, 0..taken)?;
         count += taken;
-        if enough {
-            break;
-        }
-    }
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
     let [sum, square_sum] = sums;
     Ok(Moments { sum, square_sum, monitor, count, dtype: input.dtype() })
 }
@@ -116,18 +119,25 @@ pub(crate) fn sample(
 /// The gradients at `points`, of their shape, where the scores are finite. A rectifier passes no gradient back from
 /// NaN, so that a broken network could otherwise look like one without a gradient.
 pub(crate) fn gradients(objective: &Objective, points: &Tensor) -> Result<Tensor> {
-    let differentiated = objective.differentiate(points, &[], true)?;
-    finite(&differentiated.scores)?;
-    let lost = || Error::shape("the input's gradient", format!("{:?}, as the input", points.dims()), &[]);
-    differentiated.input_gradient.ok_or_else(lost)
+    input_gradient(objective.differentiate(points, &[], true)?, points)
 }
 
-/// The scores `(n,)` as f64, with a word where they are not finite.
+fn input_gradient(differentiated: Differentiated, points: &Tensor) -> Result<Tensor> {
+    finite(&differentiated.scores)?;
+    differentiated.input_gradient.ok_or_else(|| lost(points))
+}
+
+fn lost(points: &Tensor) -> Error {
+    Error::shape("the input's gradient", format!("{:?}, as the input", points.dims()), &[])
+}
+
+/// The scores `(n,)` of inputs `(n, …)` as f64, with a word where they are not finite.
 pub(crate) fn scores(objective: &Objective, inputs: &Tensor) -> Result<Vec<f64>> {
     finite(&objective.scores(inputs)?)
 }
 
-fn finite(scores: &Tensor) -> Result<Vec<f64>> {
+/// Scores `(n,)` as f64, where they are finite.
+pub(crate) fn finite(scores: &Tensor) -> Result<Vec<f64>> {
     let scores: Vec<f64> = scores.to_dtype(DType::F64)?.to_vec1()?;
     match scores.iter().position(|score| !score.is_finite()) {
         None => Ok(scores),

@@ -1,12 +1,12 @@
 //! Part II: local explanations of neighbourhoods, put back where they were (thesis, 4.8.4).
 
 use super::stage::Stage;
-use crate::cache::Baselines;
 use crate::expectation::laid_out_activation;
 use crate::fusion::resize_map;
 use crate::rule::{sum_places, weigh};
 use crate::{BaselineCache, EstimatorParameters, Layout};
 use candle_core::{DType, Tensor};
+use faithful_baseline::References;
 use faithful_core::{Error, LayerId, Objective, Result, Score};
 use faithful_tensor::{Resize, RowFactors, add_rows, resize2d};
 use std::num::NonZeroUsize;
@@ -125,9 +125,9 @@ fn explain_blocks(
     let mut there = Vec::new();
     for (place, block) in blocks.iter().enumerate() {
         let stream = estimator.stream.derive(format!("neighbourhood {}", first + place));
-        let mut baselines = Baselines::new(&*estimator.sampler, &stream, block, Some(cache));
+        let mut references = References::new(&*estimator.sampler, &stream, block, Some(cache));
         let indices: Vec<usize> = (0..draws).collect();
-        let references = baselines.references(objective.network(), &indices, &[*layer], true)?;
+        let references = references.draw(objective, &indices, &[*layer], true)?;
         let alphas = estimator.alphas.alphas(&stream, 0..draws, draws);
         for (reference, alpha) in references.iter().zip(alphas) {
             points.push((&reference.baseline + ((block - &reference.baseline)? * alpha)?)?);

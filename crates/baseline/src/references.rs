@@ -1,6 +1,6 @@
+use crate::{BaselineSampler, Origin};
 use candle_core::Tensor;
-use faithful_baseline::{BaselineSampler, Origin};
-use faithful_core::{LayerId, Network, Result, Stream};
+use faithful_core::{LayerId, Objective, Result, Stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -42,13 +42,23 @@ impl BaselineCache {
 
 /// A baseline and what is known of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Reference {
+pub struct Reference {
     /// `(1, …)`.
-    pub(crate) baseline: Tensor,
+    pub baseline: Tensor,
     /// The network's output `(1, K)`.
-    pub(crate) output: Option<Tensor>,
-    /// `(1, C, h, w)` per layer.
-    pub(crate) activations: BTreeMap<LayerId, Tensor>,
+    pub output: Option<Tensor>,
+    /// The activation `(1, …)` of each layer that was asked for.
+    pub activations: BTreeMap<LayerId, Tensor>,
+}
+
+/// A baseline that has to be drawn or evaluated.
+struct Missing {
+    origin: Origin,
+    /// The draw that it is.
+    index: usize,
+    baseline: Option<Tensor>,
+    /// Which of the references that were asked for are it.
+    places: Vec<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,8 +67,8 @@ struct Key {
     shape: Vec<usize>,
 }
 
-/// The baselines of one explanation: knows the sampler, and what need not be computed again.
-pub(crate) struct Baselines<'a> {
+/// The baselines of one explanation, and what the network gives for them: knows what need not be computed again.
+pub struct References<'a> {
     sampler: &'a dyn BaselineSampler,
     stream: &'a Stream,
     input: &'a Tensor,
@@ -67,8 +77,10 @@ pub(crate) struct Baselines<'a> {
     own: HashMap<Origin, Reference>,
 }
 
-impl<'a> Baselines<'a> {
-    pub(crate) fn new(
+impl<'a> References<'a> {
+    /// The baselines that `sampler` draws for `input` `(1, …)`; those that are the same for every input are kept in
+    /// `shared`, where there is one.
+    pub fn new(
         sampler: &'a dyn BaselineSampler,
         stream: &'a Stream,
         input: &'a Tensor,
@@ -79,48 +91,46 @@ impl<'a> Baselines<'a> {
 
     /// The baselines of the sampler's draws `indices`, in their order.
     ///
-    /// With `measured`, also the network's outputs and the activations of `layers`, which are evaluated together in
-    /// one batch where they are not known yet.
-    pub(crate) fn references(
+    /// With `measured`, also the network's outputs and the activations of `layers`, which are evaluated together where
+    /// they are not known yet; the network hears how many rows come.
+    pub fn draw(
         &mut self,
-        network: &dyn Network,
+        objective: &Objective<'_>,
         indices: &[usize],
         layers: &[LayerId],
         measured: bool,
     ) -> Result<Vec<Reference>> {
         let mut references: Vec<Option<Reference>> = vec![None; indices.len()];
-        // Rows that have to be evaluated, and which draws wait for each.
-        let mut missing: Vec<(Origin, Tensor, Vec<usize>)> = Vec::new();
+        let mut missing: Vec<Missing> = Vec::new();
         for (place, &index) in indices.iter().enumerate() {
             let origin = self.sampler.origins(self.stream, index..index + 1).first().copied().unwrap_or(Origin::Draw);
             let known = self.known(origin);
             match known {
                 Some(known) if !measured || complete(&known, layers) => references[place] = Some(known),
                 known => {
-                    let awaited = missing.iter_mut().find(|(other, ..)| *other == origin && origin != Origin::Draw);
-                    if let Some((_, _, waiting)) = awaited {
-                        waiting.push(place);
-                        continue;
+                    let same = |other: &&mut Missing| other.origin == origin && origin != Origin::Draw;
+                    match missing.iter_mut().find(same) {
+                        Some(other) => other.places.push(place),
+                        None => missing.push(Missing {
+                            origin,
+                            index,
+                            baseline: known.map(|known| known.baseline),
+                            places: vec![place],
+                        }),
                     }
-                    let baseline = match known {
-                        Some(known) => known.baseline,
-                        None => self.sampler.sample(self.input, self.stream, index..index + 1)?,
-                    };
-                    missing.push((origin, baseline, vec![place]));
                 }
             }
         }
-        if missing.is_empty() {
-            return Ok(references.into_iter().flatten().collect());
-        }
-        let evaluated = if measured {
-            let rows: Vec<&Tensor> = missing.iter().map(|(_, baseline, _)| baseline).collect();
-            network.announce(rows.len(), 0);
-            Some(network.evaluate(&Tensor::cat(&rows, 0)?, layers)?)
+        self.sample(&mut missing)?;
+        let evaluated = if measured && !missing.is_empty() {
+            let rows: Vec<&Tensor> = missing.iter().filter_map(|one| one.baseline.as_ref()).collect();
+            objective.network().announce(rows.len(), 0);
+            Some(objective.evaluate(&Tensor::cat(&rows, 0)?, layers)?)
         } else {
             None
         };
-        for (row, (origin, baseline, waiting)) in missing.into_iter().enumerate() {
+        for (row, Missing { origin, baseline, places, .. }) in missing.into_iter().enumerate() {
+            let Some(baseline) = baseline else { continue };
             let reference = match &evaluated {
                 None => Reference { baseline, output: None, activations: BTreeMap::new() },
                 Some((output, activations)) => {
@@ -132,11 +142,31 @@ impl<'a> Baselines<'a> {
                 }
             };
             self.keep(origin, &reference);
-            for place in waiting {
+            for place in places {
                 references[place] = Some(reference.clone());
             }
         }
         Ok(references.into_iter().flatten().collect())
+    }
+
+    /// Draws the baselines that are not there, as many at a time as follow each other: samplers use all cores for many.
+    fn sample(&self, missing: &mut [Missing]) -> Result<()> {
+        let follows = |before: &Missing, one: &Missing| {
+            before.baseline.is_none() && one.baseline.is_none() && one.index == before.index + 1
+        };
+        for run in missing.chunk_by_mut(follows) {
+            let (first, last) = (run[0].index, run[run.len() - 1].index);
+            if run[0].baseline.is_some() {
+                continue;
+            }
+            let drawn = self.sampler.sample(self.input, self.stream, first..last + 1)?;
+            for (row, one) in run.iter_mut().enumerate() {
+                let baseline = drawn.narrow(0, row, 1)?;
+                // What is kept does not keep the others of its run.
+                one.baseline = Some(if one.origin == Origin::Draw { baseline } else { baseline.copy()? });
+            }
+        }
+        Ok(())
     }
 
     fn known(&self, origin: Origin) -> Option<Reference> {
@@ -180,9 +210,9 @@ fn complete(reference: &Reference, layers: &[LayerId]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DataSet, Gaussian, Mixture, Spread, normal};
     use candle_core::{DType, Device};
-    use faithful_baseline::DataSet;
-    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe};
+    use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Probe, Target};
 
     struct Sums;
 
@@ -201,12 +231,34 @@ mod tests {
         let zeros = |rows: usize, side: usize| Tensor::zeros((rows, 1, side, side), DType::F32, &Device::Cpu).unwrap();
         let (sampler, cache, stream) =
             (DataSet::new(zeros(3, 4)).unwrap(), BaselineCache::default(), Stream::new(0, ""));
+        let (network, score) = (CandleNetwork(Sums), Target::Output(0));
+        let objective = Objective::new(&network, &score);
         for side in 2..40 {
             let input = zeros(1, side);
-            let mut baselines = Baselines::new(&sampler, &stream, &input, Some(&cache));
-            let references = baselines.references(&CandleNetwork(Sums), &[0, 1, 2], &[], true).unwrap();
+            let mut references = References::new(&sampler, &stream, &input, Some(&cache));
+            let references = references.draw(&objective, &[0, 1, 2], &[], true).unwrap();
             assert!(references.iter().all(|reference| reference.output.is_some()));
             assert!(cache.len() <= 3 * SHAPES, "{} after {side}", cache.len());
+        }
+    }
+
+    #[test]
+    fn draws_are_the_samplers_whatever_is_known_and_asked_for_together() {
+        let like = Tensor::zeros((1, 1, 2, 2), DType::F64, &Device::Cpu).unwrap();
+        let fixed = DataSet::new(normal(&like, &Stream::new(1, "set"), 0..3).unwrap()).unwrap();
+        let noise = Gaussian { spread: Spread::Absolute(1.0) };
+        let mixed = Mixture::new(vec![(0.5, Box::new(fixed)), (0.5, Box::new(noise))]).unwrap();
+        let (stream, network, score) = (Stream::new(3, "one"), CandleNetwork(Sums), Target::Output(0));
+        let objective = Objective::new(&network, &score);
+        let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let mut references = References::new(&mixed, &stream, &like, None);
+        for indices in [vec![4, 5, 6, 2], vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9], vec![9, 9, 8]] {
+            let found = references.draw(&objective, &indices, &[], true).unwrap();
+            for (index, found) in indices.iter().zip(&found) {
+                let alone = values(&mixed.sample(&like, &stream, *index..index + 1).unwrap());
+                assert_eq!(values(&found.baseline), alone, "draw {index}");
+                assert_eq!(values(found.output.as_ref().unwrap()), [alone.iter().sum::<f64>()], "draw {index}");
+            }
         }
     }
 }
