@@ -300,6 +300,12 @@ pub(crate) enum TableFormat {
 pub(crate) struct ModelArguments<Name: Args> {
     #[command(flatten)]
     pub(crate) name: Name,
+    /// The output that is explained, where an ONNX file has several: its name, or its number from 0 on
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) output: Option<String>,
+    /// The size of the network's input where an ONNX file leaves it free, as `224` or `HEIGHTxWIDTH`
+    #[arg(long, value_name = "SIZE", value_parser = sides, help_heading = "Model")]
+    pub(crate) input_size: Option<[usize; 2]>,
     /// Shorter side in pixels that photos are resized to
     #[arg(long, value_name = "PIXELS", help_heading = "Model")]
     pub(crate) resize: Option<usize>,
@@ -318,6 +324,16 @@ pub(crate) struct ModelArguments<Name: Args> {
     /// A file with one class name per line
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) labels: Option<PathBuf>,
+}
+
+/// `224`, `224x298` or `224,298`: height and width.
+fn sides(text: &str) -> Result<[usize; 2], String> {
+    let side = |side: &str| side.trim().parse::<usize>().ok().filter(|side| (1..=16384).contains(side));
+    let sides = match text.split_once(['x', ',']) {
+        Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+        None => side(text).map(|side| [side; 2]),
+    };
+    sides.ok_or_else(|| "expected pixels as `224` or `224x298`, at most 16384".to_owned())
 }
 
 /// The model's name as an option, by default the built-in model, and what computes it.
@@ -394,5 +410,14 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn input_sizes_are_read() {
+        assert_eq!(sides("224"), Ok([224, 224]));
+        assert_eq!((sides("224x298"), sides("224,298")), (Ok([224, 298]), Ok([224, 298])));
+        for wrong in ["", "0", "x", "224x", "-3", "2x3x4", "99999"] {
+            assert!(sides(wrong).is_err(), "{wrong}");
+        }
     }
 }

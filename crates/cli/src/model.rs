@@ -9,7 +9,7 @@ use faithful_data::Decoding;
 use faithful_explain::class::{self, Number, Wanted};
 pub(crate) use faithful_explain::model::predict;
 use faithful_explain::model::{ModelOptions, as_classifier, source};
-use faithful_model::{Loading, Model, ModelSource};
+use faithful_model::{Model, ModelSource};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,14 +20,16 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
         None => Model::default_source()
             .ok_or_else(|| Usage::from("no model is built in; name one with --model".to_owned()))?,
     };
-    let mut model = Model::load(&source, &Loading::default()).map_err(|error| named(error, &source))?;
-    options(arguments).apply(&mut model)?;
+    let options = options(arguments);
+    let mut model = Model::load(&source, &options.loading()).map_err(|error| named(error, &source))?;
+    options.apply(&mut model)?;
     Ok(model)
 }
 
 /// Loads the model that was asked for as a classifier of photos: its outputs are logits.
 pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Model> {
     let mut model = load(arguments.name.model.as_deref(), arguments)?;
+    model.notes.iter().for_each(|note| output.note(note));
     if as_classifier(&mut model)? {
         output.note("the network ends in a softmax; what comes before it is taken for its logits");
     }
@@ -36,6 +38,8 @@ pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> R
 
 fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
     ModelOptions {
+        output: arguments.output.clone(),
+        input_size: arguments.input_size,
         resize: arguments.resize,
         crop: arguments.crop,
         mean: arguments.mean.clone(),

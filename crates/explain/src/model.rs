@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 /// What the user says of a model's photos and classes, above what its own files say.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
+    /// The output that is explained, by its name or its number, where an ONNX file has several.
+    pub output: Option<String>,
+    /// The size `[height, width]` of the network's input, where an ONNX file leaves it free.
+    pub input_size: Option<[usize; 2]>,
     /// The shorter side in pixels that photos are resized to.
     pub resize: Option<usize>,
     /// What is cut out after resizing.
@@ -53,7 +57,7 @@ impl std::str::FromStr for Crop {
 /// # Errors
 /// What [`Model::load`] and [`ModelOptions::apply`] say.
 pub fn load(source: &ModelSource, options: &ModelOptions) -> Result<Model> {
-    let mut model = Model::load(source, &Loading::default())?;
+    let mut model = Model::load(source, &options.loading())?;
     options.apply(&mut model)?;
     Ok(model)
 }
@@ -73,6 +77,11 @@ pub fn as_classifier(model: &mut Model) -> Result<bool> {
 }
 
 impl ModelOptions {
+    /// What must be known while a model is read.
+    pub fn loading(&self) -> Loading {
+        Loading { output: self.output.clone(), input_size: self.input_size, ..Loading::default() }
+    }
+
     /// Puts the user's word above what the model's files say.
     ///
     /// # Errors

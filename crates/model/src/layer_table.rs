@@ -51,6 +51,8 @@ mod tests {
             preprocessing: None,
             file: None,
             data: Vec::new(),
+            outputs: Vec::new(),
+            notes: Vec::new(),
         };
         let rows = model.layer_table();
         let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();

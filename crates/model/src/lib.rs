@@ -6,6 +6,7 @@ mod builder;
 mod compute;
 mod convert;
 mod execute;
+mod fixed_inputs;
 mod fold;
 mod graph;
 mod home;

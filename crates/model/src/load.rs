@@ -1,7 +1,8 @@
+use crate::onnx::{Imported, import_onnx};
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, onnx};
+use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, fixed_inputs};
 use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Result, open_file};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ pub struct Model {
     pub file: Option<PathBuf>,
     /// Files beside it that hold its data.
     pub data: Vec<PathBuf>,
+    /// The outputs of the file that can be explained, where there are several; the network gives one of them.
+    pub outputs: Vec<String>,
+    /// What was found or assumed while it was loaded, a sentence each, that people should know.
+    pub notes: Vec<String>,
 }
 
 impl Model {
@@ -130,29 +135,40 @@ impl Model {
         let outputs = graph.layers()[graph.output().0].shape.last().copied().unwrap_or(1);
         let labels =
             Labels::new(outputs, side.labels, side.synsets).map_err(|error| Error::format(what, error.to_string()))?;
-        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file, data: Vec::new() })
+        let (data, outputs, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file, data, outputs, notes })
     }
 
     fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
         let side = SideFile::beside(path)?;
-        let options = OnnxOptions { free_size: side.input_size(), ..OnnxOptions::default() };
-        let (graph, data) = onnx::load_with_files(path, &options).map_err(|error| match error {
+        let json = path.with_extension("json").display().to_string();
+        let options = OnnxOptions {
+            input_shape: None,
+            free_size: loading.input_size.or(side.input_size()),
+            output: loading.output.clone(),
+            inputs: fixed_inputs::numbers(&side.inputs, &json, path)?,
+        };
+        let imported = import_onnx(path, &options).map_err(|error| match error {
             Error::Format { what, reason } => Error::format(format!("{}: {what}", path.display()), reason),
             other => other,
         })?;
-        if let (Some(wanted), &[_, height, width]) = (side.input_size(), graph.nominal_input())
+        let notes = imported.notes(loading.output.is_some());
+        let Imported { graph, outputs, files: data, .. } = imported;
+        if let (Some(wanted), &[_, height, width]) = (options.free_size, graph.nominal_input())
             && wanted != [height, width]
         {
+            let what = if loading.input_size.is_some() { "--input-size" } else { json.as_str() };
             let reason = format!(
                 "input_size is {wanted:?}, but the model's file fixes {:?}; export it with free axes, or correct the size",
                 [height, width]
             );
-            return Err(Error::format(path.with_extension("json").display().to_string(), reason));
+            return Err(Error::format(what, reason));
         }
         let graph = graph.to_device(&loading.device)?;
         let target = graph.target_layer();
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        Ok(Self { data, ..Self::complete(&name, graph, side, target, Some(path.into()))? })
+        let model = Self::complete(&name, graph, side, target, Some(path.into()))?;
+        Ok(Self { data, outputs, notes, ..model })
     }
 }
 

@@ -16,12 +16,16 @@ pub(crate) struct SideFile {
     pub(crate) labels: Vec<String>,
     #[serde(default)]
     pub(crate) synsets: Vec<String>,
+    /// Values of inputs that are no picture.
+    #[serde(default)]
+    pub(crate) inputs: BTreeMap<String, serde_json::Value>,
     /// Whatever else its author wrote down.
     #[serde(flatten)]
     other: BTreeMap<String, serde_json::Value>,
 }
 
-const FIELDS: [&str; 8] = ["input_size", "resize", "crop", "interpolation", "mean", "std", "labels", "synsets"];
+const FIELDS: [&str; 9] =
+    ["input_size", "resize", "crop", "interpolation", "mean", "std", "labels", "synsets", "inputs"];
 
 /// Bytes of such a file, at most: a hundred thousand labels have a few millions.
 const LONGEST: u64 = 64 << 20;

@@ -140,11 +140,15 @@ pub struct Loading {
     pub home: Option<PathBuf>,
     /// Where the weights go.
     pub device: candle_core::Device,
+    /// The output that is explained, by its name or its number, where an ONNX file has several.
+    pub output: Option<String>,
+    /// The size `[height, width]` of a picture, where an ONNX file leaves it free.
+    pub input_size: Option<[usize; 2]>,
 }
 
 impl Default for Loading {
     fn default() -> Self {
-        Self { home: faithful_home(), device: candle_core::Device::Cpu }
+        Self { home: faithful_home(), device: candle_core::Device::Cpu, output: None, input_size: None }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
             "interpolation": format!("{:?}", photo.interpolation).to_lowercase(),
         })),
         "labels": labels,
+        "outputs": model.outputs,
+        "notes": model.notes,
     }))?;
     let words = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut rows = vec![
@@ -68,6 +70,10 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
     let few: Vec<&str> = labels.iter().take(3).map(String::as_str).collect();
     let more = if labels.len() > few.len() { ", …" } else { "" };
     rows.push(("outputs", format!("{}: {}{more}", labels.len(), few.join(", "))));
+    if model.outputs.len() > 1 {
+        rows.push(("of the file", model.outputs.join(", ")));
+    }
+    rows.extend(model.notes.iter().map(|note| ("note", note.clone())));
     for (name, value) in rows {
         output.line(&format!("{name:<13} {value}"))?;
     }

@@ -81,6 +81,8 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
 fn only(model: Option<String>, compute: &ComputeArguments) -> ModelArguments<Flag> {
     ModelArguments {
         name: Flag { model, compute: compute.clone() },
+        output: None,
+        input_size: None,
         resize: None,
         crop: None,
         mean: Vec::new(),

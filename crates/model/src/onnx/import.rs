@@ -12,8 +12,8 @@ use candle_core::{DType, Device, Tensor, TensorId};
 use faithful_core::{BackwardRule, Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Two sizes of the batch for which shapes are inferred; a size that is linear in the batch follows from them.
-const BATCHES: [usize; 2] = [2, 3];
+/// Two sizes of a free batch for which shapes are inferred; a size that is linear in the batch follows from them.
+pub(super) const FREE: [usize; 2] = [2, 3];
 
 /// No constant that is computed while loading has more elements: a file that asks for it is damaged.
 const LARGEST_CONSTANT: usize = 1 << 24;
@@ -24,6 +24,8 @@ pub(super) type Scope = HashMap<String, Value>;
 /// A graph in the making.
 pub(super) struct Importer<'a> {
     pub(super) nodes: Vec<Node>,
+    /// The sizes of the batch for which shapes are inferred, [`FREE`] or the same twice.
+    batches: [usize; 2],
     shapes: Vec<[Vec<usize>; 2]>,
     names: HashSet<String>,
     repeats: HashMap<String, usize>,
@@ -39,7 +41,8 @@ pub(super) struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    pub(super) fn new(model: &'a proto::Model, external: External) -> Self {
+    /// Shapes are inferred for two sizes of the batch: [`FREE`], or twice the one that shapes in the file are written for.
+    pub(super) fn new(model: &'a proto::Model, external: External, batches: [usize; 2]) -> Self {
         let opset = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         let mut read = HashSet::new();
         let graphs = model.graph.iter().flat_map(|graph| &graph.node);
@@ -49,6 +52,7 @@ impl<'a> Importer<'a> {
         let functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
         Self {
             nodes: Vec::new(),
+            batches,
             shapes: Vec::new(),
             names: HashSet::new(),
             repeats: HashMap::new(),
@@ -67,18 +71,26 @@ impl<'a> Importer<'a> {
         self.read.insert(name);
     }
 
-    /// Appends the network's input, whose shape without the batch is `input_shape`.
-    pub(super) fn input(&mut self, name: &str, input_shape: &[usize]) -> Result<NodeId> {
-        for batch in BATCHES {
-            let whole: Vec<usize> = std::iter::once(batch).chain(input_shape.iter().copied()).collect();
-            if shape::elements(&whole).is_none_or(|count| count == 0 || count > shape::LARGEST) {
-                return Err(Error::shape(format!("input `{name}`"), "a size that fits into memory", &whole));
+    /// Appends the network's input, whose shape without the batch is `input_shape`; `batched` where the file has a batch.
+    pub(super) fn input(&mut self, name: &str, input_shape: &[usize], batched: bool) -> Result<NodeId> {
+        let whole = |batch: usize| -> Vec<usize> {
+            batched.then_some(batch).into_iter().chain(input_shape.iter().copied()).collect()
+        };
+        let shapes = self.batches.map(whole);
+        for shape in &shapes {
+            if shape::elements(shape).is_none_or(|count| count == 0 || count > shape::LARGEST) {
+                return Err(Error::shape(format!("input `{name}`"), "a size that fits into memory", shape));
             }
         }
         let name = self.unique(name);
         self.nodes.push(Node { name, op: Op::Input, inputs: Vec::new() });
-        self.shapes.push(BATCHES.map(|batch| std::iter::once(batch).chain(input_shape.iter().copied()).collect()));
+        self.shapes.push(shapes);
         Ok(NodeId(self.nodes.len() - 1))
+    }
+
+    /// The shapes of all nodes for the first of the batches.
+    pub(super) fn shapes(&self) -> Vec<&[usize]> {
+        self.shapes.iter().map(|[first, _]| first.as_slice()).collect()
     }
 
     /// Reads `node`, whose operands `scope` knows, and adds its outputs there.
@@ -197,7 +209,7 @@ impl<'a> Importer<'a> {
         let node = Node { name: self.unique(name), op, inputs };
         let infer = |size: usize| {
             let operands: Vec<&[usize]> = node.inputs.iter().map(|id| self.shapes[id.0][size].as_slice()).collect();
-            shape::infer(&node, &operands, BATCHES[size])
+            shape::infer(&node, &operands, self.batches[size])
         };
         let shapes = [infer(0)?, infer(1)?];
         self.names.insert(node.name.clone());
@@ -239,15 +251,27 @@ impl<'a> Importer<'a> {
 
     /// The sizes of a node's axes.
     pub(super) fn node_sizes(&self, node: NodeId) -> Vec<Size> {
-        let [two, three] = &self.shapes[node.0];
-        linear(two, three)
+        let [first, second] = &self.shapes[node.0];
+        self.linear(first, second)
     }
 
     /// The sizes of `input`'s axes after `reshape`.
     pub(super) fn reshaped(&self, input: NodeId, reshape: &Op) -> Option<Vec<Size>> {
         let node = Node { name: String::new(), op: reshape.clone(), inputs: vec![input] };
-        let infer = |size: usize| shape::infer(&node, &[self.shapes[input.0][size].as_slice()], BATCHES[size]).ok();
-        Some(linear(&infer(0)?, &infer(1)?))
+        let operand = |size: usize| self.shapes[input.0][size].as_slice();
+        let infer = |size: usize| shape::infer(&node, &[operand(size)], self.batches[size]).ok();
+        Some(self.linear(&infer(0)?, &infer(1)?))
+    }
+
+    /// The sizes that are these for the two batches.
+    fn linear(&self, first: &[usize], second: &[usize]) -> Vec<Size> {
+        let [few, more] = self.batches.map(|batch| batch as i64);
+        let size = |(&first, &second): (&usize, &usize)| {
+            let (first, second) = (first as i64, second as i64);
+            let batches = if few == more { 0 } else { (second - first) / (more - few) };
+            Size { constant: first - batches * few, batches }
+        };
+        first.iter().zip(second).map(size).collect()
     }
 
     /// The number of `value`'s axes.
@@ -313,15 +337,6 @@ fn read_names<'a>(nodes: impl Iterator<Item = &'a proto::Node>, names: &mut Hash
             read_names(Box::new(graph.node.iter()) as Box<dyn Iterator<Item = &'a proto::Node>>, names);
         }
     }
-}
-
-/// The sizes that are these for the two [`BATCHES`].
-fn linear(two: &[usize], three: &[usize]) -> Vec<Size> {
-    let size = |(&two, &three): (&usize, &usize)| {
-        let batches = three as i64 - two as i64;
-        Size { constant: two as i64 - batches * BATCHES[0] as i64, batches }
-    };
-    two.iter().zip(three).map(size).collect()
 }
 
 /// A function's attribute as the caller or the function's default gives it.

@@ -4,9 +4,12 @@
 //! constants is done while loading, the batch stays free even where the file fixes it, channels come second even
 //! where the file has them last, and the layers carry the nodes' names.
 
+mod batch;
 mod call;
+mod ends;
 mod external;
 mod import;
+mod input;
 mod layout;
 mod operators;
 mod order;
@@ -15,12 +18,14 @@ mod tensor;
 mod value;
 
 use crate::{Graph, GraphBuilder, NodeId, Op};
+use batch::Lead;
 use candle_core::DType;
 use external::External;
 use faithful_core::{Error, Result, read_file};
 use import::{Importer, Scope};
+use input::{Input, Way};
 use prost::Message;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use value::{Size, Value};
 
@@ -32,8 +37,43 @@ pub struct OnnxOptions {
     pub input_shape: Option<Vec<usize>>,
     /// The size `[height, width]` of a picture where the file leaves it free; `ImageNet`'s where this is not given either.
     pub free_size: Option<[usize; 2]>,
-    /// The value that the network gives, where it is not the file's first output.
+    /// The value that the network gives, by its name or its number among the outputs; the first output of floating-point
+    /// numbers unless another is named.
     pub output: Option<String>,
+    /// The values of inputs other than the one that is explained: one row's, or one number for all.
+    pub inputs: BTreeMap<String, Vec<f64>>,
+}
+
+/// A network with what its file says beside it.
+pub(crate) struct Imported {
+    pub(crate) graph: Graph,
+    /// The outputs that can be explained.
+    pub(crate) outputs: Vec<String>,
+    /// Files beside it that hold its data.
+    pub(crate) files: Vec<PathBuf>,
+    /// The one that the graph gives.
+    output: String,
+    /// How many rows the file computes for each input: the batch that it fixes, where it cannot be freed.
+    copies: usize,
+}
+
+impl Imported {
+    /// What people should know of the file, a sentence each; `chosen` where they chose the output.
+    pub(crate) fn notes(&self, chosen: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.outputs.len() > 1 && !chosen {
+            let (all, own) = (self.outputs.join(", "), &self.output);
+            notes.push(format!("the file has several outputs ({all}); `{own}` is taken: --output names another"));
+        }
+        if self.copies > 1 {
+            let times = self.copies;
+            notes.push(format!(
+                "the file is for {times} inputs at once and cannot be freed of that: each is computed {times} times; an \
+                 export for one, or with an open batch, is faster"
+            ));
+        }
+        notes
+    }
 }
 
 /// Reads the model in `path`; weights may lie in files beside it.
@@ -41,15 +81,15 @@ pub struct OnnxOptions {
 /// The output is `(N, K)`: further axes are flattened. See [`read_onnx`] for errors, and [`Error::Io`] where a file
 /// cannot be read.
 pub fn load_onnx(path: &Path, options: &OnnxOptions) -> Result<Graph> {
-    load_with_files(path, options).map(|(graph, _)| graph)
+    Ok(import_onnx(path, options)?.graph)
 }
 
-/// As [`load_onnx`], with the files beside the model that hold its data.
-pub(crate) fn load_with_files(path: &Path, options: &OnnxOptions) -> Result<(Graph, Vec<PathBuf>)> {
+/// [`load_onnx`], and what the file says beside the network.
+pub(crate) fn import_onnx(path: &Path, options: &OnnxOptions) -> Result<Imported> {
     let bytes = read_file(path)?;
     let external = External::beside(path)?;
-    let graph = read(bytes.into(), &external, options)?;
-    Ok((graph, external.files()))
+    let imported = read(bytes.into(), &external, options)?;
+    Ok(Imported { files: external.files(), ..imported })
 }
 
 /// Reads a model that is complete in itself from memory.
@@ -59,10 +99,10 @@ pub(crate) fn load_with_files(path: &Path, options: &OnnxOptions) -> Result<(Gra
 /// operator (and the name of its node) that is not implemented; [`Error::Shape`] where shapes do not fit;
 /// [`Error::NotFinite`] where a weight is not a number.
 pub fn read_onnx(bytes: &[u8], options: &OnnxOptions) -> Result<Graph> {
-    read(bytes.to_vec().into(), &External::none(), options)
+    Ok(read(bytes.to_vec().into(), &External::none(), options)?.graph)
 }
 
-fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) -> Result<Graph> {
+fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) -> Result<Imported> {
     let not_onnx = |reason: String| Error::format("ONNX model", reason);
     if bytes.is_empty() {
         return Err(not_onnx("the file is empty".into()));
@@ -78,11 +118,8 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let stored: HashSet<&str> = file.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<&proto::ValueInfo> =
         file.input.iter().filter(|input| !stored.contains(input.name.as_str())).collect();
-    let outputs: Vec<&str> = file.output.iter().map(|output| output.name.as_str()).collect();
-    let output = match &options.output {
-        Some(name) => name.as_str(),
-        None => outputs.first().copied().ok_or_else(|| not_onnx("its graph has no output".into()))?,
-    };
+    let outputs = ends::outputs(file);
+    let output = ends::output(file, &outputs, options.output.as_deref())?;
     let known: HashSet<&str> = stored.iter().copied().chain(inputs.iter().map(|input| input.name.as_str())).collect();
     let order = order::needed(&file.node, &known, output)?;
 
@@ -90,36 +127,88 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let read: HashSet<&str> =
         order.iter().flat_map(|&index| order::operands(&file.node[index])).chain(std::iter::once(output)).collect();
     let used: Vec<&proto::ValueInfo> = inputs.iter().copied().filter(|i| read.contains(i.name.as_str())).collect();
-    let [input] = used.as_slice() else {
-        let names: Vec<&str> = used.iter().map(|input| input.name.as_str()).collect();
-        return Err(Error::Unsupported(vec![format!("a model with {} inputs ({})", names.len(), names.join(", "))]));
-    };
+    let (input, fixed) = ends::inputs(&inputs, &used, &options.inputs)?;
 
-    let mut importer = Importer::new(&model, external.clone());
-    importer.also_read(output);
-    let mut scope = Scope::new();
-    let source = declare(&mut importer, input, options)?;
-    scope.insert(input.name.clone(), Value::Node(source));
-    for tensor in file.initializer.iter().filter(|tensor| read.contains(tensor.name.as_str())) {
-        scope.insert(tensor.name.clone(), tensor::read(tensor, &importer.external)?);
+    let whole = Whole { model: &model, file, external, output, order: &order, read: &read, fixed: &fixed };
+    let source = Input::of(input, file)?;
+    let vector = file.output.iter().any(|one| one.name == output && rank(one) == Some(1));
+    let mut failed: Option<Error> = None;
+    for way in source.ways(vector) {
+        match whole.read_by(way, &source, options) {
+            Ok(graph) => {
+                if let Err(error) = graph.check_finite() {
+                    return Err(broken_tensor(file, &read, external)?.unwrap_or(error));
+                }
+                let copies = if let Way::AsWritten(Lead::Batch(rows)) = way { rows } else { 1 };
+                let outputs = outputs.iter().map(ToString::to_string).collect();
+                return Ok(Imported { graph, outputs, files: Vec::new(), output: output.to_owned(), copies });
+            }
+            // As the file writes it, all of its sizes are known: what is wrong then is said most plainly.
+            Err(error) if failed.is_none() || matches!(way, Way::AsWritten(Lead::Batch(_))) => failed = Some(error),
+            Err(_) => {}
+        }
     }
-    for index in order {
-        importer.read(&file.node[index], &mut scope, 0)?;
+    Err(failed.unwrap_or_else(|| not_onnx("its graph has no input".into())))
+}
+
+/// What is read of a file.
+struct Whole<'a> {
+    model: &'a proto::Model,
+    file: &'a proto::Graph,
+    external: &'a External,
+    output: &'a str,
+    /// The nodes that the output needs, in order.
+    order: &'a [usize],
+    /// The names that they read.
+    read: &'a HashSet<&'a str>,
+    /// The inputs that have a value.
+    fixed: &'a [(String, Value)],
+}
+
+impl Whole<'_> {
+    fn read_by(&self, way: Way, source: &Input, options: &OnnxOptions) -> Result<Graph> {
+        let mut importer = Importer::new(self.model, self.external.clone(), way.batches());
+        importer.also_read(self.output);
+        let mut scope = Scope::new();
+        let node = source.declare(&mut importer, way, options)?;
+        scope.insert(source.name.to_owned(), Value::Node(node));
+        scope.extend(self.fixed.iter().cloned());
+        for tensor in self.file.initializer.iter().filter(|tensor| self.read.contains(tensor.name.as_str())) {
+            scope.insert(tensor.name.clone(), tensor::read(tensor, &importer.external)?);
+        }
+        for &index in self.order {
+            importer.read(&self.file.node[index], &mut scope, 0)?;
+        }
+        if !importer.unsupported.is_empty() {
+            importer.unsupported.dedup();
+            return Err(Error::Unsupported(importer.unsupported));
+        }
+        let Some(Value::Node(last)) = scope.get(self.output) else {
+            let reason = format!("its output `{}` does not depend on its input", self.output);
+            return Err(Error::format("ONNX model", reason));
+        };
+        let last = *last;
+        let input_shape = |importer: &Importer, lead: usize| -> Vec<usize> {
+            importer.node_sizes(NodeId(0)).iter().skip(lead).map(|size| size.constant as usize).collect()
+        };
+        match way {
+            Way::Free => {
+                let last = as_rows(&mut importer, self.output, last)?;
+                let input_shape = input_shape(&importer, 1);
+                GraphBuilder::from_nodes(importer.nodes, input_shape).finish(last)?.folded()
+            }
+            Way::AsWritten(lead) => {
+                let (nodes, last) = batch::put_before(&importer.nodes, &importer.shapes(), lead, last, self.output)?;
+                let input_shape = input_shape(&importer, usize::from(lead != Lead::Own));
+                GraphBuilder::from_nodes(nodes, input_shape).finish(last)?.folded()
+            }
+        }
     }
-    if !importer.unsupported.is_empty() {
-        importer.unsupported.dedup();
-        return Err(Error::Unsupported(importer.unsupported));
-    }
-    let Some(Value::Node(last)) = scope.get(output) else {
-        return Err(not_onnx(format!("its output `{output}` does not depend on its input")));
-    };
-    let last = as_rows(&mut importer, output, *last)?;
-    let input_shape = importer.node_sizes(NodeId(0))[1..].iter().map(|size| size.constant as usize).collect();
-    let graph = GraphBuilder::from_nodes(importer.nodes, input_shape).finish(last)?.folded()?;
-    match graph.check_finite() {
-        Ok(()) => Ok(graph),
-        Err(error) => Err(broken_tensor(file, &read, external)?.unwrap_or(error)),
-    }
+}
+
+/// The number of axes that the file declares of a value.
+fn rank(value: &proto::ValueInfo) -> Option<usize> {
+    Some(value.r#type.as_ref()?.tensor.as_ref()?.shape.as_ref()?.dim.len())
 }
 
 /// The first stored tensor with NaN or infinity, by its name in the file; none where arithmetic made it.
@@ -137,56 +226,6 @@ fn broken_tensor(file: &proto::Graph, read: &HashSet<&str>, external: &External)
     Ok(None)
 }
 
-/// Appends the input, and behind it a transposition where the file has channels last.
-fn declare(importer: &mut Importer, input: &proto::ValueInfo, options: &OnnxOptions) -> Result<NodeId> {
-    let what = || format!("input `{}`", input.name);
-    let declared = input.r#type.as_ref().and_then(|kind| kind.tensor.as_ref());
-    let declared = declared.ok_or_else(|| Error::format(what(), "it is no tensor"))?;
-    if !tensor::element::is_float(declared.element) && declared.element != 0 {
-        let reason = format!("{} is not of floating-point numbers (element type {})", what(), declared.element);
-        return Err(Error::Unsupported(vec![reason]));
-    }
-    let sizes: Option<Vec<Option<usize>>> = declared.shape.as_ref().map(|shape| {
-        shape
-            .dim
-            .iter()
-            .map(|dim| dim.value.filter(|&size| size > 0).and_then(|size| usize::try_from(size).ok()))
-            .collect()
-    });
-    if let Some((batch, _)) = sizes.as_ref().and_then(|sizes| sizes.split_first()) {
-        importer.fixed_batch = batch.map(|batch| batch as i64);
-    }
-    let own = sizes.as_ref().and_then(|sizes| sizes.get(1..)).map(<[Option<usize>]>::to_vec);
-    // Pictures have one, three or four channels.
-    let channels = |size: &Option<usize>| matches!(size, Some(1 | 3 | 4));
-    let last = matches!(own.as_deref(), Some([first, _, third]) if channels(third) && !channels(first));
-    let shape: Vec<usize> = match (&options.input_shape, own) {
-        (Some(given), Some(own)) if given.len() != own.len() => {
-            return Err(Error::shape(what(), format!("{} axes without the batch", own.len()), given));
-        }
-        (Some(given), _) => given.clone(),
-        (None, Some(own)) => {
-            let sizes: Option<Vec<usize>> = own.iter().copied().collect();
-            let order = |sizes: Vec<usize>| if last { vec![sizes[2], sizes[0], sizes[1]] } else { sizes };
-            match (sizes, own.as_slice()) {
-                (Some(sizes), _) => order(sizes),
-                (None, [first, second, third]) if channels(first) || last => {
-                    let (c, h, w) = if last { (third, first, second) } else { (first, second, third) };
-                    let [height, width] = options.free_size.unwrap_or([224, 224]);
-                    vec![c.unwrap_or(3), h.unwrap_or(height), w.unwrap_or(width)]
-                }
-                _ => return Err(Error::format(what(), "its size is free; give the input shape")),
-            }
-        }
-        (None, None) => return Err(Error::format(what(), "its shape is missing; give the input shape")),
-    };
-    let node = importer.input(&input.name, &shape)?;
-    if last {
-        return importer.push(&format!("{}/channels-last", input.name), Op::Transpose(vec![0, 2, 3, 1]), vec![node]);
-    }
-    Ok(node)
-}
-
 /// The output as `(N, K)`.
 fn as_rows(importer: &mut Importer, name: &str, node: NodeId) -> Result<NodeId> {
     let sizes = importer.node_sizes(node);
@@ -195,9 +234,17 @@ fn as_rows(importer: &mut Importer, name: &str, node: NodeId) -> Result<NodeId> 
         let reason = "its first axis is not the batch, or another axis grows with the batch";
         return Err(Error::format(format!("output `{name}`"), reason));
     }
-    match sizes.len() {
-        1 => importer.push(&format!("{name}/rows"), Op::Unsqueeze(vec![1]), vec![node]),
-        2 => Ok(node),
-        _ => importer.push(&format!("{name}/rows"), Op::Flatten { axis: 1 }, vec![node]),
+    match rows(sizes.len()) {
+        Some(op) => importer.push(&format!("{name}/rows"), op, vec![node]),
+        None => Ok(node),
+    }
+}
+
+/// What makes `(N, K)` of a value of so many axes, the batch included.
+fn rows(rank: usize) -> Option<Op> {
+    match rank {
+        1 => Some(Op::Unsqueeze(vec![1])),
+        2 => None,
+        _ => Some(Op::Flatten { axis: 1 }),
     }
 }

@@ -1,6 +1,7 @@
 //! ONNX files of many makes against ONNX Runtime; `fixtures/goldens/onnx/make.py` made both.
 
 mod damage;
+mod one_picture;
 mod real;
 mod series;
 mod targets;

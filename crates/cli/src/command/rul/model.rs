@@ -73,8 +73,12 @@ impl Loaded {
         let usage = side::Usage::of(path, arguments, &fleet.sensors)?;
         let layout = SeriesLayout::from(usage.layout);
         let view = |input_shape: Option<Vec<usize>>| -> Result<SeriesView<Graph>> {
-            let graph = load_onnx(path, &OnnxOptions { input_shape, ..OnnxOptions::default() })
-                .with_context(|| format!("{} cannot be read; --window says how many cycles it sees", path.display()))?;
+            let graph = load_onnx(path, &OnnxOptions { input_shape, ..OnnxOptions::default() }).map_err(|error| {
+                // The number of cycles helps where the file's sizes are what is missing or wrong.
+                let sizes = matches!(error, Error::Shape { .. } | Error::Format { .. });
+                let way_out = if sizes { "; --window says how many cycles it sees" } else { "" };
+                anyhow::Error::from(error).context(format!("{} cannot be read{way_out}", path.display()))
+            })?;
             SeriesView::new(graph, layout).with_context(|| format!("{} is no network of series", path.display()))
         };
         // Where the number of cycles is not said, the file has it.

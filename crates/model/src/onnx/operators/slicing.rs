@@ -7,27 +7,13 @@ use faithful_core::Result;
 use faithful_tensor::PadMode;
 
 pub(super) fn concat(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    let mut operands = call.operands.clone();
+    let operands = &call.operands;
     let Some(first) = operands.first() else { return Err(call.damaged("no operands")) };
     let axis = call.axis(call.integer("axis", 0), importer.rank(first)?)?;
-    // A constant row, such as a class token, that was exported for one image goes to every image.
-    let batch = Size { constant: 0, batches: 1 };
-    let sizes = operands.iter().map(|operand| importer.sizes(operand)).collect::<Result<Vec<_>>>()?;
-    let leads = |sizes: &Vec<Size>| sizes.first() == Some(&batch);
-    if axis != 0 && sizes.iter().any(leads) && importer.fixed_batch == Some(1) {
-        for (operand, sizes) in operands.iter_mut().zip(&sizes) {
-            if sizes.first() == Some(&Size::from(1)) {
-                let mut dims = vec![Dim::Fixed(1); sizes.len()];
-                dims[0] = Dim::Batch;
-                *operand =
-                    importer.emit(&format!("{}/expand", call.name), Op::Expand(dims), std::slice::from_ref(operand))?;
-            }
-        }
-    }
     if let [one] = operands.as_slice() {
         return Ok(vec![importer.emit(&call.name, Op::Identity, std::slice::from_ref(one))?]);
     }
-    Ok(vec![importer.emit(&call.name, Op::Concat { axis }, &operands)?])
+    Ok(vec![importer.emit(&call.name, Op::Concat { axis }, operands)?])
 }
 
 pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {

@@ -1,0 +1,112 @@
+//! Which of a file's inputs and outputs count.
+
+use super::proto;
+use super::tensor::element;
+use super::value::{Integers, Value};
+use crate::shape::elements;
+use candle_core::{Device, Tensor};
+use faithful_core::{Error, Result};
+use std::collections::BTreeMap;
+
+fn declared(value: &proto::ValueInfo) -> Option<&proto::TensorType> {
+    value.r#type.as_ref()?.tensor.as_ref()
+}
+
+/// The outputs that can be explained: tensors of floating-point numbers, or of what the file does not say. The number
+/// of the best class, and the maps of classifiers that are no networks, are none.
+pub(super) fn outputs(file: &proto::Graph) -> Vec<&str> {
+    let is_scores = |value: &&proto::ValueInfo| match &value.r#type {
+        None => true,
+        Some(_) => declared(value).is_some_and(|kind| element::is_float(kind.element) || kind.element == 0),
+    };
+    let scores: Vec<&str> = file.output.iter().filter(is_scores).map(|value| value.name.as_str()).collect();
+    // Where none is, what is wrong with the first is said when it is read.
+    if scores.is_empty() { file.output.iter().map(|value| value.name.as_str()).collect() } else { scores }
+}
+
+/// The output that was asked for, by its name or its number among all; the first of `outputs` unless one was.
+pub(super) fn output<'a>(file: &'a proto::Graph, outputs: &[&'a str], wanted: Option<&'a str>) -> Result<&'a str> {
+    let none = || Error::format("ONNX model", "its graph has no output");
+    let Some(wanted) = wanted else { return outputs.first().copied().ok_or_else(none) };
+    let made = |node: &proto::Node| node.output.iter().any(|name| name == wanted);
+    let all: Vec<&str> = file.output.iter().map(|value| value.name.as_str()).collect();
+    if !wanted.is_empty() && (all.contains(&wanted) || file.node.iter().any(made)) {
+        return Ok(wanted);
+    }
+    let numbered = wanted.parse::<usize>().ok().and_then(|number| all.get(number).copied());
+    numbered.ok_or_else(|| {
+        // There are few: all are said.
+        let reason = format!("the file has no output `{wanted}`; it has {}", quoted(&all));
+        Error::parameter("output", reason)
+    })
+}
+
+/// The one input that is explained, and the values of the others: of `used`, those of `all` inputs that are read.
+pub(super) fn inputs<'a>(
+    all: &[&'a proto::ValueInfo],
+    used: &[&'a proto::ValueInfo],
+    values: &BTreeMap<String, Vec<f64>>,
+) -> Result<(&'a proto::ValueInfo, Vec<(String, Value)>)> {
+    let names: Vec<&str> = used.iter().map(|input| input.name.as_str()).collect();
+    let all: Vec<&str> = all.iter().map(|input| input.name.as_str()).collect();
+    if let Some(name) = values.keys().find(|name| !all.contains(&name.as_str())) {
+        let reason = format!("the file has no input `{name}`; it has {}", quoted(&all));
+        return Err(Error::parameter("inputs", reason));
+    }
+    let (fixed, open): (Vec<_>, Vec<_>) = used.iter().copied().partition(|input| values.contains_key(&input.name));
+    let [input] = open.as_slice() else {
+        if open.is_empty() && !fixed.is_empty() {
+            return Err(Error::parameter(
+                "inputs",
+                "every input has a value; the one that is explained must have none",
+            ));
+        }
+        // A picture is likelier to be explained than a list of numbers.
+        let rank = |input: &proto::ValueInfo| declared(input).and_then(|kind| Some(kind.shape.as_ref()?.dim.len()));
+        let picture = open.iter().position(|input| rank(input) >= Some(3)).unwrap_or(0);
+        let others = open.iter().enumerate().filter(|(place, _)| *place != picture);
+        let others: Vec<String> = others.map(|(_, input)| format!("\"{}\": [numbers]", input.name)).collect();
+        let mut reason = format!("a model with {} inputs ({})", names.len(), names.join(", "));
+        if !others.is_empty() {
+            let way_out = "one is explained; say the values of the others in the JSON beside the model, as";
+            reason = format!("{reason}: {way_out} `\"inputs\": {{{}}}`, or name a .npy file there", others.join(", "));
+        }
+        return Err(Error::Unsupported(vec![reason]));
+    };
+    let read = |input: &&proto::ValueInfo| Ok((input.name.clone(), value(input, &values[&input.name])?));
+    Ok((input, fixed.iter().map(read).collect::<Result<_>>()?))
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The value of an input that is fixed: one row's numbers for all rows, or one number for all.
+fn value(input: &proto::ValueInfo, numbers: &[f64]) -> Result<Value> {
+    let what = || format!("input `{}`", input.name);
+    let kind = declared(input).ok_or_else(|| Error::format(what(), "it is no tensor"))?;
+    let dims = kind.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
+    let mut shape: Vec<Option<usize>> =
+        dims.iter().map(|dim| dim.value.filter(|&size| size > 0).and_then(|size| usize::try_from(size).ok())).collect();
+    if let Some(batch @ None) = shape.first_mut() {
+        *batch = Some(1);
+    }
+    // One free size follows from the numbers.
+    let known: Vec<usize> = shape.iter().flatten().copied().collect();
+    let rest = elements(&known).filter(|count| *count > 0 && numbers.len() > 1).map(|count| numbers.len() / count);
+    let shape: Vec<usize> = shape.into_iter().map(|size| size.or(rest).unwrap_or(1)).collect();
+    let wrong = || Error::shape(what(), format!("{shape:?}, or one number for all"), &[numbers.len()]);
+    let count = elements(&shape).filter(|count| *count <= 1 << 24).ok_or_else(wrong)?;
+    let rows = shape.first().copied().unwrap_or(1);
+    let all: Vec<f64> = match numbers.len() {
+        1 => vec![numbers[0]; count],
+        given if given == count => numbers.to_vec(),
+        given if given * rows == count => numbers.repeat(rows),
+        _ => return Err(wrong()),
+    };
+    if element::is_float(kind.element) || kind.element == 0 {
+        let floats: Vec<f32> = all.iter().map(|&number| number as f32).collect();
+        return Ok(Value::Constant(Tensor::from_vec(floats, shape, &Device::Cpu)?));
+    }
+    Ok(Value::Integers(Integers::known(shape, all.iter().map(|&number| number as i64).collect())))
+}
