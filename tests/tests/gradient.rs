@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, DataSet, Order};
 use faithful_core::{AtLayer, Error, Network, Objective, Result, Stop, Stream, Target, UpToLayer};
 use faithful_gradient::{
-    BlurPath, ExpectedGradients, GradientParameters, GuidedPath, Integration, METHODS, Note, Quadrature, SmoothGrad,
-    Statistic, attribute_at_layer, deconvnet, expected_gradients, gradient, gradient_times_input,
+    BlurPath, ExpectedGradients, GradientParameters, GuidedPath, Integration, METHODS, Note, Parameter, Quadrature,
+    SmoothGrad, Statistic, attribute_at_layer, deconvnet, expected_gradients, gradient, gradient_times_input,
     guided_backpropagation, guided_integrated_gradients, integrated_gradients, method, path_attribution, saliency,
     smooth_grad,
 };
@@ -446,7 +446,7 @@ fn the_seed_and_the_image_decide_the_draws() {
     let golden = Golden::load("vgg");
     let (network, input) = (golden.network(), golden.get("input"));
     let objective = Objective::new(&network, &TARGET);
-    for method in METHODS.iter().filter(|method| method.reads.contains(&"stream")) {
+    for method in METHODS.iter().filter(|method| method.reads(Parameter::Stream)) {
         let run = |seed, image| {
             let settings = GradientParameters { stream: Stream::new(seed, image), ..parameters(&golden) };
             let map = (method.attribute)(&objective, input, &settings).unwrap().map;

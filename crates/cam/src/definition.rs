@@ -1,9 +1,8 @@
 use crate::CamRule;
-use crate::expectation::named;
 use crate::rule::{Estimate, sum_places, weigh};
 use crate::rules::{self, RULES, powers, relative_activation};
 use candle_core::Tensor;
-use faithful_core::{Error, LayerTrace, Result};
+use faithful_core::{Error, LayerTrace, Result, value_named};
 
 /// Whose definition a method follows, where a library that people know differs from the paper.
 ///
@@ -40,7 +39,7 @@ impl Definition {
     /// # Errors
     /// [`Error::UnknownName`] with suggestions.
     pub fn named(name: &str) -> Result<Self> {
-        named("definition", name, Self::NAMES)
+        value_named("definition", name, Self::NAMES)
     }
 
     /// Its name.

@@ -1,7 +1,7 @@
 use crate::{BaselineCache, Difference};
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Spread, normal};
-use faithful_core::{Error, Result, Stop, Stream};
+use faithful_core::{Error, Result, Stop, Stream, find_named};
 use faithful_tensor::interpolate;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -164,10 +164,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
 /// # Errors
 /// [`Error::UnknownName`] with suggestions.
 pub fn estimator(name: &str) -> Result<&'static GradientEstimator> {
-    ESTIMATORS
-        .iter()
-        .find(|estimator| estimator.name == name)
-        .ok_or_else(|| Error::unknown("gradient", name, ESTIMATORS.iter().map(|estimator| estimator.name)))
+    find_named("gradient", name, ESTIMATORS, |estimator| estimator.name)
 }
 
 /// `x'_s + alpha_s (x - x'_s)`.

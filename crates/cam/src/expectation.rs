@@ -4,7 +4,7 @@ use crate::{EstimatorParameters, GradientEstimator, Layout};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{Reference, References};
 use faithful_core::{
-    Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Sampling, Score,
+    Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Sampling, Score, value_named,
 };
 use faithful_tensor::{RowFactors, add_rows, row_dots, row_moments, row_sums};
 use std::ops::{ControlFlow, Range};
@@ -35,14 +35,8 @@ impl Difference {
     /// # Errors
     /// [`Error::UnknownName`] with suggestions.
     pub fn named(name: &str) -> Result<Self> {
-        named("difference", name, Self::NAMES)
+        value_named("difference", name, Self::NAMES)
     }
-}
-
-/// The value that is called `name` in a table.
-pub(crate) fn named<T: Copy>(kind: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
-    let found = table.iter().find(|(other, _)| *other == name);
-    found.map(|(_, value)| *value).ok_or_else(|| Error::unknown(kind, name, table.iter().map(|(name, _)| *name)))
 }
 
 /// What is asked of an estimator.

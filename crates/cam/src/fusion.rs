@@ -1,6 +1,5 @@
-use crate::expectation::named;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, value_named};
 use faithful_tensor::{Resize, resize2d};
 
 /// How the maps of several layers become one.
@@ -28,7 +27,7 @@ impl Fusion {
     /// # Errors
     /// [`Error::UnknownName`] with suggestions.
     pub fn named(name: &str) -> Result<Self> {
-        named("fusion", name, Self::NAMES)
+        value_named("fusion", name, Self::NAMES)
     }
 }
 

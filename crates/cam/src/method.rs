@@ -52,6 +52,22 @@ impl Method {
         matches!(self.kind, Kind::Perturbation(entry) if entry.multiplies)
     }
 
+    /// Whether it is made of maps that can be looked at ([`hyper_parts`]), with a quality to choose
+    /// ([`Quality`](crate::Quality)).
+    pub fn has_parts(&self) -> bool {
+        matches!(self.kind, Kind::Hyper(_))
+    }
+
+    /// Whether it explains images `(N, C, H, W)` alone, and no series `(N, C, T)`: it enlarges a layer's maps to the
+    /// input's height and width.
+    pub fn images_only(&self) -> bool {
+        match self.kind {
+            Kind::Hyper(_) => true,
+            Kind::Perturbation(entry) => !entry.at_input && entry.family == Family::Perturbation,
+            Kind::Rule(..) | Kind::Guided(..) | Kind::FullGrad(_) => false,
+        }
+    }
+
     /// Where it takes gradients in its largest pass, when it explains at `layers`: what memory depends on. Nothing for
     /// methods without gradients.
     ///

@@ -6,6 +6,7 @@ mod dream;
 mod evaluate;
 mod fetch;
 mod figure;
+mod gradient;
 mod pages;
 mod rul;
 mod sanity;
@@ -15,6 +16,7 @@ pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use evaluate::{CurveScoreName, EvaluateArguments};
 pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
+pub(crate) use gradient::GradientOptions;
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use rul::{
     FleetArguments, LifeScore, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
@@ -24,9 +26,7 @@ pub(crate) use sanity::{Check, SanityArguments};
 
 use bounds::{MANY, ROWS, count, threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use faithful_explain::method::MiniBatches;
-use faithful_explain::model::Crop;
-use faithful_explain::size::ByteSize;
+use faithful_explain::{ByteSize, Crop, MiniBatches};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -212,18 +212,8 @@ pub(crate) struct ExplainArguments {
     /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
     #[arg(long, value_enum, value_name = "NAME", default_value = "uniform", help_heading = "Explanation")]
     pub(crate) alphas: Alphas,
-    /// The rule that integrates along a path: `left`, `right`, `midpoint`, `trapezoid` or `gauss-legendre`
-    #[arg(long, value_enum, value_name = "NAME", default_value = "gauss-legendre", help_heading = "Explanation")]
-    pub(crate) quadrature: Quadrature,
-    /// From which blur blur-integrated-gradients begins, in pixels of what is explained
-    #[arg(long, value_name = "PIXELS", default_value = "50", help_heading = "Explanation")]
-    pub(crate) blur_sigma: f64,
-    /// The share of values that guided-integrated-gradients moves at a time
-    #[arg(long, value_name = "SHARE", default_value = "0.25", help_heading = "Explanation")]
-    pub(crate) guided_fraction: f64,
-    /// How far guided-integrated-gradients may be from the straight line, as a share of the way
-    #[arg(long, value_name = "SHARE", default_value = "0.02", help_heading = "Explanation")]
-    pub(crate) guided_distance: f64,
+    #[command(flatten)]
+    pub(crate) gradient_options: GradientOptions,
     /// Say how many draws would bring the map's relative standard error down to this
     #[arg(long, value_name = "SHARE", default_value = "0.05", help_heading = "Explanation")]
     pub(crate) wanted_error: f64,
@@ -362,34 +352,12 @@ pub(crate) enum Alphas {
     Stratified,
 }
 
-/// `--quadrature`; [`faithful_gradient::Quadrature`] says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Quadrature {
-    Left,
-    Right,
-    Midpoint,
-    Trapezoid,
-    GaussLegendre,
-}
-
 impl From<Alphas> for faithful_baseline::AlphaSampler {
     fn from(alphas: Alphas) -> Self {
         match alphas {
             Alphas::Uniform => Self::Uniform,
             Alphas::Linear => Self::Linear,
             Alphas::Stratified => Self::Stratified,
-        }
-    }
-}
-
-impl From<Quadrature> for faithful_gradient::Quadrature {
-    fn from(rule: Quadrature) -> Self {
-        match rule {
-            Quadrature::Left => Self::Left,
-            Quadrature::Right => Self::Right,
-            Quadrature::Midpoint => Self::Midpoint,
-            Quadrature::Trapezoid => Self::Trapezoid,
-            Quadrature::GaussLegendre => Self::GaussLegendre,
         }
     }
 }

@@ -2,11 +2,8 @@
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerId, Resolution};
-use faithful_explain::method::{Explainer, Found, Named};
-use faithful_explain::model::Prediction;
-use faithful_explain::photo;
-use faithful_explain::question::{Asked, Question};
+use faithful_core::{Error, Network};
+use faithful_explain::{Method, MethodAt, MethodResult, Prediction, Seen, Session, photo};
 use faithful_metric::{Curves, Protocol, Steps};
 use faithful_model::{Labels, Model};
 use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
@@ -15,14 +12,14 @@ use std::path::Path;
 
 /// How much of photos and maps a page keeps, by how many there will be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct PageLimits {
     longest: u32,
     most: usize,
     detail: Detail,
     percentile: Option<f64>,
 }
 
-impl Room {
+impl PageLimits {
     pub(crate) fn new(photos: usize, maps: usize, percentile: Option<f64>) -> Result<Self> {
         if let Some(percentile) = percentile.filter(|percentile| !(*percentile > 50.0 && *percentile <= 100.0)) {
             let reason = format!("{percentile} is not above 50 and at most 100");
@@ -33,11 +30,11 @@ impl Room {
     }
 
     /// A photo with the classes that were explained, and no maps yet.
-    pub(crate) fn photo(&self, name: String, asked: &Asked, labels: &Labels) -> Result<Photo> {
-        self.classes_of(name, &asked.photo, &asked.prediction, &asked.classes, labels)
+    pub(crate) fn photo(&self, name: String, seen: &Seen, labels: &Labels) -> Result<Photo> {
+        self.classes_of(name, &seen.photo, &seen.prediction, &seen.classes, labels)
     }
 
-    /// As [`Room::photo`], for classes that were chosen elsewhere.
+    /// As [`PageLimits::photo`], for classes that were chosen elsewhere.
     pub(crate) fn classes_of(
         &self,
         name: String,
@@ -60,11 +57,10 @@ impl Room {
     }
 
     /// A raw map `(h, w)` as the page shows it.
-    pub(crate) fn overlay(&self, map: &Tensor, explainer: &Explainer) -> Overlay {
+    pub(crate) fn overlay(&self, map: &Tensor, method: &Method) -> Overlay {
         let map = map.to_dtype(DType::F32).map_err(Error::from).and_then(|map| Map::from_tensor(&map));
-        let at_layer = explainer.info().resolution == Resolution::Layer;
-        let percentile = self.percentile.unwrap_or(explainer.percentile(at_layer));
-        let scale = Scale { signed: explainer.info().signed, percentile };
+        let usual = method.scale(0);
+        let scale = Scale { percentile: self.percentile.unwrap_or(usual.percentile), ..usual };
         let grid = map.and_then(|map| Grid::new(&map, &scale, self.detail));
         Overlay::new(grid.map_err(|error| error.to_string()))
     }
@@ -76,18 +72,18 @@ impl Room {
 /// The reason of what failed; it stands in the maps' place as well.
 pub(crate) fn add_maps(
     photo: &mut Photo,
-    question: &Question,
-    asked: &Asked,
-    (named, layers): (&Named, &[LayerId]),
-    room: &Room,
+    session: &Session<'_>,
+    seen: &Seen,
+    method: &MethodAt,
+    limits: &PageLimits,
     curves: Option<&Protocol>,
-) -> Result<Vec<Found>, String> {
+) -> Result<Vec<MethodResult>, String> {
     let began = std::time::Instant::now();
     if let Some(Protocol { steps: Steps::Count(steps), .. }) = curves {
         // Insertion and deletion of each class, which follow.
-        question.network.announce(2 * steps.get() * photo.views.len(), 0);
+        session.network.announce(2 * steps.get() * photo.views.len(), 0);
     }
-    let found = match question.answer_named(asked, named, layers) {
+    let found = match session.explain(seen, method) {
         Ok(found) => found,
         Err(error) => {
             let reason = crate::failure::text(&error.into());
@@ -100,11 +96,11 @@ pub(crate) fn add_maps(
     let seconds = began.elapsed().as_secs_f64();
     let mut failure = None;
     for (view, found) in photo.views.iter_mut().zip(&found) {
-        let mut overlay = room.overlay(&found.map, &named.method);
+        let mut overlay = limits.overlay(&found.map, &method.spec.method);
         overlay.remark = (!found.notes.is_empty()).then(|| found.notes.join("; "));
         overlay.seconds = Some(seconds);
         if let Some(protocol) = curves.filter(|_| overlay.grid.is_ok()) {
-            match question.curves(asked, view.class.class, found, protocol) {
+            match session.curves(seen, view.class.class, found, protocol) {
                 Ok(curves) => add_curves(&mut overlay, &curves),
                 Err(error) => failure = Some(crate::failure::text(&error.into())),
             }
@@ -129,8 +125,8 @@ fn add_curves(overlay: &mut Overlay, curves: &Curves) {
 }
 
 /// A column per method.
-pub(crate) fn method_column(label: &str, explainer: &Explainer) -> Column {
-    Column { name: label.to_owned(), note: Some(explainer.info().summary.to_owned()) }
+pub(crate) fn method_column(label: &str, method: &Method) -> Column {
+    Column { name: label.to_owned(), note: Some(method.info().summary.to_owned()) }
 }
 
 /// What every page says of its model.

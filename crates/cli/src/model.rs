@@ -4,14 +4,10 @@ use crate::arguments::{Flag, Interpolation, ModelArguments};
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::Result;
-use faithful_core::{Error, LayerId, Network, Preprocessing, Resampling};
-use faithful_data::Decoding;
-use faithful_explain::class::{self, Number, Wanted};
-pub(crate) use faithful_explain::model::predict;
-use faithful_explain::model::{ModelOptions, as_classifier, source};
+use faithful_core::{Error, LayerId, Network, Resampling};
+use faithful_explain::model::source;
+use faithful_explain::{ClassChoice, Classifier, ModelOptions, Session, Setup, class};
 use faithful_model::{Model, ModelSource};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Loads the model that was asked for, and puts the user's word above its own.
 pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArguments<Name>) -> Result<Model> {
@@ -26,14 +22,32 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
     Ok(model)
 }
 
-/// Loads the model that was asked for as a classifier of photos: its outputs are logits.
-pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Model> {
-    let mut model = load(arguments.name.model.as_deref(), arguments)?;
+/// Loads the model that was asked for as a classifier of photos, where its inputs are too.
+pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
+    let compute = arguments.name.compute.compute()?;
+    let model = load(arguments.name.model.as_deref(), arguments)?;
+    classifier_of(model, output, |model| compute.place(&model.graph))
+}
+
+/// As [`classifier`], with inputs on the CPU.
+pub(crate) fn classifier_for_cpu(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
+    let compute = arguments.name.compute.compute()?;
+    let model = load(arguments.name.model.as_deref(), arguments)?;
+    classifier_of(model, output, |model| compute.place_for_cpu(&model.graph))
+}
+
+/// A loaded model as a classifier of photos.
+pub(crate) fn classifier_of(
+    model: Model,
+    output: &Output,
+    place: impl FnOnce(&Model) -> faithful_core::Result<Box<dyn Network>>,
+) -> Result<Classifier> {
     model.notes.iter().for_each(|note| output.note(note));
-    if as_classifier(&mut model)? {
+    let classifier = Classifier::new(model, place)?;
+    if classifier.was_cut {
         output.note("the network ends in a softmax; what comes before it is taken for its logits");
     }
-    Ok(model)
+    Ok(classifier)
 }
 
 fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
@@ -72,64 +86,42 @@ fn with_list(error: Error) -> anyhow::Error {
     }
 }
 
-/// A layer that was named and is not there: say which one is used unless one is, and where all are listed.
-pub(crate) fn layer_error(model: &Model, error: Error) -> anyhow::Error {
-    let Error::UnknownLayer { .. } = error else { return error.into() };
-    let mut text = error.to_string();
-    if let Some(target) = model.target {
-        text = format!("{text}; the default is `{}`", model.graph.layers()[target.0].name);
+/// The way out of an error about something that was named: a layer, a class, baselines.
+pub(crate) fn with_hint(model: &Model, error: Error) -> anyhow::Error {
+    match &error {
+        Error::UnknownLayer { .. } => {
+            let mut text = error.to_string();
+            if let Some(target) = model.target {
+                text = format!("{text}; the default is `{}`", model.graph.layers()[target.0].name);
+            }
+            Usage::with_hint(&text, &format!("`faithful model layers {}` lists all", source(model)))
+        }
+        // They are looked up in a list that may be long.
+        Error::UnknownName { kind: "class", .. } => {
+            Usage::with_hint(&error, &format!("an index from 0 to {} also does", model.labels.count().max(1) - 1))
+        }
+        Error::UnknownName { kind: "baselines", .. } => {
+            Usage::with_hint(&error, "give a folder of photos, or one of `faithful baselines`")
+        }
+        _ => error.into(),
     }
-    Usage::with_hint(&text, &format!("`faithful model layers {}` lists all", source(model)))
 }
 
 /// The layer called `name`.
 pub(crate) fn layer(model: &Model, name: &str) -> Result<LayerId> {
-    model.graph.layer(name).map_err(|error| layer_error(model, error))
+    model.graph.layer(name).map_err(|error| with_hint(model, error))
 }
 
-/// The class that an error was about is looked up in a list that may be long: say which.
-fn class_error(model: &Model, error: Error) -> anyhow::Error {
-    match error {
-        Error::UnknownName { .. } => {
-            Usage::with_hint(&error, &format!("an index from 0 to {} also does", model.labels.count().max(1) - 1))
-        }
-        other => other.into(),
+/// The one class that was asked for.
+pub(crate) fn one_class(model: &Model, text: &str) -> Result<usize> {
+    let classes = class::parse_classes(&[text.to_owned()], &model.labels).map_err(|error| with_hint(model, error))?;
+    match *classes.as_slice() {
+        [ClassChoice::Index(class)] => Ok(class),
+        _ => Err(Error::parameter("class", format!("`{text}` is not one class: give an index or a label")).into()),
     }
 }
 
-/// The classes that were asked for.
-pub(crate) fn classes(model: &Model, texts: &[String]) -> Result<Vec<Wanted>> {
-    class::parse_classes(texts, &model.labels).map_err(|error| class_error(model, error))
-}
-
-/// Which number of a class is explained, as it was asked for.
-pub(crate) fn number(model: &Model, score: &str) -> Result<Number> {
-    class::parse_score(score, &model.labels).map_err(|error| class_error(model, error))
-}
-
-/// What photos are compared with, as it was asked for.
-pub(crate) fn baselines(
-    text: &str,
-    preprocessing: &Preprocessing,
-    decoding: &Decoding,
-    output: &Output,
-) -> Result<Arc<dyn faithful_baseline::BaselineSampler>> {
-    baselines_and_photos(text, preprocessing, decoding, output).map(|(sampler, _)| sampler)
-}
-
-/// As [`baselines`], with the photos that serve as such.
-pub(crate) fn baselines_and_photos(
-    text: &str,
-    preprocessing: &Preprocessing,
-    decoding: &Decoding,
-    output: &Output,
-) -> Result<(Arc<dyn faithful_baseline::BaselineSampler>, Vec<PathBuf>)> {
-    let note = |note: &str| output.note(note);
-    let sampler = faithful_explain::baseline::sampler_and_photos(text, preprocessing, decoding, &note);
-    sampler.map_err(|error| match error {
-        Error::UnknownName { .. } => {
-            Usage::with_hint(&error, "give a folder of photos, or one of `faithful baselines`")
-        }
-        other => other.into(),
-    })
+/// A setup, checked against a classifier.
+pub(crate) fn session<'a>(setup: &Setup, classifier: &'a Classifier, output: &'a Output) -> Result<Session<'a>> {
+    setup.session_with(classifier, output).map_err(|error| with_hint(&classifier.model, error))
 }

@@ -4,6 +4,7 @@ use crate::failure;
 use crate::progress::Progress;
 use crate::visible::{visible, visible_json};
 use faithful_core::Watch;
+use faithful_explain::Listener;
 use faithful_report::image::{DynamicImage, RgbImage};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -159,6 +160,12 @@ impl Output {
         self.progress().suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{}{kind}: {}", failure::PREFIX, visible(&text));
         });
+    }
+}
+
+impl Listener for Output {
+    fn note(&self, text: &str) {
+        Self::note(self, text);
     }
 }
 

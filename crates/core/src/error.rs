@@ -130,7 +130,7 @@ pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     let mut close: Vec<(usize, &str)> = known
         .into_iter()
         .filter_map(|candidate| {
-            let distance = edit_distance(&wanted, &candidate.to_lowercase());
+            let distance = strsim::levenshtein(&wanted, &candidate.to_lowercase());
             (distance <= 1 + wanted.len() / 4).then_some((distance, candidate))
         })
         .collect();
@@ -138,19 +138,35 @@ pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     close.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+/// The entry of `table` that is called `name`: how registries are asked.
+///
+/// ```
+/// use faithful_core::find_named;
+/// let table = [("mean", 1), ("maximum", 2)];
+/// assert_eq!(find_named("fusion", "mean", &table, |(name, _)| name)?.1, 1);
+/// let error = find_named("fusion", "maximun", &table, |(name, _)| name).unwrap_err();
+/// assert_eq!(error.to_string(), "no fusion `maximun`; did you mean `maximum`?");
+/// # Ok::<(), faithful_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::UnknownName`] with suggestions.
+pub fn find_named<'a, T>(
+    kind: &'static str,
+    name: &str,
+    table: &'a [T],
+    name_of: impl Fn(&T) -> &str,
+) -> Result<&'a T> {
+    let found = table.iter().find(|entry| name_of(entry) == name);
+    found.ok_or_else(|| Error::unknown(kind, name, table.iter().map(name_of)))
+}
+
+/// The value that is called `name` in a table of names and values.
+///
+/// # Errors
+/// [`Error::UnknownName`] with suggestions.
+pub fn value_named<T: Copy>(kind: &'static str, name: &str, table: &[(&'static str, T)]) -> Result<T> {
+    find_named(kind, name, table, |(name, _)| name).map(|(_, value)| *value)
 }
 
 #[cfg(test)]

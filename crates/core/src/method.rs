@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Result, find_named};
 
 /// How a method comes to its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,9 +44,6 @@ pub struct MethodInfo {
 impl MethodInfo {
     /// The entry called `name` among `methods`, with suggestions where there is none.
     pub fn find<'a, T>(name: &str, methods: &'a [T], info: impl Fn(&T) -> &Self) -> Result<&'a T> {
-        methods
-            .iter()
-            .find(|method| info(method).name == name)
-            .ok_or_else(|| Error::unknown("method", name, methods.iter().map(|method| info(method).name)))
+        find_named("method", name, methods, |method| info(method).name)
     }
 }

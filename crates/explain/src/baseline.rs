@@ -1,7 +1,6 @@
 //! `--baselines`: what photos are compared with.
 
-use crate::inputs;
-use crate::photo;
+use crate::{inputs, photo};
 use candle_core::Tensor;
 use faithful_baseline::{
     BaselineSampler, Blurred, Constant, DataSet, Gaussian, InputMean, Mixture, Order, Spread, Uniform,
@@ -169,6 +168,7 @@ impl Reading<'_> {
         }
         let (name, argument) = text.split_once(':').unwrap_or((text, ""));
         let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
+            // The whole text: it may have been meant for a folder.
             return Err(Error::unknown("baselines", text, KINDS.iter().map(|kind| kind.name)));
         };
         match &kind.argument {

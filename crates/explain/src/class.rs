@@ -5,7 +5,7 @@ use faithful_model::Labels;
 
 /// What `--class` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ClassChoice {
     /// One output.
     Index(usize),
     /// The most probable ones of each photo.
@@ -13,7 +13,7 @@ pub enum Wanted {
 }
 
 /// Reads `7`, `heron`, `top5`, and lists of them. A label may have commas itself, so the whole is tried first.
-pub fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<Wanted>> {
+pub fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<ClassChoice>> {
     let mut wanted = Vec::new();
     for text in texts {
         match parse_class(text, labels) {
@@ -29,30 +29,30 @@ pub fn parse_classes(texts: &[String], labels: &Labels) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-fn parse_class(text: &str, labels: &Labels) -> Result<Wanted> {
+fn parse_class(text: &str, labels: &Labels) -> Result<ClassChoice> {
     let text = text.trim();
     let count = text.strip_prefix("top").and_then(|count| count.parse::<usize>().ok());
     match (labels.find(text), count) {
-        (Ok(index), _) => Ok(Wanted::Index(index)),
+        (Ok(index), _) => Ok(ClassChoice::Index(index)),
         (Err(_), Some(0)) => Err(Error::parameter("class", "top0 is no class; top1 is the most probable")),
-        (Err(_), Some(count)) => Ok(Wanted::Top(count.min(labels.count()))),
+        (Err(_), Some(count)) => Ok(ClassChoice::Top(count.min(labels.count()))),
         (Err(error), None) => Err(error),
     }
 }
 
 /// How many outputs are meant for a photo, at most.
-pub fn most(wanted: &[Wanted]) -> usize {
-    let counts = wanted.iter().map(|class| if let Wanted::Top(count) = class { *count } else { 1 });
+pub fn most(wanted: &[ClassChoice]) -> usize {
+    let counts = wanted.iter().map(|class| if let ClassChoice::Top(count) = class { *count } else { 1 });
     counts.sum::<usize>().max(1)
 }
 
 /// The outputs that are meant for a photo whose outputs have been ranked; each once.
-pub fn choose(wanted: &[Wanted], ranked: &[usize]) -> Vec<usize> {
+pub fn choose(wanted: &[ClassChoice], ranked: &[usize]) -> Vec<usize> {
     let mut chosen = Vec::new();
     for class in wanted {
         let meant = match class {
-            Wanted::Index(index) => std::slice::from_ref(index),
-            Wanted::Top(count) => &ranked[..*count.min(&ranked.len())],
+            ClassChoice::Index(index) => std::slice::from_ref(index),
+            ClassChoice::Top(count) => &ranked[..*count.min(&ranked.len())],
         };
         chosen.extend(meant.iter().filter(|index| !chosen.contains(*index)).copied().collect::<Vec<_>>());
     }
@@ -74,9 +74,9 @@ pub fn probabilities(outputs: &[f64]) -> Vec<f64> {
     powers.iter().map(|power| power / sum).collect()
 }
 
-/// Which number of a class is explained.
+/// Which score of a class is explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Number {
+pub enum ScoreKind {
     /// The network's output.
     Logit,
     /// Its softmax.
@@ -88,17 +88,20 @@ pub enum Number {
 }
 
 /// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
-pub fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
+///
+/// # Errors
+/// [`Error::Parameter`] for anything else, and for what a network with one output does not have.
+pub fn parse_score(text: &str, labels: &Labels) -> Result<ScoreKind> {
     if labels.count() == 1 && text != "logit" {
         let reason = "the network has one output, which is no probability and has no other beside it; leave it out";
         return Err(Error::parameter("score", reason));
     }
     match text {
-        "logit" => Ok(Number::Logit),
-        "probability" => Ok(Number::Probability),
-        "log-probability" => Ok(Number::LogProbability),
+        "logit" => Ok(ScoreKind::Logit),
+        "probability" => Ok(ScoreKind::Probability),
+        "log-probability" => Ok(ScoreKind::LogProbability),
         _ => match text.strip_prefix("margin:") {
-            Some(class) => Ok(Number::MarginAgainst(labels.find(class)?)),
+            Some(class) => Ok(ScoreKind::MarginAgainst(labels.find(class)?)),
             None => Err(Error::parameter(
                 "score",
                 format!("`{text}` is not `logit`, `probability`, `log-probability` or `margin:CLASS`"),
@@ -107,8 +110,8 @@ pub fn parse_score(text: &str, labels: &Labels) -> Result<Number> {
     }
 }
 
-impl Number {
-    /// This number of class `class`.
+impl ScoreKind {
+    /// The score of class `class`.
     pub fn of(self, class: usize) -> Target {
         match self {
             Self::Logit => Target::Output(class),
@@ -128,13 +131,13 @@ mod tests {
         Labels::new(4, names, Vec::new()).unwrap()
     }
 
-    fn parsed(texts: &[&str]) -> Result<Vec<Wanted>> {
+    fn parsed(texts: &[&str]) -> Result<Vec<ClassChoice>> {
         parse_classes(&texts.iter().map(ToString::to_string).collect::<Vec<_>>(), &labels())
     }
 
     #[test]
     fn classes_are_read_by_number_label_and_rank() {
-        use Wanted::{Index, Top};
+        use ClassChoice::{Index, Top};
         assert_eq!(parsed(&["3"]).unwrap(), [Index(3)]);
         assert_eq!(parsed(&["top1"]).unwrap(), [Top(1)]);
         assert_eq!(parsed(&["top100"]).unwrap(), [Top(4)]);
@@ -148,9 +151,9 @@ mod tests {
 
     #[test]
     fn a_class_that_is_meant_twice_is_explained_once() {
-        let wanted = [Wanted::Index(2), Wanted::Top(3), Wanted::Index(0)];
+        let wanted = [ClassChoice::Index(2), ClassChoice::Top(3), ClassChoice::Index(0)];
         assert_eq!(choose(&wanted, &[2, 1, 3, 0]), [2, 1, 3, 0]);
-        assert_eq!(choose(&[Wanted::Top(9)], &[1, 0]), [1, 0]);
+        assert_eq!(choose(&[ClassChoice::Top(9)], &[1, 0]), [1, 0]);
     }
 
     #[test]

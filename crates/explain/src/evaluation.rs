@@ -1,11 +1,11 @@
-//! Where an evaluation's images come from: a folder of photos, or drawn scenes whose objects are known.
+//! What an evaluation runs on: images (a folder of photos, or drawn scenes whose objects are known), and the methods of a
+//! session.
 
 use crate::contents::Contents;
-use crate::inputs;
-use crate::photo;
-use faithful_core::{Digest, Error, Result, Stream};
+use crate::{MethodAt, ScoreKind, Session, Settings, inputs, photo};
+use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
 use faithful_data::{Decoding, Mask, Picture, SceneSpec, decode_photo, draw_scene, list_photos, read_photo_bytes};
-use faithful_evaluate::{Sample, Source};
+use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,44 @@ impl Source for Images<'_> {
                 Ok(Sample { input: photo.tensor, label: classes.first().copied(), object })
             }
         }
+    }
+}
+
+/// A session's method, as an evaluation runs it.
+pub struct EvaluatedMethod {
+    /// The method, at its layers.
+    pub method: MethodAt,
+    score: ScoreKind,
+    layer: Option<String>,
+    settings: Settings,
+}
+
+impl EvaluatedMethod {
+    /// The methods of a session, in their order.
+    pub fn of(session: &Session<'_>) -> Vec<Self> {
+        let one = |method: &MethodAt| Self {
+            method: method.clone(),
+            score: session.score,
+            layer: method.layer_names(&session.classifier.model.graph),
+            settings: method.spec.settings(&session.settings),
+        };
+        session.methods.iter().map(one).collect()
+    }
+}
+
+impl Explainer for EvaluatedMethod {
+    fn name(&self) -> &str {
+        &self.method.spec.label
+    }
+
+    fn explain(&self, subject: &Subject) -> Result<Explained> {
+        let target = self.score.of(subject.class);
+        let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
+        let scores: [&dyn Score; 1] = [&target];
+        let MethodAt { spec, layers } = &self.method;
+        let stream = subject.stream.clone();
+        let mut found = spec.method.explain(&objective, subject.input, layers, &scores, &self.settings, stream)?;
+        Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! From what was named on the command line to photos, each with a name of its own for what is written.
 
-use crate::method::Explainer;
+use crate::Method;
 use faithful_core::Digest;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -63,7 +63,7 @@ pub fn is_result(picture: &Path) -> bool {
     let is_png = picture.extension().is_some_and(|extension| extension == "png");
     let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
     let mut words = stem.split('.').skip(1);
-    is_png && words.any(|word| Explainer::new(word, None, "paper").is_ok()) && picture.with_extension("npy").exists()
+    is_png && words.any(|word| Method::new(word, None, "paper").is_ok()) && picture.with_extension("npy").exists()
 }
 
 /// The photos of a folder by their extension, and how many pictures are [results](is_result) of an earlier run and left out.

@@ -1,17 +1,27 @@
-//! From a model and a photo to a map: what stands between a program's user and the methods.
-//!
-//! [`method`] has every method of every crate behind one registry, [`model`] loads networks as classifiers of photos,
-//! [`baseline`] reads what photos are compared with, [`memory`] says how many rows may go through a network at a time,
-//! and a [`question`] asks all of them of one photo after the other. Nothing here prints or parses a command line.
+#![doc = include_str!("../README.md")]
 
 pub mod baseline;
 pub mod class;
 pub mod contents;
 pub mod evaluation;
 pub mod inputs;
-pub mod memory;
-pub mod method;
+mod memory;
+mod method;
 pub mod model;
 pub mod photo;
-pub mod question;
-pub mod size;
+mod result;
+mod session;
+mod settings;
+mod size;
+mod spec;
+
+pub use class::{ClassChoice, ScoreKind};
+pub use memory::{Budget, Demand};
+pub use method::{Method, Requested, methods};
+pub use model::{Classifier, Crop, ModelOptions, Prediction};
+pub use photo::Photo;
+pub use result::MethodResult;
+pub use session::{BatchSize, Listener, MethodAt, Seen, Session, Setup, Silent};
+pub use settings::{CamChoices, Settings, parse_stop};
+pub use size::ByteSize;
+pub use spec::{MethodSpec, MiniBatches};

@@ -4,8 +4,7 @@
 //! the network, which has planned it; and what methods keep besides is counted in copies of the input and of the
 //! layers. docs/results/reliability.md has what came of it, measured.
 
-use crate::method::{Explainer, Settings};
-use crate::size::ByteSize;
+use crate::{ByteSize, Method, Settings};
 use faithful_core::{Error, LayerId, Network, Objective, Result, Tap, Target};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
@@ -36,36 +35,34 @@ impl Demand {
     /// A pass without gradients, of inputs that are made for it.
     pub const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
 
-    /// What `explainer` does at `layers` for so many `classes` of a photo.
+    /// What `method` does at `layers` for so many `classes` of a photo.
     ///
     /// # Errors
     /// A layer that is not there.
     pub fn of(
-        explainer: &Explainer,
+        method: &Method,
         network: &dyn Network,
         layers: &[LayerId],
         settings: &Settings,
         classes: usize,
     ) -> Result<Self> {
-        let taps = match explainer {
-            Explainer::Cam { method, .. } => method.taps(network, layers)?,
-            Explainer::Gradient(_) if layers.is_empty() => vec![Tap::Input],
-            Explainer::Gradient(_) => layers.iter().copied().map(Tap::Layer).collect(),
+        let taps = match method {
+            Method::Cam { method, .. } => method.taps(network, layers)?,
+            Method::Gradient(_) if layers.is_empty() => vec![Tap::Input],
+            Method::Gradient(_) => layers.iter().copied().map(Tap::Layer).collect(),
         };
         if taps.is_empty() {
             return Ok(Self::FORWARD);
         }
         // References that are drawn anew are not kept; those of a data set or a constant are.
-        let references = settings.references(explainer);
-        Ok(match explainer {
-            Explainer::Cam { .. } => {
+        let references = settings.references(method);
+        Ok(match method {
+            Method::Cam { .. } => {
                 let gradients = classes as u64;
                 Self { taps, gradients, input_copies: 2, layer_copies: 5, kept: 2 + 2 * gradients + references }
             }
             // Sums and terms are in f64; one class comes after the other.
-            Explainer::Gradient(_) => {
-                Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references }
-            }
+            Method::Gradient(_) => Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references },
         })
     }
 

@@ -1,9 +1,9 @@
 //! Networks as classifiers of photos.
 
-use crate::class;
+use crate::{Method, class};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Objective, Preprocessing, Resampling, Result, read_file_within};
-use faithful_model::{Labels, Loading, Model, ModelSource};
+use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Resampling, Result, read_file_within};
+use faithful_model::{Compute, Labels, Loading, Model, ModelSource};
 use std::path::{Path, PathBuf};
 
 /// What the user says of a model's photos and classes, above what its own files say.
@@ -62,18 +62,70 @@ pub fn load(source: &ModelSource, options: &ModelOptions) -> Result<Model> {
     Ok(model)
 }
 
-/// Makes a classifier of photos of a network: its outputs are logits. Whether a softmax at its end was taken off.
-///
-/// # Errors
-/// [`Error::Parameter`] for a network that takes no photos.
-pub fn as_classifier(model: &mut Model) -> Result<bool> {
-    model.photo_preprocessing()?;
-    let shorter = model.graph.without_final_softmax()?;
-    let was_cut = shorter.is_some();
-    if let Some(graph) = shorter {
-        model.graph = graph;
+/// A network as a classifier of photos, where it is computed. Its outputs are logits.
+pub struct Classifier {
+    /// The model: its labels, its preprocessing, its layers.
+    pub model: Model,
+    /// Whether a softmax at the network's end was taken off.
+    pub was_cut: bool,
+    network: Box<dyn Network>,
+}
+
+impl Classifier {
+    /// The model that `name` names, on the CPU: a built-in or fetched one, `FILE.onnx`, or
+    /// `ARCHITECTURE:FILE.safetensors`.
+    ///
+    /// # Errors
+    /// What [`load`] and [`new`](Self::new) say.
+    pub fn open(name: &str) -> Result<Self> {
+        let compute = Compute::default();
+        Self::new(load(&name.parse()?, &ModelOptions::default())?, |model| compute.place(&model.graph))
     }
-    Ok(was_cut)
+
+    /// The built-in model, on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where none is built in.
+    pub fn built_in() -> Result<Self> {
+        let source = Model::default_source().ok_or_else(|| Error::parameter("model", "no model is built in"))?;
+        Self::open(&source.to_string())
+    }
+
+    /// The one way from a model to a classifier: a softmax at its end is taken off, as where it is sure its gradient
+    /// vanishes, and scores take the softmax of logits themselves. `place` puts the network where it is computed.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a network that takes no photos, and what `place` returns.
+    pub fn new(mut model: Model, place: impl FnOnce(&Model) -> Result<Box<dyn Network>>) -> Result<Self> {
+        model.photo_preprocessing()?;
+        let shorter = model.graph.without_final_softmax()?;
+        let was_cut = shorter.is_some();
+        if let Some(graph) = shorter {
+            model.graph = graph;
+        }
+        let network = place(&model)?;
+        Ok(Self { model, was_cut, network })
+    }
+
+    /// The network, where it is computed.
+    pub fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// The layers where `method` explains unless some are named; none where it explains at the input.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a network without a layer that has places.
+    pub fn layers_of(&self, method: &Method) -> Result<Vec<LayerId>> {
+        if !method.needs_layers() {
+            return Ok(Vec::new());
+        }
+        let target = self.model.target.ok_or_else(|| {
+            let reason = format!("`{}` has no convolutional layer with places; name one with --layer", self.model.name);
+            Error::parameter("layer", reason)
+        })?;
+        method.layers_of(&self.model.graph, target)
+    }
 }
 
 impl ModelOptions {
@@ -160,6 +212,7 @@ pub fn source(model: &Model) -> String {
 }
 
 /// What a network gives for one photo.
+#[derive(Clone, Debug)]
 pub struct Prediction {
     /// The network's outputs.
     pub logits: Vec<f64>,
@@ -182,6 +235,52 @@ pub fn predict(objective: &Objective<'_>, input: &Tensor) -> Result<Prediction> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Device;
+    use faithful_core::Target;
+    use faithful_model::{GraphBuilder, Op};
+
+    /// Each channel's sum as a class, with a softmax at the end where `ends_in_softmax`.
+    fn sums(ends_in_softmax: bool) -> Model {
+        let mut builder = GraphBuilder::new(&[3, 2, 2]);
+        let flat = builder.add("flat", Op::Flatten { axis: 1 }, &[builder.input()]);
+        let weight: Vec<f32> = (0..36).map(|place| if place / 12 == place % 12 / 4 { 1.0 } else { 0.0 }).collect();
+        let weight = Tensor::from_vec(weight, (3, 12), &Device::Cpu).unwrap();
+        let mut last = builder.add("head", Op::Linear { weight, bias: None }, &[flat]);
+        if ends_in_softmax {
+            last = builder.add("softmax", Op::Softmax { axis: 1, log: false }, &[last]);
+        }
+        let graph = builder.finish(last).unwrap();
+        let labels = Labels::new(3, Vec::new(), Vec::new()).unwrap();
+        let preprocessing = Some(Preprocessing::default());
+        Model {
+            name: "sums".into(),
+            graph,
+            labels,
+            preprocessing,
+            target: None,
+            file: None,
+            data: Vec::new(),
+            outputs: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_classifier_gives_logits_whether_its_network_ends_in_a_softmax_or_not() {
+        let place = |model: &Model| Ok(Box::new(model.graph.clone()) as Box<dyn Network>);
+        let input = Tensor::new(&[[[[1f32, 1.0], [1.0, 1.0]], [[3.0, 3.0], [2.0, 3.0]], [[0.0; 2]; 2]]], &Device::Cpu);
+        let input = input.unwrap();
+        for ends_in_softmax in [false, true] {
+            let classifier = Classifier::new(sums(ends_in_softmax), place).unwrap();
+            assert_eq!(classifier.was_cut, ends_in_softmax);
+            let objective = Objective::new(classifier.network(), &Target::Output(0));
+            let found = predict(&objective, &input).unwrap();
+            assert_eq!(found.logits, [4.0, 11.0, 0.0]);
+            // The softmax of a softmax would be 0.576.
+            assert!((found.probabilities[1] - 0.999_072).abs() < 1e-6, "{found:?}");
+            assert_eq!(found.ranked, [1, 0, 2]);
+        }
+    }
 
     #[test]
     fn crops_are_read() {

@@ -70,7 +70,7 @@ pub use expected::{Distribution, ExpectedGradients, distribution_attribution, ex
 pub use guided_path::{GuidedPath, guided_integrated_gradients};
 pub use important::important_direction;
 pub use layer::attribute_at_layer;
-pub use method::{GradientParameters, METHODS, Method, method};
+pub use method::{GradientParameters, METHODS, Method, Parameter, method};
 pub use path::{BlurPath, Integration, Path, Straight, integrated_gradients, path_attribution};
 pub use plain::{deconvnet, gradient, gradient_times_input, guided_backpropagation, saliency};
 pub use quadrature::Quadrature;

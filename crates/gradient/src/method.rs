@@ -92,13 +92,40 @@ impl GradientParameters<'_> {
     }
 }
 
+/// A field of [`GradientParameters`], as a method's registry entry says that it reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parameter {
+    /// [`GradientParameters::draws`].
+    Draws,
+    /// [`GradientParameters::stop`].
+    Stop,
+    /// One baseline of [`GradientParameters::sampler`]: draw 0.
+    Baseline,
+    /// As many baselines of [`GradientParameters::sampler`] as there are draws.
+    Baselines,
+    /// [`GradientParameters::alphas`].
+    Alphas,
+    /// [`GradientParameters::spread`].
+    Spread,
+    /// [`GradientParameters::quadrature`].
+    Quadrature,
+    /// [`GradientParameters::sigma`].
+    Sigma,
+    /// [`GradientParameters::fraction`].
+    Fraction,
+    /// [`GradientParameters::max_distance`].
+    MaxDistance,
+    /// [`GradientParameters::stream`].
+    Stream,
+}
+
 /// A named attribution with respect to the input.
 #[derive(Clone, Copy)]
 pub struct Method {
     /// What one knows of it without running it.
     pub info: MethodInfo,
-    /// The fields of [`GradientParameters`] that it reads; the others do nothing.
-    pub reads: &'static [&'static str],
+    /// What of [`GradientParameters`] it reads; the rest does nothing.
+    pub reads: &'static [Parameter],
     /// Attributes the score of one input `(1, …)`.
     pub attribute: fn(&Objective, &Tensor, &GradientParameters<'_>) -> Result<Attribution>,
 }
@@ -109,13 +136,21 @@ impl std::fmt::Debug for Method {
     }
 }
 
+impl Method {
+    /// Whether it reads `parameter`.
+    pub fn reads(&self, parameter: Parameter) -> bool {
+        self.reads.contains(&parameter)
+    }
+}
+
 /// The method called `name`.
 ///
 /// # Errors
 /// [`Error::UnknownName`](faithful_core::Error::UnknownName) with suggestions.
 ///
 /// ```
-/// assert_eq!(faithful_gradient::method("expected-gradients").unwrap().reads[0], "draws");
+/// use faithful_gradient::Parameter;
+/// assert!(faithful_gradient::method("expected-gradients").unwrap().reads(Parameter::Baselines));
 /// assert!(faithful_gradient::method("salience").unwrap_err().to_string().contains("`saliency`"));
 /// ```
 pub fn method(name: &str) -> Result<&'static Method> {
@@ -143,7 +178,7 @@ const fn unsigned(info: MethodInfo) -> MethodInfo {
     MethodInfo { signed: false, ..info }
 }
 
-const NOISE: &[&str] = &["draws", "stop", "spread", "stream"];
+const NOISE: &[Parameter] = &[Parameter::Draws, Parameter::Stop, Parameter::Spread, Parameter::Stream];
 
 /// Every attribution with respect to the input.
 pub const METHODS: &[Method] = &[
@@ -262,7 +297,7 @@ pub const METHODS: &[Method] = &[
             "the gradient integrated along the straight line from one baseline",
             "Sundararajan et al. 2017; thesis, Eq. 32-35",
         )),
-        reads: &["draws", "stop", "sampler", "quadrature", "stream"],
+        reads: &[Parameter::Draws, Parameter::Stop, Parameter::Baseline, Parameter::Quadrature, Parameter::Stream],
         attribute: |objective, input, parameters| {
             let baseline = parameters.sampler.sample(input, &parameters.stream, 0..1)?;
             integrated_gradients(objective, input, &baseline, &parameters.integration())
@@ -274,7 +309,7 @@ pub const METHODS: &[Method] = &[
             "the expectation of difference times gradient over baselines and places on the way",
             "Erion et al. 2021; thesis, Eq. 38, 42-43",
         )),
-        reads: &["draws", "stop", "sampler", "alphas", "stream"],
+        reads: &[Parameter::Draws, Parameter::Stop, Parameter::Baselines, Parameter::Alphas, Parameter::Stream],
         attribute: |objective, input, parameters| parameters.expected(objective, input, &*parameters.sampler),
     },
     Method {
@@ -283,7 +318,7 @@ pub const METHODS: &[Method] = &[
             "expected gradients against noisy copies of the input",
             "thesis, Eq. 38-39",
         )),
-        reads: &["draws", "stop", "spread", "alphas", "stream"],
+        reads: &[Parameter::Draws, Parameter::Stop, Parameter::Spread, Parameter::Alphas, Parameter::Stream],
         attribute: |objective, input, parameters| {
             parameters.expected(objective, input, &Gaussian { spread: parameters.spread })
         },
@@ -294,7 +329,7 @@ pub const METHODS: &[Method] = &[
             "the mean over baselines of integrated gradients, 16 steps each",
             "thesis, Eq. 36-37",
         )),
-        reads: &["draws", "stop", "sampler", "quadrature", "stream"],
+        reads: &[Parameter::Draws, Parameter::Stop, Parameter::Baselines, Parameter::Quadrature, Parameter::Stream],
         attribute: |objective, input, parameters| {
             let default = Distribution::default();
             let draws = parameters.draws_or(default.draws);
@@ -309,7 +344,7 @@ pub const METHODS: &[Method] = &[
             "the gradient integrated while a blur lifts from the input",
             "Xu et al. 2020; thesis, Eq. 44",
         )),
-        reads: &["draws", "stop", "quadrature", "sigma"],
+        reads: &[Parameter::Draws, Parameter::Stop, Parameter::Quadrature, Parameter::Sigma],
         attribute: |objective, input, parameters| {
             path_attribution(objective, &BlurPath::new(input, parameters.sigma)?, &parameters.integration())
         },
@@ -320,7 +355,7 @@ pub const METHODS: &[Method] = &[
             "the gradient integrated along a path that moves values of small gradient first",
             "Kapishnikov et al. 2021; thesis, Eq. 44",
         )),
-        reads: &["draws", "sampler", "fraction", "max_distance", "stream"],
+        reads: &[Parameter::Draws, Parameter::Baseline, Parameter::Fraction, Parameter::MaxDistance, Parameter::Stream],
         attribute: |objective, input, parameters| {
             let baseline = parameters.sampler.sample(input, &parameters.stream, 0..1)?;
             let GradientParameters { fraction, max_distance, .. } = *parameters;
@@ -335,7 +370,7 @@ pub const METHODS: &[Method] = &[
             "each step's change of the score on the way from one baseline, by the squares of the gradient there",
             "Yang et al. 2023, algorithm 1, on integrated gradients",
         )),
-        reads: &["draws", "sampler", "stream"],
+        reads: &[Parameter::Draws, Parameter::Baseline, Parameter::Stream],
         attribute: |objective, input, parameters| {
             let baseline = parameters.sampler.sample(input, &parameters.stream, 0..1)?;
             let steps = parameters.draws_or(Integration::default().steps);
@@ -348,7 +383,7 @@ pub const METHODS: &[Method] = &[
             "each step's change of the score while a blur lifts, by the squares of the gradient there",
             "Yang et al. 2023, algorithm 1, on blur integrated gradients",
         )),
-        reads: &["draws", "sigma"],
+        reads: &[Parameter::Draws, Parameter::Sigma],
         attribute: |objective, input, parameters| {
             let steps = parameters.draws_or(Integration::default().steps);
             important_direction(objective, &BlurPath::new(input, parameters.sigma)?, steps)

@@ -6,7 +6,7 @@ use crate::{
     single_deletion, sparseness,
 };
 use candle_core::Tensor;
-use faithful_core::{Error, Objective, Result, Stream};
+use faithful_core::{Error, Objective, Result, Stream, find_named};
 
 /// Which way a metric points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,8 +316,7 @@ impl Metric {
     /// there is no mask.
     pub fn parse(name: &str) -> Result<Self> {
         let (base, percent) = name.split_once('@').map_or((name, None), |(base, percent)| (base, Some(percent)));
-        let info = METRICS.iter().find(|metric| metric.name == base);
-        let info = info.ok_or_else(|| Error::unknown("metric", base, METRICS.iter().map(|metric| metric.name)))?;
+        let info = find_named("metric", base, METRICS, |metric| metric.name)?;
         let masking = match percent {
             None => Masking::Soft,
             Some(_) if !info.masked => {

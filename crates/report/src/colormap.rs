@@ -1,4 +1,4 @@
-use faithful_core::{Error, Result};
+use faithful_core::{Result, value_named};
 
 /// A colour map whose equal steps look equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,10 +28,7 @@ impl Colormap {
 
     /// The colour map called `name`.
     pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        found
-            .map(|(_, colormap)| *colormap)
-            .ok_or_else(|| Error::unknown("colour map", name, Self::ALL.iter().map(|(known, _)| *known)))
+        value_named("colour map", name, &Self::ALL)
     }
 
     /// The sRGB colour of a value from 0 to 1; values outside are clamped.

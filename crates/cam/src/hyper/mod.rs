@@ -13,7 +13,7 @@ use crate::rule::gradient;
 use crate::{CamParameters, EstimatorParameters, estimator, rule};
 use candle_core::{DType, Tensor};
 use faithful_baseline::Blurred;
-use faithful_core::{Error, LayerId, Objective, Result, Score};
+use faithful_core::{Error, LayerId, Objective, Result, Score, value_named};
 use faithful_tensor::{log_softmax, softmax};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -79,10 +79,7 @@ impl Quality {
     /// # Errors
     /// [`Error::UnknownName`] with suggestions.
     pub fn named(name: &str) -> Result<Self> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        found
-            .map(|(_, quality)| *quality)
-            .ok_or_else(|| Error::unknown("quality", name, Self::ALL.map(|(name, _)| name)))
+        value_named("quality", name, &Self::ALL)
     }
 
     /// How many draws the tracked pass takes.

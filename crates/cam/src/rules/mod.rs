@@ -8,7 +8,7 @@ mod reference;
 
 use crate::CamRule;
 use crate::rule::gradient;
-use faithful_core::{Error, Result};
+use faithful_core::{Result, find_named};
 
 pub(crate) use channel::{plus_plus_weights_outside, powers, relative_activation};
 pub(crate) use projection::centered_projection;
@@ -125,10 +125,7 @@ const LINEAR: CamRule = CamRule {
 /// The rule called `name`.
 ///
 /// # Errors
-/// [`Error::UnknownName`] with suggestions.
+/// [`Error::UnknownName`](faithful_core::Error::UnknownName) with suggestions.
 pub fn rule(name: &str) -> Result<&'static CamRule> {
-    RULES
-        .iter()
-        .find(|rule| rule.name == name)
-        .ok_or_else(|| Error::unknown("rule", name, RULES.iter().map(|rule| rule.name)))
+    find_named("rule", name, RULES, |rule| rule.name)
 }

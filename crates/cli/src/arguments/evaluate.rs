@@ -4,7 +4,7 @@ use super::bounds::{MANY, ROWS, count};
 use super::{Flag, ModelArguments};
 use clap::{Args, ValueEnum};
 use faithful_evaluate::Shard;
-use faithful_explain::size::ByteSize;
+use faithful_explain::ByteSize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

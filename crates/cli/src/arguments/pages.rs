@@ -3,13 +3,13 @@
 use super::bounds::{MANY, ROWS, count, threads, whole};
 use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
 use clap::Args;
-use faithful_explain::size::ByteSize;
+use faithful_explain::{ByteSize, Settings, Setup, parse_stop};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// How maps are made, where every method has the same settings.
 #[derive(Debug, Args)]
-pub(crate) struct MakingArguments {
+pub(crate) struct MapArguments {
     /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
     #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
     pub(crate) score: String,
@@ -36,6 +36,21 @@ pub(crate) struct MakingArguments {
     pub(crate) batch: Option<NonZeroUsize>,
 }
 
+impl MapArguments {
+    /// What is asked of every photo: methods, layers and classes are the command's.
+    pub(crate) fn setup(&self, baselines: &str) -> faithful_core::Result<Setup> {
+        Ok(Setup {
+            score: self.score.clone(),
+            baselines: Some(baselines.to_owned()),
+            settings: Settings { draws: self.draws, stop: parse_stop(&self.stop)?, ..Settings::default() },
+            seed: self.seed,
+            batch: self.batch,
+            memory: self.memory,
+            ..Setup::default()
+        })
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
     #[command(flatten)]
@@ -58,7 +73,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layer: Vec<String>,
     #[command(flatten)]
-    pub(crate) making: MakingArguments,
+    pub(crate) maps: MapArguments,
     /// How insertion and deletion under each map are measured: `thesis`, `polycam`, `rise`, `torchcam`
     #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
     pub(crate) protocol: String,
@@ -96,7 +111,7 @@ pub(crate) struct AtlasArguments {
     #[arg(long, value_parser = count::<MANY>, value_name = "N")]
     pub(crate) samples: Option<NonZeroUsize>,
     #[command(flatten)]
-    pub(crate) making: MakingArguments,
+    pub(crate) maps: MapArguments,
     /// Refuse photos with more pixels than this, in millions
     #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]
     pub(crate) max_megapixels: f64,

@@ -1,20 +1,16 @@
 //! `faithful atlas`: the contextual feature atlas of a class (thesis 6.2.3.1).
 
 use crate::arguments::AtlasArguments;
-use crate::exhibit::{self, Room};
+use crate::exhibit::{self, PageLimits};
 use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
 use anyhow::{Result, bail};
 use faithful_cam::stage_layers;
-use faithful_core::{Error, LayerId, Watched};
+use faithful_core::{Error, LayerId};
 use faithful_evaluate::Source;
-use faithful_explain::class::{Number, Wanted};
 use faithful_explain::evaluation::Images;
-use faithful_explain::memory::Demand;
-use faithful_explain::method::{Named, Settings, parse_stop};
-use faithful_explain::question::{Question, Rows};
-use faithful_explain::{baseline, photo};
+use faithful_explain::{MethodSpec, Session, Setup, baseline, photo};
 use faithful_model::{LayerRow, Model};
 use faithful_page::{Column, Gallery, Group, Page, Photo, Section};
 use serde_json::json;
@@ -23,54 +19,35 @@ use serde_json::json;
 const LAYERS: usize = 5;
 
 pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome> {
-    let making = &arguments.making;
-    let named = Named::parse(&arguments.method)?;
-    let explainer = &named.method;
-    if !explainer.needs_layers() {
-        let reason = format!("`{}` explains at the input; an atlas needs a method with layers", explainer.info().name);
+    let maps = &arguments.maps;
+    let spec: MethodSpec = arguments.method.parse()?;
+    let method = spec.method;
+    if !method.needs_layers() {
+        let reason = format!("`{}` explains at the input; an atlas needs a method with layers", method.info().name);
         return Err(Error::parameter("method", reason).into());
     }
     let least = arguments.least;
     if !(0.0..=1.0).contains(&least) {
         return Err(Error::parameter("least", format!("{least} is no probability from 0 to 1")).into());
     }
-    let stop = parse_stop(&making.stop)?;
     let decoding = photo::decoding(arguments.max_megapixels)?;
+    let baselines = maps.baselines.as_deref().unwrap_or(baseline::DEFAULT);
+    let setup = Setup { classes: vec![arguments.class.clone()], decoding, ..maps.setup(baselines)? };
     exhibit::prepare(&arguments.out, [arguments.images.as_path()])?;
     output.writes_files();
-    let compute = arguments.model.name.compute.compute()?;
-    let model = model::classifier(&arguments.model, output)?;
-    let network = compute.place(&model.graph)?;
-    let wanted = model::classes(&model, std::slice::from_ref(&arguments.class))?;
-    let &[Wanted::Index(class)] = wanted.as_slice() else {
-        let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
-        return Err(Error::parameter("class", reason).into());
-    };
-    let number: Number = model::number(&model, &making.score)?;
-    let layers = layers(&model, &arguments.layers)?;
-    let images = Images::find(&arguments.images, arguments.samples, &model, &decoding, None)?;
+    let classifier = model::classifier(&arguments.model, output)?;
+    let model = &classifier.model;
+    let class = model::one_class(model, &arguments.class)?;
+    let layers = layers(model, &arguments.layers)?;
+    let images = Images::find(&arguments.images, arguments.samples, model, &decoding, None)?;
     let shown = arguments.count.get().min(images.names().len());
-    let room = Room::new(shown, shown * layers.len(), making.percentile)?;
-    let baselines = making.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let sampler = model::baselines(baselines, model.photo_preprocessing()?, &decoding, output)?;
-    let network = Watched::new(&*network, output);
-    let settings = Settings::new(making.draws, stop, sampler);
-    let demand = |row: &LayerRow| Demand::of(explainer, &model.graph, &[row.layer], &settings, 1);
-    let demands = layers.iter().map(demand).collect::<faithful_core::Result<_>>()?;
-    let question = Question {
-        model: &model,
-        network: &network,
-        wanted,
-        number,
-        settings,
-        seed: making.seed,
-        rows: Rows::new(making.batch, making.memory, demands),
-        decoding,
-    };
+    let limits = PageLimits::new(shown, shown * layers.len(), maps.percentile)?;
+    let methods = layers.iter().map(|row| MethodSpec { layers: vec![row.name.clone()], ..spec.clone() }).collect();
+    let session = model::session(&Setup { methods, ..setup }, &classifier, output)?;
 
     let mut failures = 0;
     let label = model.labels.name(class);
-    let mut likely = likeliest(&question, &images, class, &mut failures, output);
+    let mut likely = likeliest(&session, &images, class, &mut failures, output);
     // Where none shows the class, the nearest are shown, and the page says so.
     let showing = likely.iter().filter(|(probability, _)| *probability >= least).count();
     let warning = likely.first().filter(|_| showing == 0).map(|(highest, _)| {
@@ -89,12 +66,11 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let mut photos: Vec<Photo> = Vec::new();
     for (place, &index) in chosen.iter().enumerate() {
         let name = &images.names()[index];
-        let asked = images.photo(index).and_then(|photo| question.ask(photo, name)).map_err(anyhow::Error::from);
-        match asked.and_then(|asked| Ok((room.photo(name.clone(), &asked, &model.labels)?, asked))) {
-            Ok((mut photo, asked)) => {
-                for row in &layers {
-                    let by = (&named, std::slice::from_ref(&row.layer));
-                    if let Err(reason) = exhibit::add_maps(&mut photo, &question, &asked, by, &room, None) {
+        let seen = images.photo(index).and_then(|photo| session.see(photo, name)).map_err(anyhow::Error::from);
+        match seen.and_then(|seen| Ok((limits.photo(name.clone(), &seen, &model.labels)?, seen))) {
+            Ok((mut photo, seen)) => {
+                for (row, method) in layers.iter().zip(&session.methods) {
+                    if let Err(reason) = exhibit::add_maps(&mut photo, &session, &seen, method, &limits, None) {
                         failures += 1;
                         output.error(&format!("{name}: {}: {reason}", row.name));
                     }
@@ -119,25 +95,25 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let looked = images.names().len();
     let shown = format!("the {count} photos of {looked} with the highest probability, most probable first");
     page.lede(match &warning {
-        None => format!("What makes {label} for {}, by {}: {shown}", model.name, named.label),
+        None => format!("What makes {label} for {}, by {}: {shown}", model.name, spec.label),
         Some(warning) => {
             let warning = warning.replacen("no photo", "No photo", 1);
-            format!("{warning}. What speaks for {label} none the less, for {}, by {}: {shown}", model.name, named.label)
+            format!("{warning}. What speaks for {label} none the less, for {}, by {}: {shown}", model.name, spec.label)
         }
     });
     page.push(Section::gallery(None, gallery(&layers, photos)));
-    exhibit::model_facts(&mut page, &model);
+    exhibit::model_facts(&mut page, model);
     page.fact("Class", format!("{label} ({class})"));
-    page.fact("Explained", making.score.clone());
-    page.fact("Method", format!("{}: {}", named.label, explainer.info().summary));
+    page.fact("Explained", maps.score.clone());
+    page.fact("Method", format!("{}: {}", spec.label, method.info().summary));
     page.fact("Layers", layers.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", "));
     page.fact("Images", arguments.images.display().to_string());
     page.fact("Least probability", percent(least));
-    if explainer.compares() {
+    if method.compares() {
         page.fact("Baselines", baselines);
     }
-    if explainer.draws() {
-        page.fact("Seed", making.seed.to_string());
+    if method.draws() {
+        page.fact("Seed", maps.seed.to_string());
     }
     exhibit::closing_facts(&mut page);
     let bytes = exhibit::write(&page, &arguments.out)?;
@@ -152,7 +128,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
 
 /// The images and the probability of `class` for each, the highest first.
 fn likeliest(
-    question: &Question,
+    session: &Session<'_>,
     images: &Images,
     class: usize,
     failures: &mut usize,
@@ -161,8 +137,8 @@ fn likeliest(
     let mut found: Vec<(f64, usize)> = Vec::new();
     output.start(images.names().len(), "looking");
     for (index, name) in images.names().iter().enumerate() {
-        match images.photo(index).and_then(|photo| question.ask(photo, name)) {
-            Ok(asked) => found.push((asked.prediction.probabilities[class], index)),
+        match images.photo(index).and_then(|photo| session.see(photo, name)) {
+            Ok(seen) => found.push((seen.prediction.probabilities[class], index)),
             Err(error) => {
                 *failures += 1;
                 output.error(&format!("{name}: {}", crate::failure::text(&error.into())));

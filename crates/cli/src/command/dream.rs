@@ -7,9 +7,8 @@ use crate::model;
 use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use faithful_core::{Error, Objective, Preprocessing, Stream};
-use faithful_explain::class::Wanted;
-use faithful_explain::photo;
+use faithful_core::{Objective, Preprocessing, Stream};
+use faithful_explain::{class, model::predict, photo};
 use faithful_gradient::{ClassModel, class_model};
 use faithful_report::image::RgbImage;
 use faithful_report::{encode_png, write_atomic};
@@ -36,18 +35,13 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let start = if let Start::Photo(path) = &arguments.start { Some(path.as_path()) } else { None };
     spare(&arguments.out, start.into_iter().chain(arguments.model.name.model.as_deref().map(Path::new)))?;
     output.writes_files();
-    let compute = arguments.model.name.compute.compute()?;
-    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
-    let network = compute.place_for_cpu(&model.graph)?;
+    let classifier = model::classifier_for_cpu(&arguments.model, output)?;
+    let model = &classifier.model;
     let preprocessing = model.photo_preprocessing()?;
-    let wanted = model::classes(&model, std::slice::from_ref(&arguments.class))?;
-    let &[Wanted::Index(class)] = wanted.as_slice() else {
-        let reason = format!("`{}` is not one class: give an index or a label", arguments.class);
-        return Err(Error::parameter("class", reason).into());
-    };
-    let number = model::number(&model, &arguments.score)?;
-    let target = number.of(class);
-    let objective = Objective::new(&*network, &target);
+    let class = model::one_class(model, &arguments.class)?;
+    let score = class::parse_score(&arguments.score, &model.labels).map_err(|error| model::with_hint(model, error))?;
+    let target = score.of(class);
+    let objective = Objective::new(classifier.network(), &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
     let usual = match start.dims() {
@@ -68,7 +62,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let found = class_model(&objective, &start, &stream, &parameters, &mut |_, _| output.advance());
     output.finish();
     let found = found?;
-    let prediction = model::predict(&objective, &found.image)?;
+    let prediction = predict(&objective, &found.image)?;
     let picture = picture(&found.image, preprocessing)?;
     let bytes = encode_png(&picture)?;
     if let Some(folder) = arguments.out.parent() {

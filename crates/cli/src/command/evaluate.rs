@@ -7,20 +7,13 @@ use crate::model;
 use crate::output::Output;
 use crate::recorded::Recorded;
 use anyhow::{Context, Result};
-use candle_core::Tensor;
-use faithful_core::{Digest, Error, LayerId, Network, Objective, Preprocessing, Score};
-use faithful_data::Decoding;
-use faithful_evaluate::{
-    Event, Explained, Manifest, Plan, Shard, Source, Store, Subject, Summary, Table, VERSION, run,
-};
-use faithful_explain::baseline;
-use faithful_explain::class::Number;
+use faithful_core::{Digest, Error, Network, Preprocessing};
+use faithful_evaluate::{Event, Manifest, Plan, Shard, Source, Store, Summary, Table, VERSION, run};
 use faithful_explain::contents::{Contents, digest_of_photos};
-use faithful_explain::evaluation::{Images, Masks};
-use faithful_explain::memory::Demand;
-use faithful_explain::method::{Explainer, Named, Settings, parse_stop};
-use faithful_explain::photo;
-use faithful_explain::question::{Rows, layer_names};
+use faithful_explain::evaluation::{EvaluatedMethod, Images, Masks};
+use faithful_explain::{
+    Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, baseline, parse_stop, photo,
+};
 use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
 use faithful_model::{Model, Precision};
 use serde_json::json;
@@ -32,68 +25,73 @@ use std::path::Path;
 const METRICS: &str = "insertion,deletion,ins-del,drop,increase,add,drop@30,increase@30,add@30";
 
 /// Everything that makes a run's values, from what the user said.
-pub(crate) struct Making {
-    pub(crate) model: Model,
-    /// The model's network where it is computed.
-    pub(crate) network: Box<dyn Network>,
-    precision: Precision,
+pub(crate) struct Evaluation<'a> {
+    pub(crate) session: Session<'a>,
     metrics: Vec<Metric>,
     protocol: Protocol,
-    methods: Vec<Named>,
-    layer: Option<LayerId>,
-    /// What of a class is explained.
-    number: Number,
-    settings: Settings,
     /// As they were asked for, and a digest of their photos.
     baselines: (String, String),
-    decoding: Decoding,
+    setup: Setup,
+    precision: Precision,
     pub(crate) batch: NonZeroUsize,
 }
 
-impl Making {
-    pub(crate) fn new(arguments: &EvaluateArguments, output: &Output) -> Result<Self> {
-        let metrics = metrics(arguments)?;
-        let stop = parse_stop(&arguments.stop)?;
-        let decoding = photo::decoding(arguments.max_megapixels)?;
-        let methods = arguments.methods.iter().map(|name| Named::parse(name));
-        let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
-        let compute = arguments.model.name.compute.compute()?;
-        let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
-        let number = model::number(&model, &arguments.score)?;
-        let network = compute.place(&model.graph)?;
-        let preprocessing = model.photo_preprocessing()?;
-        let protocol = protocol(arguments, preprocessing)?;
-        let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
+/// The classifier that a run measures.
+pub(crate) fn classifier(arguments: &EvaluateArguments, output: &Output) -> Result<Classifier> {
+    // What needs no model is refused first.
+    metrics(arguments)?;
+    setup(arguments, baseline::DEFAULT)?;
+    Protocol::named(&arguments.protocol)?;
+    model::classifier(&arguments.model, output)
+}
+
+fn setup(arguments: &EvaluateArguments, baselines: &str) -> faithful_core::Result<Setup> {
+    Ok(Setup {
+        methods: arguments.methods.iter().map(|name| name.parse()).collect::<faithful_core::Result<_>>()?,
+        layers: arguments.layer.iter().cloned().collect(),
+        score: arguments.score.clone(),
+        baselines: Some(baselines.to_owned()),
+        settings: Settings { draws: arguments.draws, stop: parse_stop(&arguments.stop)?, ..Settings::default() },
+        seed: arguments.seed,
+        batch: arguments.batch,
+        memory: arguments.memory,
+        decoding: photo::decoding(arguments.max_megapixels)?,
+        ..Setup::default()
+    })
+}
+
+impl<'a> Evaluation<'a> {
+    pub(crate) fn new(arguments: &EvaluateArguments, classifier: &'a Classifier, output: &Output) -> Result<Self> {
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
-        let (sampler, photos) = model::baselines_and_photos(&baselines, preprocessing, &decoding, output)?;
-        let settings = Settings::new(arguments.draws, stop, sampler);
-        let demands = methods.iter().map(|named| {
-            let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;
-            Demand::of(&named.method, &model.graph, &layers, &named.settings(&settings), 1)
-        });
-        let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
-        let rows = Rows::new(arguments.batch, arguments.memory, demands);
-        let batch = rows.of(&model.graph, model.graph.nominal_input(), 0)?;
-        let precision = compute.precision();
+        let mut setup = setup(arguments, &baselines)?;
+        let model = &classifier.model;
+        let preprocessing = model.photo_preprocessing()?;
+        let hinted = |error| model::with_hint(model, error);
+        // A run says how many images are done; nobody listens to their passes.
+        let note = |text: &str| output.note(text);
+        let sampler = baseline::sampler_and_photos(&baselines, preprocessing, &setup.decoding, &note);
+        let (sampler, photos) = sampler.map_err(hinted)?;
+        setup.settings.sampler = sampler;
+        setup.baselines = None;
+        let session = setup.session(classifier).map_err(hinted)?;
         Ok(Self {
-            model,
-            network,
-            precision,
-            metrics,
-            protocol,
-            methods,
-            layer,
-            number,
-            settings,
+            metrics: metrics(arguments)?,
+            protocol: protocol(arguments, preprocessing)?,
+            batch: session.batch_for(model.graph.nominal_input(), 0)?,
+            precision: arguments.model.name.compute.compute()?.precision(),
+            session,
             baselines: (baselines, digest_of_photos(&photos)?),
-            decoding,
-            batch,
+            setup,
         })
     }
 
-    pub(crate) fn images(&self, arguments: &EvaluateArguments) -> Result<Images<'_>> {
+    fn model(&self) -> &'a Model {
+        &self.session.classifier.model
+    }
+
+    pub(crate) fn images(&self, arguments: &EvaluateArguments) -> Result<Images<'a>> {
         let masks = arguments.masks.clone().map(Masks::new).transpose()?;
-        let images = Images::find(&arguments.images, arguments.samples, &self.model, &self.decoding, masks)?;
+        let images = Images::find(&arguments.images, arguments.samples, self.model(), &self.setup.decoding, masks)?;
         if let Some(metric) = self.metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
             let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
             return Err(Error::parameter("metrics", reason).into());
@@ -102,7 +100,7 @@ impl Making {
     }
 
     pub(crate) fn manifest(&self, arguments: &EvaluateArguments, images: &Images) -> Result<Manifest> {
-        let method = |Named { method, label, draws, .. }: &Named| {
+        let method = |MethodAt { spec: MethodSpec { method, label, draws, .. }, .. }: &MethodAt| {
             let draws = draws.or(arguments.draws).filter(|_| method.draws());
             let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", arguments.stop));
             let baselines = if method.compares() { format!(" baselines={}", self.baselines.0) } else { String::new() };
@@ -112,24 +110,24 @@ impl Making {
             Precision::F32 => String::new(),
             other => format!(" in {other}"),
         };
-        let explained = match self.number {
-            Number::Logit => String::new(),
+        let explained = match self.session.score {
+            ScoreKind::Logit => String::new(),
             _ => format!(", its {}", arguments.score),
         };
-        let compares = self.methods.iter().any(|named| named.method.compares());
+        let compares = self.session.methods.iter().any(|one| one.spec.method.compares());
         Ok(Manifest {
             format: Manifest::FORMAT,
             version: VERSION.into(),
-            model: format!("{} {}{precision}", self.model.name, self.model.digest()?),
-            labels: digest_of_labels(&self.model),
-            preprocessing: format!("{:?}, {:?}", self.model.photo_preprocessing()?, self.decoding),
+            model: format!("{} {}{precision}", self.model().name, self.model().digest()?),
+            labels: digest_of_labels(self.model()),
+            preprocessing: format!("{:?}, {:?}", self.model().photo_preprocessing()?, self.setup.decoding),
             images: images.contents().digest(),
             baselines: if compares { self.baselines.1.clone() } else { String::new() },
             image_count: images.names().len(),
-            methods: self.methods.iter().map(method).collect(),
+            methods: self.session.methods.iter().map(method).collect(),
             metrics: self.metrics.iter().map(Metric::name).collect(),
             protocol: self.protocol.to_string(),
-            layer: self.layer.map_or_else(|| "none".into(), |layer| self.model.graph.layers()[layer.0].name.clone()),
+            layer: self.layer(arguments),
             class: if arguments.explain_label { "label" } else { "predicted" }.to_owned()
                 + if arguments.only_correct { ", correct only" } else { "" }
                 + &explained,
@@ -137,32 +135,23 @@ impl Making {
         })
     }
 
-    /// The methods as the run sees them.
-    pub(crate) fn explainers(&self, arguments: &EvaluateArguments) -> Result<Vec<Prepared>> {
-        let prepared = |named: &Named| {
-            let layers = layers_of(named, &self.model, self.layer, arguments.layer.is_some())?;
-            Ok(Prepared {
-                label: named.label.clone(),
-                method: named.method,
-                number: self.number,
-                layer: (!layers.is_empty()).then(|| layer_names(&self.model, &layers)),
-                layers,
-                settings: named.settings(&self.settings),
-            })
-        };
-        self.methods.iter().map(prepared).collect()
+    /// The layer that was named, or the model's own.
+    fn layer(&self, arguments: &EvaluateArguments) -> String {
+        let own = || self.model().target.map(|layer| self.model().graph.layers()[layer.0].name.clone());
+        arguments.layer.clone().or_else(own).unwrap_or_else(|| "none".into())
     }
 }
 
 pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> Result<Outcome> {
     output.writes_files();
     let shard = shard(arguments)?;
-    let making = Making::new(arguments, output)?;
-    let images = making.images(arguments)?;
+    let classifier = classifier(arguments, output)?;
+    let evaluation = Evaluation::new(arguments, &classifier, output)?;
+    let images = evaluation.images(arguments)?;
     if images.results > 0 {
         output.note(&left_out(images.results));
     }
-    let manifest = making.manifest(arguments, &images)?;
+    let manifest = evaluation.manifest(arguments, &images)?;
     let store = if arguments.resume || shard.count > 1 {
         resumed(&arguments.out, &manifest, &images)?
     } else {
@@ -173,15 +162,15 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
         store.keep_note(CONTENTS, &serde_json::to_vec(images.contents())?)?;
     }
 
-    let boxed = |one: Prepared| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
-    let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
+    let boxed = |one: EvaluatedMethod| Box::new(one) as Box<dyn faithful_evaluate::Explainer>;
+    let explainers: Vec<_> = EvaluatedMethod::of(&evaluation.session).into_iter().map(boxed).collect();
     let plan = Plan {
-        network: &*making.network,
+        network: classifier.network(),
         explainers: &explainers,
-        metrics: &making.metrics,
-        protocol: &making.protocol,
+        metrics: &evaluation.metrics,
+        protocol: &evaluation.protocol,
         seed: arguments.seed,
-        batch: making.batch,
+        batch: evaluation.batch,
         explain_label: arguments.explain_label,
         only_correct: arguments.only_correct,
     };
@@ -228,32 +217,6 @@ fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output
     Ok(Outcome::of_failures(failed))
 }
 
-/// A method with everything it needs, as the run sees it.
-pub(crate) struct Prepared {
-    label: String,
-    pub(crate) method: Explainer,
-    number: Number,
-    layers: Vec<LayerId>,
-    layer: Option<String>,
-    settings: Settings,
-}
-
-impl faithful_evaluate::Explainer for Prepared {
-    fn name(&self) -> &str {
-        &self.label
-    }
-
-    fn explain(&self, subject: &Subject) -> faithful_core::Result<Explained> {
-        let target = self.number.of(subject.class);
-        let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
-        let scores: [&dyn Score; 1] = [&target];
-        let stream = subject.stream.clone();
-        let input: &Tensor = subject.input;
-        let mut found = self.method.explain(&objective, input, &self.layers, &scores, &self.settings, stream)?;
-        Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
-    }
-}
-
 fn metrics(arguments: &EvaluateArguments) -> Result<Vec<Metric>> {
     let names = if arguments.metrics.is_empty() {
         METRICS.split(',').map(str::to_owned).collect()
@@ -290,32 +253,6 @@ fn shard(arguments: &EvaluateArguments) -> Result<Shard> {
     match arguments.shard {
         Some(shard) => Ok(shard),
         None => Ok(Shard::from_environment(|name| std::env::var(name).ok())?.unwrap_or(Shard::WHOLE)),
-    }
-}
-
-/// The layer that was named, or the model's own target where a method needs one.
-pub(super) fn target_layer(model: &Model, name: Option<&str>, methods: &[Named]) -> Result<Option<LayerId>> {
-    if let Some(name) = name {
-        return model::layer(model, name).map(Some);
-    }
-    if model.target.is_none() && methods.iter().any(|named| named.method.needs_layers()) {
-        let reason = format!("`{}` has no convolutional layer with places; name one with --layer", model.name);
-        return Err(Error::parameter("layer", reason).into());
-    }
-    Ok(model.target)
-}
-
-/// The layers that a method explains at: its own for the target, or the one that was named.
-fn layers_of(
-    named: &Named,
-    model: &Model,
-    layer: Option<LayerId>,
-    is_named: bool,
-) -> faithful_core::Result<Vec<LayerId>> {
-    match layer {
-        Some(target) if !is_named => named.method.layers_of(&model.graph, target),
-        Some(layer) if named.method.needs_layers() => Ok(vec![layer]),
-        _ => Ok(Vec::new()),
     }
 }
 

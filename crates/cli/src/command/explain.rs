@@ -12,25 +12,20 @@ use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
-use faithful_core::{Convergence, Error, LayerId, Resolution, Stop, Watched};
-use faithful_explain::class;
-use faithful_explain::inputs::{Input, Inputs};
-use faithful_explain::memory::Demand;
-use faithful_explain::method::{CamChoices, Explainer, Found, PathChoices, Settings, parse_stop};
-use faithful_explain::question::{Asked, Question, Rows, layer_names, target_layers};
-use faithful_explain::{baseline, photo};
+use faithful_core::{Convergence, Error, Stop};
+use faithful_explain::{
+    CamChoices, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session, Settings, Setup, baseline,
+    inputs::{Input, Inputs},
+    parse_stop, photo,
+};
 use faithful_report::{Colormap, Map, Scale, Style, chart_svg, encode_npy, encode_png, overlay, rescale};
 use serde::Serialize;
 
 /// Everything that is the same for all photos of a run, checked before the first is read.
-struct Plan<'a> {
+struct Run<'a> {
     arguments: &'a ExplainArguments,
     output: &'a Output,
-    question: Question<'a>,
-    explainer: Explainer,
-    layers: Vec<LayerId>,
-    /// Whether the map lives at a layer, not at the input.
-    at_layer: bool,
+    session: Session<'a>,
     baselines: String,
     scale: Scale,
     style: Style,
@@ -43,7 +38,7 @@ struct Explained {
     class: usize,
     /// Whether other classes of the photo are explained too.
     several: bool,
-    found: Found,
+    found: MethodResult,
     seconds: f64,
 }
 
@@ -113,7 +108,7 @@ struct Files {
 
 pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outcome> {
     // What needs no model is refused first, then what needs no photo.
-    let explainer = Explainer::new(&arguments.method, arguments.gradient.as_deref(), &arguments.definition)?;
+    let method = Method::new(&arguments.method, arguments.gradient.as_deref(), &arguments.definition)?;
     let stop = parse_stop(&arguments.stop)?;
     let cam = CamChoices {
         paths: arguments.mini_batches.map(|batches| batches.paths),
@@ -123,77 +118,58 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         quality: Quality::named(&arguments.quality)?,
         parts: arguments.parts.is_some(),
     };
-    if !explainer.has_parts() {
-        for (flag, given) in [("parts", cam.parts), ("quality", cam.quality != Quality::default())] {
-            if given {
-                let reason = "only `hyper-expected-grad-cam` has it; choose that by --method";
-                return Err(Error::parameter(flag, reason).into());
-            }
-        }
-    }
     let layout = arguments.layout.as_deref().map(str::parse::<Layout>).transpose()?;
-    explainer.check(arguments.layer.len(), arguments.fusion.is_some(), layout.is_some(), stop)?;
-    let path = PathChoices {
-        sigma: arguments.blur_sigma,
-        fraction: arguments.guided_fraction,
-        max_distance: arguments.guided_distance,
-    };
+    method.check(&Requested {
+        layers: arguments.layer.len(),
+        fusion: arguments.fusion.is_some(),
+        layout: layout.is_some(),
+        stop,
+        parts: cam.parts,
+        quality: cam.quality != Quality::default(),
+    })?;
     if !(arguments.wanted_error > 0.0 && arguments.wanted_error.is_finite()) {
         let reason = format!("{} is not a number above 0", arguments.wanted_error);
         return Err(Error::parameter("wanted-error", reason).into());
     }
-    let draws = arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws);
-    let decoding = photo::decoding(arguments.photos.max_megapixels)?;
-    let at_layer =
-        explainer.info().resolution == Resolution::Layer || !arguments.layer.is_empty() && !explainer.needs_layers();
-    let percentile = arguments.percentile.unwrap_or(explainer.percentile(at_layer));
-    let scale = Scale { signed: explainer.info().signed, percentile };
-    let style = style(arguments, percentile)?;
+    let usual = method.scale(arguments.layer.len());
+    let scale = Scale { percentile: arguments.percentile.unwrap_or(usual.percentile), ..usual };
+    let style = style(arguments, scale.percentile)?;
+    let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
+    let setup = Setup {
+        methods: vec![MethodSpec { layers: arguments.layer.clone(), cam, ..method.into() }],
+        classes: arguments.class.clone(),
+        score: arguments.score.clone(),
+        baselines: Some(baselines.clone()),
+        settings: Settings {
+            draws: arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws),
+            stop,
+            alphas: arguments.alphas.into(),
+            spread: Spread::Relative(arguments.noise),
+            layout: layout.unwrap_or_default(),
+            gradient: (&arguments.gradient_options).into(),
+            ..Settings::default()
+        },
+        seed: arguments.seed,
+        batch: arguments.batch,
+        memory: arguments.memory,
+        decoding: photo::decoding(arguments.photos.max_megapixels)?,
+        ..Setup::default()
+    };
     let folder = Folder::prepare(&arguments.out)?;
     let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
-    let compute = arguments.model.name.compute.compute()?;
-    let model = model::classifier(&arguments.model, output)?;
-    let network = compute.place(&model.graph)?;
-    let preprocessing = model.photo_preprocessing()?;
-    let layers =
-        target_layers(&model, &explainer, &arguments.layer).map_err(|error| model::layer_error(&model, error))?;
-    let wanted = model::classes(&model, &arguments.class)?;
-    let number = model::number(&model, &arguments.score)?;
-    let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
-    let sampler = model::baselines(&baselines, preprocessing, &decoding, output)?;
-    let network = Watched::new(&*network, output);
-    let settings = Settings {
-        alphas: arguments.alphas.into(),
-        quadrature: arguments.quadrature.into(),
-        spread: Spread::Relative(arguments.noise),
-        layout: layout.unwrap_or_default(),
-        path,
-        cam,
-        ..Settings::new(draws, stop, sampler)
-    };
-    let demand = Demand::of(&explainer, &model.graph, &layers, &settings, class::most(&wanted))?;
-    let question = Question {
-        model: &model,
-        network: &network,
-        wanted,
-        number,
-        settings,
-        seed: arguments.seed,
-        rows: Rows::new(arguments.batch, arguments.memory, vec![demand]),
-        decoding,
-    };
-    let mut plan =
-        Plan { arguments, output, question, explainer, layers, at_layer, baselines, scale, style, folder, parts };
+    let classifier = model::classifier(&arguments.model, output)?;
+    let session = model::session(&setup, &classifier, output)?;
+    let mut run = Run { arguments, output, session, baselines, scale, style, folder, parts };
     if arguments.show && (output.width().is_none() || output.is_json()) {
         output.note("--show draws in a terminal, and the results go elsewhere");
     }
     let inputs = run::photos(&arguments.photos.images);
-    plan.folder.spare(inputs.photos.iter().map(|photo| photo.path.as_path()));
+    run.folder.spare(inputs.photos.iter().map(|photo| photo.path.as_path()));
     output.writes_files();
     let table = table(&inputs);
     let mut headings = Some(table.headings());
     run::for_each_photo(&inputs, output, "explaining", |input| {
-        let lines = plan.explain(input)?;
+        let lines = run.explain(input)?;
         for line in &lines {
             output.object(line)?;
             if let Some(headings) = headings.take() {
@@ -220,26 +196,32 @@ fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
     Ok(Style { colormap, opacity: arguments.opacity, legend: arguments.legend })
 }
 
-impl Plan<'_> {
+impl Run<'_> {
     fn explain(&self, input: &Input) -> Result<Vec<Line<'_>>> {
-        let asked = self.question.read(&input.path)?;
-        let found = self.question.answer(&asked, &self.explainer, &self.layers)?;
-        let seconds = asked.began.elapsed().as_secs_f64();
-        let several = asked.classes.len() > 1;
-        let pairs = asked.classes.iter().zip(found);
-        pairs.map(|(&class, found)| self.write(input, &asked, Explained { class, several, found, seconds })).collect()
+        let seen = self.session.read(&input.path)?;
+        let found = self.session.explain(&seen, self.method())?;
+        let seconds = seen.began.elapsed().as_secs_f64();
+        let several = seen.classes.len() > 1;
+        let pairs = seen.classes.iter().zip(found);
+        pairs.map(|(&class, found)| self.write(input, &seen, Explained { class, several, found, seconds })).collect()
     }
 
-    fn write(&self, input: &Input, asked: &Asked, explained: Explained) -> Result<Line<'_>> {
+    /// The one method that was asked for.
+    fn method(&self) -> &MethodAt {
+        &self.session.methods[0]
+    }
+
+    fn write(&self, input: &Input, seen: &Seen, explained: Explained) -> Result<Line<'_>> {
         let Explained { class, several, found, seconds } = explained;
-        let (photo, model) = (&asked.photo, self.question.model);
-        let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
+        let (photo, model) = (&seen.photo, &self.session.classifier.model);
+        let method = &self.method().spec.method;
+        let map = found.raw()?;
         let scaled = rescale(&map, &self.scale)?;
         let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
         if self.arguments.show {
             self.output.show(&picture);
         }
-        let label = self.explainer.label();
+        let label = &self.method().spec.label;
         let name =
             if several { format!("{}.{label}.class{class}", input.stem) } else { format!("{}.{label}", input.stem) };
         if let Some(folder) = &self.parts {
@@ -274,28 +256,28 @@ impl Plan<'_> {
             trace: trace.map(|path| path.display().to_string()),
             trace_figure: trace_figure.map(|path| path.display().to_string()),
         };
-        let draws = self.explainer.draws();
+        let draws = method.draws();
         let notes: Vec<String> = if found.notes.is_empty() { scaled.note.into_iter().collect() } else { found.notes };
         let map = MapLine {
             height: map.height(),
             width: map.width(),
-            at: if self.at_layer { "layer" } else { "input" },
+            at: if found.at_layer { "layer" } else { "input" },
             signed: scaled.signed,
             shown: [scaled.low, scaled.high],
         };
         Ok(Line {
             image: input.path.display().to_string(),
-            method: self.explainer.info().name,
+            method: method.info().name,
             gradient: self.arguments.gradient.as_deref(),
             definition: &self.arguments.definition,
             class,
             label: model.labels.name(class),
-            probability: asked.prediction.probabilities[class],
+            probability: seen.prediction.probabilities[class],
             score: found.score,
             score_kind: &self.arguments.score,
-            layer: (!self.layers.is_empty()).then(|| layer_names(model, &self.layers)),
+            layer: self.method().layer_names(&model.graph),
             map,
-            baselines: self.explainer.compares().then_some(&self.baselines),
+            baselines: method.compares().then_some(&self.baselines),
             draws: found.convergence.as_ref().filter(|_| draws).map(|convergence| convergence.draws),
             seed: draws.then_some(self.arguments.seed),
             convergence: found

@@ -9,7 +9,7 @@ use crate::output::Output;
 use anyhow::{Context, Result};
 use faithful_core::{Error, read_file};
 use faithful_evaluate::{Rows, mean_curves};
-use faithful_explain::method::parse_stop;
+use faithful_explain::parse_stop;
 use faithful_metric::Metric;
 use faithful_report::write_atomic;
 use faithful_report::{Axis, Chart, Line, chart_png, chart_svg};

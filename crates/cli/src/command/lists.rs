@@ -6,13 +6,13 @@ use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::{Family, Resolution};
 use faithful_explain::baseline::{self, Argument};
-use faithful_explain::method;
+use faithful_explain::methods as all_methods;
 use faithful_metric::{Direction, METRICS};
 use serde_json::json;
 
 pub(crate) fn methods(output: &Output) -> Result<Outcome> {
     let mut rows = Vec::new();
-    for info in method::all() {
+    for info in all_methods() {
         let family = match info.family {
             Family::Cam => "class activation map",
             Family::Perturbation => "perturbation",

@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::table::{Column, Table};
 use anyhow::Result;
 use faithful_core::{Objective, Target};
-use faithful_explain::photo;
+use faithful_explain::{model::predict, photo};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -27,11 +27,10 @@ struct Entry {
 
 pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outcome> {
     let decoding = photo::decoding(arguments.photos.max_megapixels)?;
-    let compute = arguments.model.name.compute.compute()?;
-    let model = model::classifier(&arguments.model, output)?;
-    let network = compute.place_for_cpu(&model.graph)?;
+    let classifier = model::classifier_for_cpu(&arguments.model, output)?;
+    let model = &classifier.model;
     let preprocessing = model.photo_preprocessing()?;
-    let objective = Objective::new(&*network, &Target::Output(0));
+    let objective = Objective::new(classifier.network(), &Target::Output(0));
     let inputs = run::photos(&arguments.photos.images);
     let table = Table::new(&[
         Column::left("image").width(run::name_width(&inputs)),
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     let mut headings = Some(table.headings());
     run::for_each_photo(&inputs, output, "predicting", |input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
-        let prediction = model::predict(&objective, &photo.tensor)?;
+        let prediction = predict(&objective, &photo.tensor)?;
         let top: Vec<Entry> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
             .iter()
             .map(|&class| Entry {

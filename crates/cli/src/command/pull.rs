@@ -6,7 +6,7 @@ use crate::files::spare;
 use crate::output::Output;
 use crate::{fetching, imagenet};
 use anyhow::{Context, Result};
-use faithful_core::{Error, remove_left_over, write_atomic};
+use faithful_core::{find_named, remove_left_over, write_atomic};
 use faithful_fetch::{CATALOGUE, CLASSES, Fetched, Item, Kind, Store};
 use faithful_model::{architecture, convert_weights};
 use serde_json::{Map, Value, json};
@@ -49,11 +49,8 @@ fn items(names: &[String]) -> Result<Vec<&'static Item>> {
         return Ok(weights);
     }
     let find = |name: &String| {
-        let found = weights.iter().find(|item| item.name == name.as_str()).copied();
-        found.ok_or_else(|| {
-            let error = Error::unknown("published model", name, weights.iter().map(|item| item.name));
-            Usage::with_hint(&error, "`faithful model list` shows what can be fetched")
-        })
+        let found = find_named("published model", name, &weights, |item| item.name);
+        found.copied().map_err(|error| Usage::with_hint(&error, "`faithful model list` shows what can be fetched"))
     };
     names.iter().map(find).collect()
 }

@@ -4,7 +4,7 @@ mod curves;
 mod photos;
 
 use crate::arguments::ReportArguments;
-use crate::exhibit::{self, Room, command_line};
+use crate::exhibit::{self, PageLimits, command_line};
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::recorded::Recorded;
@@ -41,12 +41,12 @@ pub(crate) fn run(arguments: &ReportArguments, output: &Output) -> Result<Outcom
     if let Some(section) = curves::section(&rows, &table) {
         page.push(section);
     }
-    let room = Room::new(
+    let limits = PageLimits::new(
         extremes.iter().map(|one| one.images.len()).sum(),
         extremes.iter().map(|one| one.images.len()).sum::<usize>() * table.lines.len(),
         arguments.percentile,
     )?;
-    match photos::gallery(arguments, recorded.as_ref(), &manifest, &rows, &extremes, &room, output) {
+    match photos::gallery(arguments, recorded.as_ref(), &manifest, &rows, &extremes, &limits, output) {
         Ok(gallery) => page.push(photo_section(&metric, gallery)),
         Err(error) => {
             let reason = crate::failure::text(&error);

@@ -1,23 +1,18 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
 use crate::arguments::{ComputeArguments, Flag, ModelArguments, ServeArguments};
-use crate::exhibit::{self, Room};
+use crate::exhibit::{self, PageLimits};
 use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use candle_core::DType;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, LayerId, Network, Resolution, Stop, Watch, Watched};
+use faithful_core::{Error, Watch};
 use faithful_data::{Decoding, decode_photo};
-use faithful_explain::class::{self, Number};
-use faithful_explain::method::{self, Named, Settings};
-use faithful_explain::question::{Question, Rows, target_layers};
-use faithful_explain::{baseline, photo};
+use faithful_explain::{Classifier, Listener, Method, MethodSpec, Settings, Setup, baseline, class, methods, photo};
 use faithful_metric::{Protocol, Steps};
-use faithful_model::Model;
 use faithful_page::{Download, Extra, Gallery, Page, Section};
-use faithful_report::{Map, Scale, Style, encode_npy, encode_png, overlay, rescale};
+use faithful_report::{Style, encode_npy, encode_png};
 use faithful_serve::{Answer, Engine, File, Limits, Progress, Request, Site, serve};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -39,17 +34,19 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
     let compute = arguments.compute.compute()?;
     let mut models = Vec::new();
     for name in names {
-        let model = model::classifier(&only(name.clone(), &arguments.compute), output)?;
+        let model = model::load(name.as_deref(), &only(name.clone(), &arguments.compute))?;
+        let classifier = model::classifier_of(model, output, |model| compute.place(&model.graph))?;
+        let model = &classifier.model;
         // Two of one architecture are told apart by how they were asked for.
         let taken = models.iter().any(|other: &Loaded| other.name == model.name);
         let name = name.filter(|_| taken).unwrap_or_else(|| model.name.clone());
         if models.iter().any(|other: &Loaded| other.name == name) {
             return Err(Error::parameter("model", format!("`{name}` is there already")).into());
         }
-        let network = compute.place(&model.graph)?;
         let baselines = arguments.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-        let sampler = model::baselines(baselines, model.photo_preprocessing()?, &decoding, output)?;
-        models.push(Loaded { name, model, network, sampler });
+        let sampler = baseline::sampler(baselines, model.photo_preprocessing()?, &decoding, &|text| output.note(text))
+            .map_err(|error| model::with_hint(model, error))?;
+        models.push(Loaded { name, classifier, sampler });
     }
     let photos = Photos { models, decoding, seed: arguments.seed };
     let limits =
@@ -107,8 +104,7 @@ fn page(photos: &Photos) -> Page {
 struct Loaded {
     /// The name by which users choose it.
     name: String,
-    model: Model,
-    network: Box<dyn Network>,
+    classifier: Classifier,
     sampler: Arc<dyn BaselineSampler>,
 }
 
@@ -140,20 +136,22 @@ fn not_wanted() -> Error {
     Error::parameter("photo", "it is not wanted any more")
 }
 
-/// A request that makes sense.
-struct Asking<'a> {
+impl Listener for Waiting<'_> {
+    fn note(&self, _: &str) {}
+}
+
+/// A request that was understood.
+struct Understood<'a> {
     loaded: &'a Loaded,
-    named: Named,
-    layers: Vec<LayerId>,
-    class: String,
-    draws: Option<NonZeroUsize>,
+    setup: Setup,
     curves: bool,
 }
 
 impl Photos {
     /// What the form offers.
     fn describe(&self, upload: usize) -> Value {
-        let models = self.models.iter().map(|Loaded { name, model, .. }| {
+        let models = self.models.iter().map(|Loaded { name, classifier, .. }| {
+            let model = &classifier.model;
             let layers = model.layer_table().into_iter().filter(|row| row.stride.is_some() && row.shape.len() == 3);
             let layers = layers.map(|row| {
                 let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
@@ -162,75 +160,69 @@ impl Photos {
             let labels: Vec<String> = (0..model.labels.count()).map(|class| model.labels.name(class)).collect();
             json!({ "name": name, "layers": layers.collect::<Vec<_>>(), "labels": labels })
         });
-        let methods = method::all().into_iter().filter_map(|info| {
-            let explainer = Named::parse(info.name).ok()?.method;
+        let methods = methods().into_iter().filter_map(|info| {
+            let method = Method::new(info.name, None, "paper").ok()?;
             Some(json!({
-                "name": info.name, "summary": info.summary, "layers": explainer.needs_layers(), "draws": explainer.draws(),
+                "name": info.name, "summary": info.summary, "layers": method.needs_layers(), "draws": method.draws(),
             }))
         });
         json!({ "models": models.collect::<Vec<_>>(), "methods": methods.collect::<Vec<_>>(), "upload": upload })
     }
 
-    fn understand(&self, request: &Request) -> Result<Asking<'_>> {
+    fn understand(&self, request: &Request) -> Result<Understood<'_>> {
         let name = request.get("model");
         let loaded = self.models.iter().find(|one| name.is_none_or(|name| one.name == name));
         let loaded = loaded.with_context(|| format!("no model `{}` is served here", name.unwrap_or_default()))?;
-        let named = Named::parse(request.get("method").unwrap_or("expected-grad-cam"))?;
-        let explainer = &named.method;
-        let layer: Vec<String> =
-            request.get("layer").filter(|_| explainer.needs_layers()).map(str::to_owned).into_iter().collect();
-        let layers = target_layers(&loaded.model, explainer, &layer)
-            .map_err(|error| model::layer_error(&loaded.model, error))?;
-        let class = request.get("class").unwrap_or("top1").to_owned();
-        let wanted = class::parse_classes(std::slice::from_ref(&class), &loaded.model.labels)?;
-        if class::most(&wanted) > CLASSES {
-            return Err(Error::parameter("class", format!("`{class}`: at most {CLASSES} classes at a time")).into());
-        }
+        let spec: MethodSpec = request.get("method").unwrap_or("expected-grad-cam").parse()?;
         let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {
             Ok(draws) if draws.get() <= DRAWS => Ok(draws),
             _ => Err(Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
         });
-        Ok(Asking { loaded, named, layers, class, draws: draws.transpose()?, curves: request.get("curves").is_some() })
+        let setup = Setup {
+            methods: vec![spec],
+            layers: request.get("layer").map(str::to_owned).into_iter().collect(),
+            classes: vec![request.get("class").unwrap_or("top1").to_owned()],
+            settings: Settings {
+                draws: draws.transpose()?,
+                sampler: Arc::clone(&loaded.sampler),
+                ..Settings::default()
+            },
+            seed: self.seed,
+            decoding: self.decoding,
+            ..Setup::default()
+        };
+        let model = &loaded.classifier.model;
+        let session = setup.session(&loaded.classifier).map_err(|error| model::with_hint(model, error))?;
+        if class::most(&session.classes) > CLASSES {
+            let reason = format!("`{}`: at most {CLASSES} classes at a time", setup.classes[0]);
+            return Err(Error::parameter("class", reason).into());
+        }
+        Ok(Understood { loaded, setup, curves: request.get("curves").is_some() })
     }
 
     fn explain(&self, bytes: &[u8], request: &Request, progress: &Progress) -> Result<Answer> {
-        let asking = self.understand(request)?;
-        let Loaded { model, network, sampler, .. } = asking.loaded;
+        let Understood { loaded, setup, curves } = self.understand(request)?;
+        let model = &loaded.classifier.model;
         let name = shown_name(request.get("name").unwrap_or("photo"));
         let waiting = Waiting(progress);
-        let network = Watched::new(&**network, &waiting);
-        let question = Question {
-            model,
-            network: &network,
-            wanted: class::parse_classes(std::slice::from_ref(&asking.class), &model.labels)?,
-            number: Number::Logit,
-            settings: Settings::new(asking.draws, Stop::Draws, Arc::clone(sampler)),
-            seed: self.seed,
-            rows: Rows::default(),
-            decoding: self.decoding,
-        };
+        let session = setup.session_with(&loaded.classifier, &waiting)?;
         // Drawing takes its time too, and others wait.
         let still_wanted = || if progress.unwanted() { Err(not_wanted()) } else { Ok(()) };
         let picture = decode_photo(&name, bytes, &self.decoding)?;
         still_wanted()?;
-        let asked = question.ask(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
-        let room = Room::new(1, asked.classes.len(), None)?;
-        let mut shown = room.photo(name.clone(), &asked, &model.labels)?;
+        let seen = session.see(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
+        let limits = PageLimits::new(1, seen.classes.len(), None)?;
+        let mut shown = limits.photo(name.clone(), &seen, &model.labels)?;
         still_wanted()?;
-        let protocol = asking.curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
-        let by = (&asking.named, asking.layers.as_slice());
-        let found = exhibit::add_maps(&mut shown, &question, &asked, by, &room, protocol.as_ref());
+        let protocol = curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
+        let method = &session.methods[0];
+        let found = exhibit::add_maps(&mut shown, &session, &seen, method, &limits, protocol.as_ref());
         let found = found.map_err(|reason| anyhow::anyhow!(reason))?;
         let mut files = Vec::new();
         for (view, found) in shown.views.iter_mut().zip(&found) {
             still_wanted()?;
-            let map = Map::from_tensor(&found.map.to_dtype(DType::F32)?)?;
-            let info = asking.named.method.info();
-            let percentile = asking.named.method.percentile(info.resolution == Resolution::Layer);
-            let scale = Scale { signed: info.signed, percentile };
-            let picture =
-                overlay(&asked.photo.picture, &rescale(&map, &scale)?, asked.photo.region, &Style::default())?;
-            let stem = file_stem(&name, &asking.named.label, view.class.class);
+            let (map, picture) = (found.raw()?, found.picture(&seen.photo, &Style::default())?);
+            let stem = file_stem(&name, &method.spec.label, view.class.class);
             let both = [
                 ("PNG", "png", "image/png", encode_png(&picture)?),
                 ("Raw map", "npy", "application/octet-stream", encode_npy(&map)),
@@ -248,7 +240,7 @@ impl Photos {
             }
         }
         let mut json = shown.to_json();
-        json["columns"] = json!([{ "name": asking.named.label, "note": asking.named.method.info().summary }]);
+        json["columns"] = json!([{ "name": method.spec.label, "note": method.spec.method.info().summary }]);
         Ok(Answer { shown: json, files })
     }
 }

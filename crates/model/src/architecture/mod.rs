@@ -17,7 +17,7 @@ pub use random::portable_uniform;
 use crate::Graph;
 use crate::weights::Checkpoint;
 use candle_core::Device;
-use faithful_core::{Error, Preprocessing, Result};
+use faithful_core::{Error, Preprocessing, Result, find_named};
 use plan::{Parameter, Plan};
 use std::collections::HashMap;
 use std::io::{Read, Seek};
@@ -92,8 +92,7 @@ const fn squeezenet_entry(name: &'static str, plan: fn(usize) -> Plan) -> Archit
 
 /// The architecture called `name`.
 pub fn architecture(name: &str) -> Result<&'static Architecture> {
-    let found = ARCHITECTURES.iter().find(|architecture| architecture.name == name);
-    found.ok_or_else(|| Error::unknown("architecture", name, ARCHITECTURES.iter().map(|known| known.name)))
+    find_named("architecture", name, &ARCHITECTURES, |known| known.name)
 }
 
 impl Architecture {

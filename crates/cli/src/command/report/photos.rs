@@ -1,15 +1,16 @@
 //! The photos that a method explains best and worst, with the maps the run measured, made again.
 
 use crate::arguments::{Arguments, Command, EvaluateArguments, ReportArguments};
-use crate::command::evaluate::Making;
-use crate::exhibit::{Room, method_column};
-use crate::model;
+use crate::command::evaluate::{self, Evaluation};
+use crate::exhibit::{PageLimits, method_column};
 use crate::output::Output;
 use crate::recorded::Recorded;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use faithful_core::{Objective, Stream, Target};
 use faithful_evaluate::{Explainer, Manifest, Row, Rows, Source, Subject, Table};
+use faithful_explain::evaluation::EvaluatedMethod;
+use faithful_explain::model::predict;
 use faithful_metric::Direction;
 use faithful_page::{Gallery, Group, Measure, Overlay, Photo, Section};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,14 +66,15 @@ pub(super) fn gallery(
     manifest: &Manifest,
     rows: &Rows,
     extremes: &[Extreme],
-    room: &Room,
+    limits: &PageLimits,
     output: &Output,
 ) -> Result<Gallery> {
     let recorded = recorded.context("the run's command was not kept with it")?;
     let evaluate = evaluation(arguments, recorded)?;
-    let making = Making::new(&evaluate, output)?;
-    let images = making.images(&evaluate)?;
-    let mut now = making.manifest(&evaluate, &images)?;
+    let classifier = evaluate::classifier(&evaluate, output)?;
+    let measured = Evaluation::new(&evaluate, &classifier, output)?;
+    let images = measured.images(&evaluate)?;
+    let mut now = measured.manifest(&evaluate, &images)?;
     // Another version of faithful may still make the same maps; anything else makes others.
     now.version.clone_from(&manifest.version);
     let differences = now.differences(manifest);
@@ -82,7 +84,8 @@ pub(super) fn gallery(
 
     let wanted: BTreeSet<&str> =
         extremes.iter().flat_map(|extreme| extreme.images.iter().map(|(image, _)| image.as_str())).collect();
-    let explainers = making.explainers(&evaluate)?;
+    let explainers = EvaluatedMethod::of(&measured.session);
+    let network = classifier.network();
     output.start(wanted.len() * explainers.len(), "drawing");
     let mut photos: Vec<Photo> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -91,24 +94,21 @@ pub(super) fn gallery(
         let index = index.with_context(|| format!("`{name}` is not among the images"))?;
         let row = rows.rows.iter().find(|row| row.image == name && row.class.is_some());
         let class = row.and_then(|row| row.class).with_context(|| format!("`{name}` has no class"))? as usize;
-        let photo = images.photo(index)?.on(&*making.network)?;
+        let photo = images.photo(index)?.on(network)?;
         let target = Target::Output(class);
-        let objective = Objective::new(&*making.network, &target).with_batch(making.batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
-        let mut shown = room.classes_of(name.to_owned(), &photo, &prediction, &[class], &making.model.labels)?;
+        let objective = Objective::new(network, &target).with_batch(measured.batch);
+        let prediction = predict(&objective, &photo.tensor)?;
+        let mut shown = limits.classes_of(name.to_owned(), &photo, &prediction, &[class], &classifier.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
-            let subject = Subject {
-                network: &*making.network,
-                input: &photo.tensor,
-                class,
-                stream: &stream,
-                batch: making.batch,
-            };
+            let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch: measured.batch };
             let overlay = match explainer.explain(&subject) {
-                Ok(explained) => {
-                    with_values(room.overlay(&explained.map, &explainer.method), rows, name, explainer.name())
-                }
+                Ok(explained) => with_values(
+                    limits.overlay(&explained.map, &explainer.method.spec.method),
+                    rows,
+                    name,
+                    explainer.name(),
+                ),
                 Err(error) => Overlay::new(Err(error.to_string())),
             };
             shown.views[0].maps.push(overlay);
@@ -128,7 +128,10 @@ pub(super) fn gallery(
         captions: extreme.images.iter().map(|(_, value)| format!("{value:.3}")).collect(),
     });
     Ok(Gallery {
-        columns: explainers.iter().map(|explainer| method_column(explainer.name(), &explainer.method)).collect(),
+        columns: explainers
+            .iter()
+            .map(|explainer| method_column(explainer.name(), &explainer.method.spec.method))
+            .collect(),
         groups: groups.collect(),
         group_name: Some("Method".into()),
         photos,

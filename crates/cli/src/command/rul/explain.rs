@@ -1,6 +1,6 @@
 //! `faithful rul explain`: which cycles and which sensors drove predictions.
 
-use super::explained::{Engine, Explanation, Files, page_of, rows};
+use super::explained::{Engine, EngineMap, Files, page_of, rows};
 use super::model::{Loaded, SeriesFound, SeriesMethod};
 use super::source::Source;
 use crate::arguments::{LifeScore, RulExplainArguments};
@@ -154,7 +154,7 @@ fn write(
     method: &SeriesMethod,
     found: SeriesFound,
     seconds: f64,
-) -> Result<Explanation> {
+) -> Result<EngineMap> {
     let sensors = &loaded.preparation.sensors;
     let cycles = engine.cycles.len();
     let name = format!("machine-{}.{}", safe(&engine.name), method.label);
@@ -176,8 +176,8 @@ fn write(
         map: folder.write(&format!("{name}.npy"), &encode_npy(&raw))?.display().to_string(),
     };
     let drivers = found.map.as_ref().map_or_else(Vec::new, |map| Attributed::of(map, sensors.len()).drivers(sensors));
-    let draws = method.explainer.draws();
-    Ok(Explanation {
+    let draws = method.method.draws();
+    Ok(EngineMap {
         method: method.label.clone(),
         score: found.score,
         baselines: method.baselines,

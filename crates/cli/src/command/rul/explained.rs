@@ -18,11 +18,11 @@ pub(super) struct Engine {
     pub(super) cycles: Vec<u32>,
     pub(super) predicted: f32,
     pub(super) remaining: Option<f32>,
-    pub(super) explanations: Vec<Explanation>,
+    pub(super) explanations: Vec<EngineMap>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Explanation {
+pub(super) struct EngineMap {
     pub(super) method: String,
     pub(super) score: f64,
     pub(super) baselines: Option<&'static str>,

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
 use faithful_core::{
-    Convergence, Error, Family, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched,
+    Convergence, Error, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched, find_named,
 };
-use faithful_explain::method::{Explainer, Found, Settings, parse_stop};
+use faithful_explain::{Method, MethodResult, Settings, parse_stop};
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
 use faithful_rul::{Columns, Cycles, Fleet, Preparation, PreparationOptions, RulModel, Windows, read_columns};
 use std::num::NonZeroUsize;
@@ -202,7 +202,7 @@ const BLUR: f64 = 5.0;
 
 /// A method that explains windows.
 pub(crate) struct SeriesMethod {
-    pub(crate) explainer: Explainer,
+    pub(crate) method: Method,
     pub(crate) label: String,
     pub(crate) baselines: Option<&'static str>,
     layers: Vec<LayerId>,
@@ -251,16 +251,13 @@ impl SeriesMethod {
     /// The method called `name`, or `name.gradient`, for windows of that network.
     pub(crate) fn of(name: &str, loaded: &Loaded, choices: &SeriesExplanation) -> Result<Self> {
         let (base, gradient) = name.split_once('.').map_or((name, None), |(base, gradient)| (base, Some(gradient)));
-        let explainer = Explainer::new(base, gradient, "paper")?;
+        let method = Method::new(base, gradient, "paper")?;
         let stop = parse_stop(&choices.stop)?;
-        let compares = explainer.compares();
         // A method with one baseline compares with the mean of the healthy windows rather than with one of them.
-        let usual = if name.contains("integrated") { "healthy-mean" } else { "healthy" };
+        let usual = if method.has_one_baseline() { "healthy-mean" } else { "healthy" };
         let wanted = choices.baselines.as_deref().unwrap_or(usual);
-        let known = BASELINES.into_iter().find(|known| *known == wanted);
-        let known = known.ok_or_else(|| Error::unknown("baselines", wanted, BASELINES))?;
-        let masks_layers = explainer.info().family == Family::Perturbation && explainer.needs_layers();
-        let picture = masks_layers || base.starts_with("hyper");
+        let known = *find_named("baselines", wanted, &BASELINES, |name| name)?;
+        let picture = method.images_only();
         let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
         let examples = || {
             let reason = format!(
@@ -271,14 +268,14 @@ impl SeriesMethod {
         };
         let sampler: Arc<dyn BaselineSampler> = match known {
             // A method that compares with nothing takes anything here.
-            _ if !compares && loaded.training.is_none() => Arc::new(Constant::zero()),
+            _ if !method.compares() && loaded.training.is_none() => Arc::new(Constant::zero()),
             "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
             "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
             "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
             "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
             _ => Arc::new(Constant::zero()),
         };
-        let layers = match (&choices.layer, explainer.needs_layers()) {
+        let layers = match (&choices.layer, method.needs_layers()) {
             (Some(layer), true) => vec![loaded.network.layer(layer)?],
             (None, true) => vec![loaded.target.ok_or_else(|| {
                 let reason = format!("{} has no convolutional layer over time; name one with --layer", loaded.name);
@@ -286,11 +283,11 @@ impl SeriesMethod {
             })?],
             (_, false) => Vec::new(),
         };
-        let settings = Settings::new(choices.draws, stop, sampler);
+        let settings = Settings { draws: choices.draws, stop, sampler, ..Settings::default() };
         Ok(Self {
-            label: explainer.label(),
-            baselines: compares.then_some(known),
-            explainer,
+            label: method.label(),
+            baselines: method.compares().then_some(known),
+            method,
             layers,
             settings,
             picture,
@@ -311,12 +308,9 @@ impl SeriesMethod {
         let network = Watched::new(network, output);
         let objective = Objective::new(&network, score).with_batch(batch);
         let input = if self.picture { window.unsqueeze(2)? } else { window.clone() };
-        let found = self
-            .explainer
-            .explain(&objective, &input, &self.layers, &[score], &self.settings, stream)?
-            .into_iter()
-            .next();
-        let Found { map, score, convergence, notes, .. } = found.context("the method found nothing")?;
+        let found =
+            self.method.explain(&objective, &input, &self.layers, &[score], &self.settings, stream)?.into_iter().next();
+        let MethodResult { map, score, convergence, notes, .. } = found.context("the method found nothing")?;
         let values = map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let (_, sensors, cycles) = window.dims3()?;
         let (timeline, map) = if !self.picture && map.rank() == 2 && map.dims() == [sensors, cycles] {

@@ -1,0 +1,112 @@
+//! What methods are told.
+
+use crate::Method;
+use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Origin, Spread};
+use faithful_cam::{BaselineCache, Difference, Fusion, Layout, Quality};
+use faithful_core::{Error, Result, Stop, Stream};
+use faithful_gradient::GradientParameters;
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// What methods are told; each reads what concerns it.
+#[derive(Clone)]
+pub struct Settings {
+    /// How many draws or steps; nothing for the method's own default.
+    pub draws: Option<NonZeroUsize>,
+    /// When there were enough of them.
+    pub stop: Stop,
+    /// What photos are compared with.
+    pub sampler: Arc<dyn BaselineSampler>,
+    /// Where between baseline and photo expected gradients looks.
+    pub alphas: AlphaSampler,
+    /// The width of noise around the photo.
+    pub spread: Spread,
+    /// Where a layer's output has its channels and places.
+    pub layout: Layout,
+    /// What gradient methods alone read: the rule that integrates, and their paths. Its other fields are replaced by
+    /// those above.
+    pub gradient: GradientParameters<'static>,
+    /// What concerns class activation maps and masking methods.
+    pub cam: CamChoices,
+    /// What is known of baselines already; it belongs to one network.
+    pub cache: Arc<BaselineCache>,
+}
+
+/// What concerns class activation maps and masking methods alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CamChoices {
+    /// Mini-batches; nothing for one path, or a draw from each of many.
+    pub paths: Option<NonZeroUsize>,
+    /// By what a gradient on paths from baselines is multiplied at the layer.
+    pub difference: Difference,
+    /// How the maps of several layers become one.
+    pub fusion: Fusion,
+    /// How many channels masking methods try, those that vary most; nothing for all.
+    pub channels: Option<NonZeroUsize>,
+    /// How much work Hyper Expected Grad-CAM may be.
+    pub quality: Quality,
+    /// Whether the maps that an explanation went through are kept.
+    pub parts: bool,
+}
+
+impl Settings {
+    /// How many baselines are kept with what the network says of them, at most, while `method` works.
+    pub fn references(&self, method: &Method) -> u64 {
+        if !method.compares() {
+            return 0;
+        }
+        let draws = self.draws.map_or(50, NonZeroUsize::get);
+        let origins = self.sampler.origins(&Stream::new(0, ""), 0..draws);
+        let kept: HashSet<Origin> = origins.into_iter().filter(|origin| *origin != Origin::Draw).collect();
+        // One may be made of the photo itself, blurred.
+        kept.len() as u64 + 1
+    }
+}
+
+impl Default for Settings {
+    /// As the methods have it themselves; baselines are zero, the mean colour of what a network was trained on.
+    fn default() -> Self {
+        Self {
+            draws: None,
+            stop: Stop::default(),
+            sampler: Arc::new(Constant::zero()),
+            alphas: AlphaSampler::default(),
+            spread: Spread::default(),
+            layout: Layout::default(),
+            gradient: GradientParameters::default(),
+            cam: CamChoices::default(),
+            cache: Arc::default(),
+        }
+    }
+}
+
+/// Reads `draws`, `difference:0.001` or `delta:0.01`.
+///
+/// # Errors
+/// [`Error::Parameter`] for anything else.
+pub fn parse_stop(text: &str) -> Result<Stop> {
+    let refuse = || Error::parameter("stop", format!("`{text}` is not `draws`, `difference:0.001` or `delta:0.01`"));
+    let threshold = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite() && *value > 0.0);
+    match text.split_once(':') {
+        None if text == "draws" => Ok(Stop::Draws),
+        Some(("difference", value)) => threshold(value).map(Stop::Difference).ok_or_else(refuse),
+        Some(("delta", value)) => threshold(value).map(Stop::Delta).ok_or_else(refuse),
+        _ => Err(refuse()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stopping_rules_are_read() {
+        assert_eq!(parse_stop("draws").unwrap(), Stop::Draws);
+        assert_eq!(parse_stop("delta:0.01").unwrap(), Stop::Delta(0.01));
+        assert_eq!(parse_stop("difference:1e-3").unwrap(), Stop::Difference(0.001));
+        for wrong in ["", "delta", "delta:", "delta:-1", "delta:nan", "soon:3"] {
+            assert!(parse_stop(wrong).is_err(), "{wrong}");
+        }
+    }
+}
