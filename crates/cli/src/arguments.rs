@@ -202,6 +202,13 @@ pub(crate) struct ExplainArguments {
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
     #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
     pub(crate) quality: String,
+    /// The mean of the maps of the photo and its mirror image, each at 90, 100 and 110 percent: steadier, six times the work
+    #[arg(long, help_heading = "Explanation")]
+    pub(crate) augment: bool,
+    /// The first principal component of the weighted channels in place of their sum: smoother, for class activation maps that weigh
+    /// channels
+    #[arg(long, help_heading = "Explanation")]
+    pub(crate) eigen: bool,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
     pub(crate) stop: String,

@@ -89,6 +89,10 @@ pub struct CamChoices {
     pub quality: Quality,
     /// Whether the maps that an explanation went through are kept.
     pub parts: bool,
+    /// Whether the maps of the mirrored and brightened photo are averaged in ([`CamParameters::augmented`]).
+    pub augmented: bool,
+    /// Whether the first principal component of the weighted channels stands for their sum ([`CamParameters::eigen`]).
+    pub eigen: bool,
 }
 
 impl Settings {
@@ -256,6 +260,31 @@ impl Explainer {
         Ok(())
     }
 
+    /// Refuses the mean over mirrored and brightened photos where the method would not listen to it.
+    pub fn check_augmented(&self, parts: bool) -> Result<()> {
+        let name = self.info().name;
+        if matches!(self, Self::Gradient(_)) {
+            let reason =
+                format!("`{name}` is no class activation map or masking method, whose maps alone are averaged");
+            return Err(Error::parameter("augment", reason));
+        }
+        if parts {
+            return Err(Error::parameter("augment", "the parts are those of one photo; leave one of the two out"));
+        }
+        Ok(())
+    }
+
+    /// Refuses eigen smoothing where there are no weighted channels.
+    pub fn check_eigen(&self) -> Result<()> {
+        match self {
+            Self::Cam { method, .. } if method.weighs() => Ok(()),
+            _ => {
+                let reason = format!("`{}` does not sum weighted channels of a layer", self.info().name);
+                Err(Error::parameter("eigen", reason))
+            }
+        }
+    }
+
     /// Whether the seed and the number of draws matter.
     pub fn draws(&self) -> bool {
         self.estimator().map_or(self.info().draws, |estimator| !estimator.single)
@@ -302,6 +331,8 @@ impl Explainer {
                     layout,
                     definition,
                     hyper: cam.quality.parameters(),
+                    augmented: cam.augmented,
+                    eigen: cam.eigen,
                     ..Default::default()
                 };
                 parameters.perturbation.draws = draws;
@@ -451,7 +482,8 @@ pub struct Named {
 
 impl Named {
     /// `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches (`expected-grad-cam.5x5`), a quality
-    /// (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
+    /// (`hyper-expected-grad-cam.draft`), whose definition (`grad-cam++.torchcam`), `augmented` or `eigen`
+    /// (`layer-cam.augmented.eigen`).
     pub fn parse(name: &str) -> Result<Self> {
         let mut words = name.split('.');
         let method = words.next().unwrap_or_default();
@@ -463,6 +495,10 @@ impl Named {
                 draws = Some(each);
             } else if let Ok(found) = Quality::named(word) {
                 quality = Some(found);
+            } else if word == "augmented" {
+                cam.augmented = true;
+            } else if word == "eigen" {
+                cam.eigen = true;
             } else if Definition::named(word).is_ok() {
                 definition = word;
             } else {
@@ -475,6 +511,12 @@ impl Named {
                 return Err(Error::parameter("methods", format!("`{method}` has no qualities to choose from")));
             }
             cam.quality = found;
+        }
+        if cam.augmented {
+            explainer.check_augmented(cam.parts)?;
+        }
+        if cam.eigen {
+            explainer.check_eigen()?;
         }
         if draws.is_some() && !(explainer.compares() && explainer.draws() && explainer.needs_layers()) {
             return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")));

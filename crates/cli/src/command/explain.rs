@@ -122,7 +122,15 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         channels: arguments.channels,
         quality: Quality::named(&arguments.quality)?,
         parts: arguments.parts.is_some(),
+        augmented: arguments.augment,
+        eigen: arguments.eigen,
     };
+    if cam.eigen {
+        explainer.check_eigen()?;
+    }
+    if cam.augmented {
+        explainer.check_augmented(cam.parts)?;
+    }
     if !explainer.has_parts() {
         for (flag, given) in [("parts", cam.parts), ("quality", cam.quality != Quality::default())] {
             if given {

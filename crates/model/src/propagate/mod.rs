@@ -1,4 +1,4 @@
-//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, and DeepLIFT's rescale rule.
+//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, and `DeepLIFT`'s rescale rule.
 
 mod relevance;
 mod rescale;
