@@ -289,7 +289,7 @@ pub fn explain(
     parameters: &CamParameters,
 ) -> Result<Explanation> {
     let mut all = explain_scores(method, objective, input, layers, &[objective.score()], parameters)?;
-    all.pop().ok_or_else(|| Error::parameter("scores", "there is none"))
+    all.pop().ok_or_else(|| Error::internal("one score and no explanation"))
 }
 
 /// Like [`explain`] for several scores (classes), in their order, which share their forward passes.

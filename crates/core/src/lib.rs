@@ -30,10 +30,10 @@ mod watched;
 
 pub use at_layer::AtLayer;
 pub use candle_model::{CandleModel, CandleNetwork, evaluate_by_candle, vjp_by_candle};
-pub use caught::caught;
+pub use caught::{caught, panic_is_caught};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};
 pub use digest::Digest;
-pub use error::{Error, Result, suggest};
+pub use error::{Cause, Error, Result, suggest};
 pub use file::{file_error, open_file, read_file, read_file_within, remove_left_over, write_atomic, write_atomic_with};
 pub use method::{Family, MethodInfo, Resolution};
 pub use network::{Cotangents, LayerId, LayerInfo, Network, Probe, Tap, Unobserved, VectorJacobianProducts};

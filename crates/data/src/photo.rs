@@ -45,7 +45,7 @@ pub fn read_photo_bytes(path: &Path, decoding: &Decoding) -> Result<Vec<u8>> {
     // No format needs more than 16 bytes per pixel: a longer file is not worth its memory.
     let most = decoding.pixels.saturating_mul(16).saturating_add(1 << 26);
     read_file_within(path, most).map_err(|error| match error {
-        Error::Format { what, reason } => {
+        Error::Format { what, reason, .. } => {
             Error::format(what, format!("{reason}: too many for a photo of {} pixels", decoding.pixels))
         }
         other => other,
@@ -79,7 +79,7 @@ pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Pic
         let cut = matches!(&error, image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
             || ["unexpected end", "unexpectedeof", "fill whole buffer", "eof"].iter().any(|sign| lower.contains(sign));
         let state = if cut { "truncated" } else { "damaged or unusual" };
-        wrong(format!("{state} {word} ({} bytes): {text}", bytes.len()))
+        Error::format_because(name, format!("{state} {word} ({} bytes): {text}", bytes.len()), error)
     };
     // Some decoders panic where a damaged file's numbers are out of all bounds: that is an error like any other.
     let work = || decoded(bytes, format, &word, decoding, &wrong, &undecodable);

@@ -80,7 +80,7 @@ fn main() -> Result<()> {
         metrics: &metrics,
         protocol: &protocol,
         seed: 7,
-        batch: number(8),
+        batch: Box::new(|_| Ok(number(8))),
         explain_label: false,
         only_correct: false,
     };

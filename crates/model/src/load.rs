@@ -149,7 +149,9 @@ impl Model {
             inputs: fixed_inputs::numbers(&side.inputs, &json, path)?,
         };
         let imported = import_onnx(path, &options).map_err(|error| match error {
-            Error::Format { what, reason } => Error::format(format!("{}: {what}", path.display()), reason),
+            Error::Format { what, reason, cause } => {
+                Error::Format { what: format!("{}: {what}", path.display()), reason, cause }
+            }
             other => other,
         })?;
         let notes = imported.notes(loading.output.is_some());

@@ -60,7 +60,7 @@ impl SideFile {
 
     /// Reads JSON; `what` names it in errors.
     pub(crate) fn parse(what: &str, text: &[u8]) -> Result<Self> {
-        let parsed: Self = serde_json::from_slice(text).map_err(|error| Error::format(what, error.to_string()))?;
+        let parsed: Self = serde_json::from_slice(text).map_err(|error| Error::format_from(what, error))?;
         // Notes of any kind may stand there, but a misspelt field must not be taken for one.
         for name in parsed.other.keys() {
             if let [meant, ..] = suggest(name, FIELDS).as_slice() {

@@ -216,7 +216,10 @@ pub fn hyper_parts(
     for (index, one) in found.into_iter().enumerate() {
         let mut base: Option<Tensor> = None;
         for path in &one.paths {
-            let target = path.layers.last().ok_or_else(|| Error::parameter("layers", "there is none"))?;
+            let target = path
+                .layers
+                .last()
+                .ok_or_else(|| Error::internal("a path of the expectation without a target layer"))?;
             if target.activation.rank() != 4 {
                 let expected = "(1, C, h, w): a target layer with places down and across";
                 return Err(Error::shape("the target layer's output", expected, target.activation.dims()));
@@ -227,7 +230,7 @@ pub fn hyper_parts(
                 None => map,
             });
         }
-        let base = base.ok_or_else(|| Error::parameter("paths", "there is none"))?;
+        let base = base.ok_or_else(|| Error::internal("an expectation without a path"))?;
         let frequency = decompose(&levels, &decomposition::level_maps(&one.paths, &levels)?, size, decomposition)?;
         // Nothing that a map could show: the stages would look for it in vain.
         let silent = frequency.map.abs()?.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()? == 0.0;

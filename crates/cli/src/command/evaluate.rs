@@ -47,7 +47,7 @@ pub(crate) struct Making {
     /// As they were asked for, and a digest of their photos.
     baselines: (String, String),
     decoding: Decoding,
-    pub(crate) batch: NonZeroUsize,
+    rows: Rows,
 }
 
 impl Making {
@@ -73,7 +73,10 @@ impl Making {
         });
         let demands = demands.chain([Ok(Demand::FORWARD)]).collect::<faithful_core::Result<_>>()?;
         let rows = Rows::new(arguments.batch, arguments.memory, demands);
-        let batch = rows.of(&model.graph, model.graph.nominal_input(), 0)?;
+        if preprocessing.crop.is_some() {
+            // Every photo becomes an input of this size: a limit that is too low is said before the first.
+            rows.of(&model.graph, model.graph.nominal_input(), 0)?;
+        }
         let precision = compute.precision();
         Ok(Self {
             model,
@@ -87,7 +90,7 @@ impl Making {
             settings,
             baselines: (baselines, digest_of_photos(&photos)?),
             decoding,
-            batch,
+            rows,
         })
     }
 
@@ -137,6 +140,12 @@ impl Making {
         })
     }
 
+    /// How many rows of an input `(1, …)` go through the network at a time.
+    pub(crate) fn batch(&self, input: &Tensor) -> faithful_core::Result<NonZeroUsize> {
+        let pixels = input.dims().iter().skip(2).product::<usize>() as u64;
+        self.rows.of(&self.model.graph, &input.dims()[1..], pixels)
+    }
+
     /// The methods as the run sees them.
     pub(crate) fn explainers(&self, arguments: &EvaluateArguments) -> Result<Vec<Prepared>> {
         let prepared = |named: &Named| {
@@ -181,7 +190,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
         metrics: &making.metrics,
         protocol: &making.protocol,
         seed: arguments.seed,
-        batch: making.batch,
+        batch: Box::new(|input| making.batch(input)),
         explain_label: arguments.explain_label,
         only_correct: arguments.only_correct,
     };

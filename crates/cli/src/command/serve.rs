@@ -137,7 +137,7 @@ impl Watch for Waiting<'_> {
 }
 
 fn not_wanted() -> Error {
-    Error::parameter("photo", "it is not wanted any more")
+    Error::Cancelled("nobody waits for the photo any more".into())
 }
 
 /// A request that makes sense.

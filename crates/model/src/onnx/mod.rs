@@ -107,8 +107,10 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     if bytes.is_empty() {
         return Err(not_onnx("the file is empty".into()));
     }
-    let model = proto::Model::decode(bytes)
-        .map_err(|error| not_onnx(format!("it is damaged, cut short or no ONNX file: {error}")))?;
+    let model = proto::Model::decode(bytes).map_err(|error| {
+        let reason = format!("it is damaged, cut short or no ONNX file: {error}");
+        Error::format_because("ONNX model", reason, error)
+    })?;
     let file = model.graph.as_ref().filter(|graph| !graph.node.is_empty());
     let file = file.ok_or_else(|| not_onnx("it holds no graph; is it an ONNX file?".into()))?;
     // It stands at the end of what exporters write: a file that was cut short may lack nothing else.

@@ -93,18 +93,13 @@ pub(super) fn gallery(
         let class = row.and_then(|row| row.class).with_context(|| format!("`{name}` has no class"))? as usize;
         let photo = images.photo(index)?.on(&*making.network)?;
         let target = Target::Output(class);
-        let objective = Objective::new(&*making.network, &target).with_batch(making.batch);
+        let batch = making.batch(&photo.tensor)?;
+        let objective = Objective::new(&*making.network, &target).with_batch(batch);
         let prediction = model::predict(&objective, &photo.tensor)?;
         let mut shown = room.classes_of(name.to_owned(), &photo, &prediction, &[class], &making.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
-            let subject = Subject {
-                network: &*making.network,
-                input: &photo.tensor,
-                class,
-                stream: &stream,
-                batch: making.batch,
-            };
+            let subject = Subject { network: &*making.network, input: &photo.tensor, class, stream: &stream, batch };
             let overlay = match explainer.explain(&subject) {
                 Ok(explained) => {
                     with_values(room.overlay(&explained.map, &explainer.method), rows, name, explainer.name())
