@@ -40,6 +40,8 @@ pub(super) struct Importer<'a> {
     /// Every name that a node reads or that is an output.
     read: HashSet<&'a str>,
     pub(super) external: External,
+    /// Matrices and what they are transposed, so that the steps of a loop share one copy.
+    transposed: HashMap<TensorId, (Tensor, Tensor)>,
     /// How many operators the steps of loops had so far.
     pub(super) unrolled: usize,
     pub(super) unsupported: Vec<String>,
@@ -69,6 +71,7 @@ impl<'a> Importer<'a> {
             elements,
             read,
             external,
+            transposed: HashMap::new(),
             unrolled: 0,
             unsupported: Vec::new(),
         }
@@ -185,6 +188,9 @@ impl<'a> Importer<'a> {
 
     /// The outputs of a function that the model brings along.
     fn inline(&mut self, call: &Call, function: &proto::Function, depth: usize) -> Result<Vec<Value>> {
+        if self.unrolled > 0 {
+            self.count_operators(call, function.node.len())?;
+        }
         let mut scope: Scope =
             function.input.iter().enumerate().map(|(i, name)| (name.clone(), call.operand(i))).collect();
         for node in &function.node {
@@ -254,6 +260,17 @@ impl<'a> Importer<'a> {
         let node = self.push(&format!("{user}/constant"), Op::Constant(tensor), Vec::new())?;
         self.constants.insert(id, node);
         Ok(node)
+    }
+
+    /// A constant matrix with rows and columns exchanged; the same one gives the same tensor.
+    pub(super) fn transposed(&mut self, matrix: &Tensor) -> Result<Tensor> {
+        if let Some((_, known)) = self.transposed.get(&matrix.id()) {
+            return Ok(known.clone());
+        }
+        let turned = matrix.t()?.contiguous()?;
+        // The matrix itself is kept too: its number is its own as long as it is there.
+        self.transposed.insert(matrix.id(), (matrix.clone(), turned.clone()));
+        Ok(turned)
     }
 
     /// Constant numbers as floats.

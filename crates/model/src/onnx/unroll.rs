@@ -39,7 +39,7 @@ impl Importer<'_> {
         self.read_stored(body, scope)?;
         let mut step = 0;
         while goes_on && most.is_none_or(|most| step < most) {
-            self.count_operators(call, body)?;
+            self.count_operators(call, body.node.len())?;
             if let Some(name) = &step_name {
                 scope.insert(name.clone(), Value::Integers(Integers::scalar(Size::from(step))));
             }
@@ -99,7 +99,7 @@ impl Importer<'_> {
         let mut gathered = vec![Vec::new(); made];
         self.read_stored(body, scope)?;
         for step in 0..steps {
-            self.count_operators(call, body)?;
+            self.count_operators(call, body.node.len())?;
             for (input, value) in body.input.iter().zip(&state) {
                 scope.insert(input.name.clone(), value.clone());
             }
@@ -143,8 +143,8 @@ impl Importer<'_> {
         Ok(body.output.iter().map(|output| scope.get(&output.name).cloned().unwrap_or(Value::Unknown)).collect())
     }
 
-    fn count_operators(&mut self, call: &Call, body: &proto::Graph) -> Result<()> {
-        self.unrolled += body.node.len() + 1;
+    pub(super) fn count_operators(&mut self, call: &Call, count: usize) -> Result<()> {
+        self.unrolled += count + 1;
         if self.unrolled > MOST_OPERATORS {
             return Err(call.unsupported(format!("loops of more than {MOST_OPERATORS} operators in all their steps")));
         }

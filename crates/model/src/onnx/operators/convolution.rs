@@ -183,7 +183,7 @@ pub(super) fn gemm(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     if b.rank() != 2 {
         return Err(call.damaged(format!("a weight of shape {:?}", b.dims())));
     }
-    let weight = if transposed { b } else { b.t()?.contiguous()? };
+    let weight = if transposed { b } else { importer.transposed(&b)? };
     let weight = if alpha == 1.0 { weight } else { (weight * alpha)? };
     let outputs = weight.dim(0)?;
     let bias = match &c {
@@ -239,7 +239,7 @@ pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
     if let (Value::Node(_), Value::Constant(b)) = (&a, &b)
         && b.rank() == 2
     {
-        let op = Op::Linear { weight: b.t()?.contiguous()?, bias: None };
+        let op = Op::Linear { weight: importer.transposed(b)?, bias: None };
         return Ok(vec![importer.emit(&call.name, op, &[a])?]);
     }
     Ok(vec![importer.emit(&call.name, Op::MatMul, &[a, b])?])
