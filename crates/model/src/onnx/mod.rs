@@ -8,6 +8,7 @@ mod batch;
 mod call;
 mod ends;
 mod external;
+mod guard;
 mod import;
 mod input;
 mod layout;
@@ -15,6 +16,7 @@ mod operators;
 mod order;
 mod proto;
 mod tensor;
+mod unroll;
 mod value;
 
 use crate::{Graph, GraphBuilder, NodeId, Op};
@@ -190,6 +192,7 @@ impl Whole<'_> {
             return Err(Error::format("ONNX model", reason));
         };
         let last = *last;
+        guard::branches(&mut importer.nodes);
         let input_shape = |importer: &Importer, lead: usize| -> Vec<usize> {
             importer.node_sizes(NodeId(0)).iter().skip(lead).map(|size| size.constant as usize).collect()
         };
