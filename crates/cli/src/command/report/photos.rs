@@ -94,7 +94,7 @@ pub(super) fn gallery(
         let photo = images.photo(index)?.on(&*making.network)?;
         let target = Target::Output(class);
         let objective = Objective::new(&*making.network, &target).with_batch(making.batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
+        let prediction = model::predict(&objective, making.model.probabilities, &photo.tensor)?;
         let mut shown = room.classes_of(name.to_owned(), &photo, &prediction, &[class], &making.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
