@@ -37,7 +37,9 @@ impl Array {
             .map(|side| side.parse().map_err(|_| wrong(format!("its shape is ({shape})"))))
             .collect::<Result<_>>()?;
         let (values, largest) = numbers(kind, body).ok_or_else(|| {
-            wrong(format!("its type is {kind}; whole numbers, <f2, <f4 and <f8 are read: save it with astype('float32')"))
+            wrong(format!(
+                "its type is {kind}; whole numbers, <f2, <f4 and <f8 are read: save it with astype('float32')"
+            ))
         })?;
         let promised = shape.iter().try_fold(1_usize, |all, &side| all.checked_mul(side));
         if promised != Some(values.len()) {

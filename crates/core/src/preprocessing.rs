@@ -206,7 +206,8 @@ impl Preprocessing {
                 return Err(Error::parameter("crop", reason));
             }
             (Fit::Stretch([rows, columns]), _, Some([height, width])) if height > rows || width > columns => {
-                let reason = format!("{height} x {width} does not fit into a photo that is squashed to {rows} x {columns}");
+                let reason =
+                    format!("{height} x {width} does not fit into a photo that is squashed to {rows} x {columns}");
                 return Err(Error::parameter("crop", reason));
             }
             _ => {}

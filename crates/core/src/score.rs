@@ -58,7 +58,11 @@ impl Score for Target {
 
     fn class(&self) -> Option<usize> {
         match *self {
-            Self::Output(class) | Self::Probability(class) | Self::LogProbability(class) => Some(class),
+            Self::Output(class)
+            | Self::Probability(class)
+            | Self::LogProbability(class)
+            | Self::Sigmoid(class)
+            | Self::LogSigmoid(class) => Some(class),
             Self::Margin { class, .. } => Some(class),
         }
     }

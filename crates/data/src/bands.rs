@@ -87,7 +87,8 @@ impl Bands {
             shape => shape,
         };
         // A photo of three channels may stand for one of grey, and the other way round.
-        let fits = |channels: usize| channels == wanted || (wanted == 1 && channels == 3) || (wanted == 3 && channels == 1);
+        let fits =
+            |channels: usize| channels == wanted || (wanted == 1 && channels == 3) || (wanted == 3 && channels == 1);
         let (height, width, channels, last) = match *shape {
             [height, width] if fits(1) => (height, width, 1, false),
             [first, height, width] if first == wanted => (height, width, first, false),
@@ -104,7 +105,10 @@ impl Bands {
         };
         let count = height.saturating_mul(width);
         if count == 0 || count as u64 > decoding.pixels {
-            return Err(Error::format(name, format!("an array of {height} x {width} pixels; 1 to {} are read", decoding.pixels)));
+            return Err(Error::format(
+                name,
+                format!("an array of {height} x {width} pixels; 1 to {} are read", decoding.pixels),
+            ));
         }
         let scale = array.largest.map_or(1.0, |largest| 1.0 / largest);
         let scaled = |value: &f32| value * scale;
@@ -127,7 +131,8 @@ impl Bands {
         let damaged = || Error::format(name, format!("damaged TIFF ({} bytes): its decoder gave up", bytes.len()));
         let samples = caught(|| tiff::read(name, bytes, decoding.pixels, wanted)).ok_or_else(damaged)??;
         if samples.planes.len() != wanted {
-            let reason = format!("it has {} channels on all its pages, and the network takes {wanted}", samples.planes.len());
+            let reason =
+                format!("it has {} channels on all its pages, and the network takes {wanted}", samples.planes.len());
             return Err(Error::format(name, reason));
         }
         Ok(Self { height: samples.height, width: samples.width, planes: samples.planes })
@@ -203,7 +208,8 @@ impl Bands {
         let values = || shown.iter().flat_map(|&channel| &self.planes[channel]);
         let (low, high) = values().fold((f32::MAX, f32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
         let (low, high) = if low >= 0.0 && high <= 1.0 { (0.0, 1.0) } else { (low, high) };
-        let byte = |value: f32| ((value - low) / (high - low).max(f32::MIN_POSITIVE) * 255.0).round().clamp(0.0, 255.0) as u8;
+        let byte =
+            |value: f32| ((value - low) / (high - low).max(f32::MIN_POSITIVE) * 255.0).round().clamp(0.0, 255.0) as u8;
         let pixels = (0..self.height * self.width).flat_map(|at| shown.map(|channel| byte(self.planes[channel][at])));
         Picture { height: self.height, width: self.width, pixels: pixels.collect() }
     }
@@ -276,7 +282,10 @@ mod tests {
         let body: Vec<u8> = [2.0f32, -1.0, 0.5].iter().flat_map(|value| value.to_le_bytes()).collect();
         let grey = Preprocessing { mean: vec![1.0], std: vec![0.5], ..plain(1) };
         assert_eq!(values(&npy("(1, 3)", "<f4", &body), &grey).unwrap(), [2.0, -4.0, -1.0]);
-        assert_eq!(values(&npy("(1, 3)", "<f4", &body), &plain(3)).unwrap(), [2.0, -1.0, 0.5, 2.0, -1.0, 0.5, 2.0, -1.0, 0.5]);
+        assert_eq!(
+            values(&npy("(1, 3)", "<f4", &body), &plain(3)).unwrap(),
+            [2.0, -1.0, 0.5, 2.0, -1.0, 0.5, 2.0, -1.0, 0.5]
+        );
         let bgr = Preprocessing { channels: Channels::Bgr, ..plain(3) };
         assert_eq!(values(&npy("(1, 1, 3)", "<f4", &body), &bgr).unwrap(), [0.5, -1.0, 2.0]);
         let one = values(&npy("(1, 1, 3)", "<f4", &body), &plain(1)).unwrap()[0];

@@ -198,7 +198,8 @@ fn whole_without_its_end(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<DynamicI
     let with = |behind: &[u8]| decode(&[bytes, behind, &[0xff, 0xd9]].concat());
     let picture = with(&[])?;
     // Bits of many kinds, and what the file itself is like: a decoder that misses something reads them as such.
-    let own: Vec<u8> = bytes[bytes.len() - bytes.len().min(2048)..].iter().copied().filter(|&byte| byte != 0xff).collect();
+    let own: Vec<u8> =
+        bytes[bytes.len() - bytes.len().min(2048)..].iter().copied().filter(|&byte| byte != 0xff).collect();
     let ones = [0xfe_u8, 0x7f, 0xbf].repeat(64);
     let mixed: Vec<u8> = (0..255_u8).map(|value| value.wrapping_mul(151) & 0xfe).collect();
     [own, ones, mixed, vec![0; 256]].iter().all(|behind| with(behind).as_ref() == Some(&picture)).then_some(picture)

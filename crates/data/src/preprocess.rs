@@ -149,7 +149,10 @@ pub fn picture_tensor(picture: &Picture, preprocessing: &Preprocessing, device: 
     picture.check()?;
     let Preprocessing { mean, std, .. } = preprocessing;
     if mean.len() != std.len() {
-        return Err(Error::parameter("mean", format!("{} values, and std {}; both need as many", mean.len(), std.len())));
+        return Err(Error::parameter(
+            "mean",
+            format!("{} values, and std {}; both need as many", mean.len(), std.len()),
+        ));
     }
     let count = picture.height * picture.width;
     let mut values = Vec::with_capacity(count * mean.len());
@@ -318,7 +321,8 @@ mod tests {
         let of = |channels, mean: &[f32]| {
             let std = vec![1.0; mean.len()];
             let own = Preprocessing { channels, mean: mean.to_vec(), std, ..free() };
-            preprocess(&photo, &own, &Device::Cpu).map(|seen| seen.tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            preprocess(&photo, &own, &Device::Cpu)
+                .map(|seen| seen.tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
         };
         assert_eq!(of(Channels::Bgr, &[0.2, 0.0, 0.5]).unwrap(), [0.0, 0.0, 0.5]);
         let grey = 82.0 / 255.0;

@@ -96,7 +96,8 @@ pub(crate) fn resize_plane(
 ) -> Vec<f32> {
     if filter == Resampling::Nearest {
         let cell = |row: usize, column: usize| {
-            plane[nearest(window.top + row, size[0], from[0]) * from[1] + nearest(window.left + column, size[1], from[1])]
+            plane[nearest(window.top + row, size[0], from[0]) * from[1]
+                + nearest(window.left + column, size[1], from[1])]
         };
         return (0..window.height).flat_map(|row| (0..window.width).map(move |column| cell(row, column))).collect();
     }
@@ -119,7 +120,9 @@ pub(crate) fn resize_plane(
     let last = rows.iter().map(|taps| taps.first + taps.weights.len()).max().unwrap_or(0);
     let narrow: Vec<Vec<f64>> = (first..last).map(narrow).collect();
     rows.iter()
-        .flat_map(|taps| (0..window.width).map(|column| sum(taps, &|row| narrow[row - first][column]) as f32).collect::<Vec<_>>())
+        .flat_map(|taps| {
+            (0..window.width).map(|column| sum(taps, &|row| narrow[row - first][column]) as f32).collect::<Vec<_>>()
+        })
         .collect()
 }
 

@@ -27,9 +27,9 @@ pub(crate) fn read(name: &str, bytes: &[u8], pixels: u64, most_pages: usize) -> 
     let failed = |error: tiff::TiffError| {
         let text = error.to_string();
         match error {
-            tiff::TiffError::UnsupportedError(_) => {
-                wrong(format!("a TIFF of a kind that is not read ({text}); convert it to PNG, or to an uncompressed TIFF"))
-            }
+            tiff::TiffError::UnsupportedError(_) => wrong(format!(
+                "a TIFF of a kind that is not read ({text}); convert it to PNG, or to an uncompressed TIFF"
+            )),
             tiff::TiffError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
                 wrong(format!("truncated TIFF ({} bytes): {text}", bytes.len()))
             }
@@ -81,9 +81,9 @@ pub(crate) fn read(name: &str, bytes: &[u8], pixels: u64, most_pages: usize) -> 
             }
             _ => floats(result, is_palette),
         };
-        samples.add(&values, channels, layout.planes > 1).ok_or_else(|| {
-            wrong("a TIFF whose samples do not fill its pixels; convert it to PNG".into())
-        })?;
+        samples
+            .add(&values, channels, layout.planes > 1)
+            .ok_or_else(|| wrong("a TIFF whose samples do not fill its pixels; convert it to PNG".into()))?;
         if page >= most_pages || !decoder.more_images() {
             break;
         }
@@ -115,7 +115,10 @@ impl Samples {
     /// [`Error::Format`] where its channels are no colours, or its numbers reach beyond 0 to 1.
     pub(crate) fn colors(&self, name: &str) -> Result<Vec<u8>> {
         let unread = |what: &str| {
-            Error::format(name, format!("a TIFF of {what} is no photo of colours; convert it to PNG, or to grey or RGB"))
+            Error::format(
+                name,
+                format!("a TIFF of {what} is no photo of colours; convert it to PNG, or to grey or RGB"),
+            )
         };
         let byte = |value: f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
         if let Some(palette) = &self.palette {
@@ -130,13 +133,14 @@ impl Samples {
             other => return Err(unread(&format!("{other:?}"))),
         };
         let [first, second, third] = channels.map(|channel| self.planes[channel].as_slice());
-        let (lowest, highest) = self.planes[0].iter().fold((f32::MAX, f32::MIN), |(low, high), &value| {
-            (low.min(value), high.max(value))
-        });
+        let (lowest, highest) =
+            self.planes[0].iter().fold((f32::MAX, f32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
         if !(lowest >= 0.0 && highest <= 1.0) {
             return Err(Error::format(
                 name,
-                format!("a TIFF whose values reach from {lowest} to {highest}; save it as 0 to 1, or convert it to PNG"),
+                format!(
+                    "a TIFF whose values reach from {lowest} to {highest}; save it as 0 to 1, or convert it to PNG"
+                ),
             ));
         }
         let pixel = |((&a, &b), &c): ((&f32, &f32), &f32)| {

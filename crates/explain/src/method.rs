@@ -113,7 +113,19 @@ impl Settings {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
         let (layout, path, cam) = (Layout::default(), PathChoices::default(), CamChoices::default());
         let probabilities = Probabilities::default();
-        Self { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, probabilities, cache: Arc::default() }
+        Self {
+            draws,
+            stop,
+            sampler,
+            alphas,
+            quadrature,
+            spread,
+            layout,
+            path,
+            cam,
+            probabilities,
+            cache: Arc::default(),
+        }
     }
 }
 
@@ -312,6 +324,7 @@ impl Explainer {
                 };
                 parameters.perturbation.draws = draws;
                 parameters.perturbation.channels = cam.channels;
+                parameters.perturbation.probabilities = probabilities;
                 let mut parts = Vec::new();
                 let found = match *layers {
                     [layer] if cam.parts && self.has_parts() => {

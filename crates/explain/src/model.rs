@@ -2,7 +2,9 @@
 
 use crate::class;
 use candle_core::{DType, Tensor};
-use faithful_core::{Channels, Error, Fit, Objective, Preprocessing, Probabilities, Resampling, Result, read_file_within};
+use faithful_core::{
+    Channels, Error, Fit, Objective, Preprocessing, Probabilities, Resampling, Result, read_file_within,
+};
 use faithful_model::{Labels, Loading, Model, ModelSource, Task};
 use std::path::{Path, PathBuf};
 
@@ -181,9 +183,12 @@ impl ModelOptions {
                 preprocessing.fit = Fit::Pad([0; 3]);
                 (preprocessing.crop, preprocessing.input_size) = (Some(size), size);
             }
-            (Some(FitKind::Pad), _) if !matches!(preprocessing.fit, Fit::Pad(_)) => preprocessing.fit = Fit::Pad([0; 3]),
+            (Some(FitKind::Pad), _) if !matches!(preprocessing.fit, Fit::Pad(_)) => {
+                preprocessing.fit = Fit::Pad([0; 3])
+            }
             (Some(FitKind::Crop), Some(Resize::Both(size))) => {
-                let reason = format!("{}x{} squashes photos; --fit crop needs the shorter side alone", size[0], size[1]);
+                let reason =
+                    format!("{}x{} squashes photos; --fit crop needs the shorter side alone", size[0], size[1]);
                 return Err(Error::parameter("resize", reason));
             }
             (Some(FitKind::Crop), _) => {
@@ -292,7 +297,8 @@ mod tests {
 
     #[test]
     fn the_users_word_goes_above_the_files() {
-        let given = Preprocessing { input_size: [32, 32], resize: Some(32), crop: Some([32, 32]), ..Default::default() };
+        let given =
+            Preprocessing { input_size: [32, 32], resize: Some(32), crop: Some([32, 32]), ..Default::default() };
         let with = |options: ModelOptions, mut own: Preprocessing| {
             options.override_preprocessing(&mut own).unwrap();
             own.validated().unwrap()

@@ -112,7 +112,8 @@ impl Question<'_> {
         layers: &[LayerId],
         settings: &Settings,
     ) -> Result<Vec<Found>> {
-        let scores: Vec<Target> = asked.classes.iter().map(|&class| self.number.of(class, self.model.probabilities)).collect();
+        let scores: Vec<Target> =
+            asked.classes.iter().map(|&class| self.number.of(class, self.model.probabilities)).collect();
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(asked.batch);
         let (tensor, stream) = (&asked.photo.tensor, asked.stream.clone());

@@ -68,7 +68,8 @@ fn numbers(value: &Value) -> Option<Numbers> {
     if let Some(one) = value.as_f64() {
         return Some(Numbers::One(one as f32));
     }
-    let all: Option<Vec<f32>> = value.as_array()?.iter().map(|value| value.as_f64().map(|value| value as f32)).collect();
+    let all: Option<Vec<f32>> =
+        value.as_array()?.iter().map(|value| value.as_f64().map(|value| value as f32)).collect();
     all.map(Numbers::Each)
 }
 
@@ -143,10 +144,8 @@ fn config(text: &str) -> std::result::Result<Option<SideFile>, String> {
     let all = json(text)?;
     let mut side = SideFile::default();
     if let Some(names) = all.get("id2label").and_then(Value::as_object) {
-        let mut named: Vec<(usize, String)> = names
-            .iter()
-            .filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned())))
-            .collect();
+        let mut named: Vec<(usize, String)> =
+            names.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect();
         named.sort_unstable();
         // Names that say no more than the number are none.
         let said = named.iter().any(|(id, name)| *name != format!("LABEL_{id}"));
@@ -204,9 +203,10 @@ fn keras(text: &str) -> std::result::Result<Option<SideFile>, String> {
             "stretch".into()
         });
     }
-    side.interpolation = config.get("interpolation").and_then(Value::as_str).map(|name| {
-        if name.starts_with("lanczos") { "lanczos".into() } else { name.to_owned() }
-    });
+    side.interpolation = config
+        .get("interpolation")
+        .and_then(Value::as_str)
+        .map(|name| if name.starts_with("lanczos") { "lanczos".into() } else { name.to_owned() });
     // scale * 255 v + offset = (v - mean) / std.
     let list = |name: &str, usual: f32| match config.get(name).and_then(numbers) {
         Some(Numbers::Each(values)) => values,
@@ -257,7 +257,10 @@ mod tests {
             "image_std": [0.5, 0.5, 0.5], "resample": 2, "rescale_factor": 0.00392156862745098,
             "size": {"height": 224, "width": 224}, "image_processor_type": "ViTImageProcessor"}"#;
         let photo = preprocessing(&[("preprocessor_config.json", vit)]);
-        assert_eq!((photo.fit, photo.mean, photo.interpolation), (Fit::Stretch([224; 2]), vec![0.5; 3], Resampling::Bilinear));
+        assert_eq!(
+            (photo.fit, photo.mean, photo.interpolation),
+            (Fit::Stretch([224; 2]), vec![0.5; 3], Resampling::Bilinear)
+        );
         let clip = r#"{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_resize": true, "resample": 3,
             "image_mean": [0.48, 0.45, 0.40], "image_std": [0.26, 0.26, 0.27], "size": {"shortest_edge": 256}}"#;
         let photo = preprocessing(&[("preprocessor_config.json", clip)]);
@@ -312,7 +315,8 @@ mod tests {
     fn the_models_own_json_goes_first_and_other_files_are_passed_over() {
         let config = r#"{"id2label": {"0": "cat", "1": "dog"}}"#;
         let own = r#"{"labels": ["hen", "heron"], "mean": [0, 0, 0], "std": [1, 1, 1]}"#;
-        let processor = r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 8, "width": 9}}"#;
+        let processor =
+            r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 8, "width": 9}}"#;
         let side = found(&[("model.json", own), ("config.json", config), ("preprocessor_config.json", processor)]);
         assert_eq!(side.labels, ["hen", "heron"]);
         let photo = side.preprocessing("x", [3, 8, 9], None).unwrap();

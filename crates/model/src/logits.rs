@@ -257,7 +257,11 @@ mod tests {
     fn what_is_no_probability_of_a_row_stays() {
         // Half of the outputs each: not one distribution.
         let two = graph(&|b, x| {
-            let x = b.add("four", Op::Pad { pads: vec![[0, 0], [0, 1]], mode: faithful_tensor::PadMode::Constant(0.0) }, &[x]);
+            let x = b.add(
+                "four",
+                Op::Pad { pads: vec![[0, 0], [0, 1]], mode: faithful_tensor::PadMode::Constant(0.0) },
+                &[x],
+            );
             let x = b.add("halves", Op::Reshape(vec![Dim::Batch, Dim::Fixed(2), Dim::Fixed(2)]), &[x]);
             let x = b.add("p", Op::Softmax { axis: 2, log: false }, &[x]);
             b.add("last", Op::Flatten { axis: 1 }, &[x])

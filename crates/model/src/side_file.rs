@@ -1,6 +1,8 @@
 use crate::Task;
 use crate::beside::Beside;
-use faithful_core::{Channels, Error, Fit, Preprocessing, Probabilities, Resampling, Result, read_file_within, suggest};
+use faithful_core::{
+    Channels, Error, Fit, Preprocessing, Probabilities, Resampling, Result, read_file_within, suggest,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,8 +59,21 @@ pub(crate) struct SideFile {
 }
 
 const FIELDS: [&str; 15] = [
-    "input_size", "resize", "crop", "fit", "pad_color", "interpolation", "channels", "scale", "mean", "std",
-    "activation", "task", "labels", "synsets", "inputs",
+    "input_size",
+    "resize",
+    "crop",
+    "fit",
+    "pad_color",
+    "interpolation",
+    "channels",
+    "scale",
+    "mean",
+    "std",
+    "activation",
+    "task",
+    "labels",
+    "synsets",
+    "inputs",
 ];
 
 /// Bytes of such a file, at most: a hundred thousand labels have a few millions.
@@ -66,8 +81,22 @@ pub(crate) const LONGEST: u64 = 64 << 20;
 
 /// Fields that are for people.
 const NOTES: [&str; 16] = [
-    "name", "description", "source", "license", "licence", "author", "authors", "comment", "comments", "note", "notes",
-    "accuracy", "training", "version", "date", "url",
+    "name",
+    "description",
+    "source",
+    "license",
+    "licence",
+    "author",
+    "authors",
+    "comment",
+    "comments",
+    "note",
+    "notes",
+    "accuracy",
+    "training",
+    "version",
+    "date",
+    "url",
 ];
 
 /// `224` or `[224, 298]`; for a volume, `[slices, height, width]`.
@@ -228,7 +257,8 @@ impl SideFile {
             }
             (Some("pad"), size) if size.is_none_or(|size| size == crop) => Fit::Pad([0; 3]),
             (Some("pad"), size) => {
-                let reason = format!("resize {:?} and the input {crop:?} differ; leave resize out", size.unwrap_or(crop));
+                let reason =
+                    format!("resize {:?} and the input {crop:?} differ; leave resize out", size.unwrap_or(crop));
                 return Err(refuse(reason));
             }
             (Some(other), _) => return Err(refuse(unknown_fit(other))),

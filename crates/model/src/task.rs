@@ -88,7 +88,8 @@ impl Graph {
                 self.detection(dense, form).map(Some)
             }
             (task, _) => {
-                let needed = if task == Task::Segmentation { "(classes, rows, columns)" } else { "(4 + classes, boxes)" };
+                let needed =
+                    if task == Task::Segmentation { "(classes, rows, columns)" } else { "(4 + classes, boxes)" };
                 let reason = format!("the output has the shape {shape:?}; {needed} is needed for this task");
                 Err(Error::parameter("task", reason))
             }

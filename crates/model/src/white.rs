@@ -22,7 +22,12 @@ impl Graph {
         while let [next] = users[place.0].as_slice() {
             let node = self.node(*next);
             match &node.op {
-                Op::Identity | Op::Transpose(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Gather { .. } => {}
+                Op::Identity
+                | Op::Transpose(_)
+                | Op::Reshape(_)
+                | Op::Squeeze(_)
+                | Op::Unsqueeze(_)
+                | Op::Gather { .. } => {}
                 Op::Binary(operation) => {
                     let other = node.inputs.iter().find(|input| **input != place)?;
                     let Op::Constant(value) = &self.node(*other).op else { break };

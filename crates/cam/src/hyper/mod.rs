@@ -182,8 +182,17 @@ pub fn hyper_parts(
         return Err(Error::shape("the input of Hyper Expected Grad-CAM", expected, input.dims()));
     };
     let size = [height, width];
-    let HyperParameters { blurred, blur, stages, dependencies, decomposition, fusion, refinement, contrast, probabilities } =
-        &parameters.hyper;
+    let HyperParameters {
+        blurred,
+        blur,
+        stages,
+        dependencies,
+        decomposition,
+        fusion,
+        refinement,
+        contrast,
+        probabilities,
+    } = &parameters.hyper;
     if !(0.0..=1.0).contains(blurred) {
         return Err(Error::parameter("blurred", format!("{blurred} is outside [0, 1]")));
     }

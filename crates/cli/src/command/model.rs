@@ -52,7 +52,7 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
         })),
         "activation": photo.map(|_| model.probabilities.name()),
         "labels": labels,
-        "outputs": model.outputs,
+        "file_outputs": model.outputs,
         "notes": model.notes,
     }))?;
     let words = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -47,11 +47,8 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let outcome = run::for_each_photo_in_steps(&inputs, output, "checking", steps, |input: &Input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?.on(&*network)?;
         let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned();
-        let prediction = model::predict(
-            &Objective::new(&*network, &Target::Output(0)),
-            model.probabilities,
-            &photo.tensor,
-        )?;
+        let prediction =
+            model::predict(&Objective::new(&*network, &Target::Output(0)), model.probabilities, &photo.tensor)?;
         // The trained network's class, whatever the others see.
         let target = Target::Output(prediction.ranked[0]);
         for (Named { method, label, cam, draws }, found) in methods.iter().zip(&mut found) {

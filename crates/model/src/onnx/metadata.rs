@@ -2,7 +2,7 @@
 //! and Ultralytics' names.
 
 use super::proto::Entry;
-use crate::side_file::{Bars, Numbers, Sides, SideFile};
+use crate::side_file::{Bars, Numbers, SideFile, Sides};
 use faithful_core::{Error, Result};
 use prost::Message;
 use std::path::Path;
