@@ -50,7 +50,6 @@ mod tests {
             labels: Labels::numbered(5),
             preprocessing: None,
             probabilities: Probabilities::Softmax,
-            notes: Vec::new(),
             file: None,
             data: Vec::new(),
             outputs: Vec::new(),
