@@ -1,15 +1,15 @@
 //! `--model` and the options that go with it; and what errors about a model lead to.
 
-use crate::arguments::{Flag, Interpolation, ModelArguments};
+use crate::arguments::{ActivationName, ChannelOrder, Fit, Flag, Interpolation, ModelArguments, TaskName};
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::Result;
-use faithful_core::{Error, LayerId, Network, Preprocessing, Resampling};
+use faithful_core::{Channels, Error, LayerId, Network, Preprocessing, Probabilities, Resampling};
 use faithful_data::Decoding;
 use faithful_explain::class::{self, Number, Wanted};
 pub(crate) use faithful_explain::model::predict;
-use faithful_explain::model::{ModelOptions, as_classifier, source};
-use faithful_model::{Model, ModelSource};
+use faithful_explain::model::{FitKind, ModelOptions, source};
+use faithful_model::{Model, ModelSource, Task};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,18 +21,16 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
             .ok_or_else(|| Usage::from("no model is built in; name one with --model".to_owned()))?,
     };
     let options = options(arguments);
-    let mut model = Model::load(&source, &options.loading()).map_err(|error| named(error, &source))?;
+    let mut model = Model::load(&source, &options.loading()?).map_err(|error| named(error, &source))?;
     options.apply(&mut model)?;
     Ok(model)
 }
 
 /// Loads the model that was asked for as a classifier of photos: its outputs are logits.
 pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Model> {
-    let mut model = load(arguments.name.model.as_deref(), arguments)?;
+    let model = load(arguments.name.model.as_deref(), arguments)?;
+    model.photo_preprocessing()?;
     model.notes.iter().for_each(|note| output.note(note));
-    if as_classifier(&mut model)? {
-        output.note("the network ends in a softmax; what comes before it is taken for its logits");
-    }
     Ok(model)
 }
 
@@ -42,6 +40,27 @@ fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
         input_size: arguments.input_size,
         resize: arguments.resize,
         crop: arguments.crop,
+        fit: arguments.fit.map(|fit| match fit {
+            Fit::Crop => FitKind::Crop,
+            Fit::Stretch => FitKind::Stretch,
+            Fit::Pad => FitKind::Pad,
+        }),
+        pad_color: arguments.pad_color,
+        channels: arguments.channels.map(|channels| match channels {
+            ChannelOrder::Rgb => Channels::Rgb,
+            ChannelOrder::Bgr => Channels::Bgr,
+            ChannelOrder::Grey => Channels::Grey,
+        }),
+        scale: arguments.scale,
+        activation: arguments.activation.map(|activation| match activation {
+            ActivationName::Softmax => Probabilities::Softmax,
+            ActivationName::Sigmoid => Probabilities::Sigmoid,
+        }),
+        task: arguments.task.map(|task| match task {
+            TaskName::Classification => Task::Classification,
+            TaskName::Segmentation => Task::Segmentation,
+            TaskName::Detection => Task::Detection,
+        }),
         mean: arguments.mean.clone(),
         std: arguments.std.clone(),
         interpolation: arguments.interpolation.map(|filter| match filter {

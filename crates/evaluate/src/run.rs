@@ -1,6 +1,6 @@
 use crate::{Curve, Row, Shard, Store, VERSION};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
+use faithful_core::{Error, Network, Objective, Probabilities, Result, Score, Stream, Target};
 use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
@@ -65,6 +65,8 @@ pub trait Explainer {
 pub struct Plan<'a> {
     /// The network.
     pub network: &'a dyn Network,
+    /// How its outputs become probabilities.
+    pub probabilities: Probabilities,
     /// The methods.
     pub explainers: &'a [Box<dyn Explainer>],
     /// The metrics.
@@ -222,7 +224,7 @@ fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
     let wanted = if plan.explain_label { sample.label } else { Some(predicted) };
     let class = wanted.ok_or_else(|| Error::parameter("class", "the label is to be explained, and it is not known"))?;
     let misclassified = plan.only_correct && sample.label.is_some_and(|label| label != predicted);
-    let probability = Target::Probability(class).score(&output)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
+    let probability = plan.probabilities.probability(class).score(&output)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
     Ok(Prepared { sample, batch, class, probability, misclassified })
 }
 
@@ -238,7 +240,7 @@ fn measured(
     let start = Instant::now();
     let explained = explainer.explain(&Subject { network: plan.network, input, class, stream, batch })?;
     let seconds = start.elapsed().as_secs_f64();
-    let target = Target::Probability(class);
+    let target = plan.probabilities.probability(class);
     let objective = Objective::new(plan.network, &target).with_batch(batch);
     let logit = Target::Output(class);
     let logit_objective = objective.with_score(&logit);
@@ -372,6 +374,7 @@ mod tests {
     fn plan(bench: &Bench, batch: usize) -> Plan<'_> {
         Plan {
             network: &CandleNetwork(Sums),
+            probabilities: Probabilities::Softmax,
             explainers: &bench.explainers,
             metrics: &bench.metrics,
             protocol: &bench.protocol,

@@ -4,7 +4,7 @@ use faithful_core::{Error, Result, Stop};
 use faithful_data::Decoding;
 use faithful_explain::class::{Number, Wanted};
 use faithful_explain::method::{Named, Settings};
-use faithful_explain::model::{ModelOptions, as_classifier, load};
+use faithful_explain::model::{ModelOptions, load};
 use faithful_explain::question::{Question, Rows, target_layers};
 use faithful_explain::{baseline, photo};
 use faithful_model::Model;
@@ -13,8 +13,7 @@ use std::path::PathBuf;
 fn main() -> Result<()> {
     let path = std::env::args_os().nth(1).map_or_else(|| "fixtures/scenes/dotted-star.png".into(), PathBuf::from);
     let source = Model::default_source().ok_or_else(|| Error::parameter("model", "none is built in"))?;
-    let mut model = load(&source, &ModelOptions::default())?;
-    as_classifier(&mut model)?;
+    let model = load(&source, &ModelOptions::default())?;
     let decoding = photo::decoding(150.0)?;
     let sampler =
         baseline::sampler("zero", model.photo_preprocessing()?, &Decoding::default(), &|note| println!("{note}"))?;

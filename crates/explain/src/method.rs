@@ -4,9 +4,11 @@ use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, Origin, Spread};
 use faithful_cam::{
     BaselineCache, BaselineUse, CamParameters, Definition, Difference, EstimatorParameters, Fusion, GradientEstimator,
-    Layout, Quality, hyper_parts, stage_layers,
+    HyperParameters, Layout, Quality, hyper_parts, stage_layers,
 };
-use faithful_core::{Convergence, Error, LayerId, MethodInfo, Network, Objective, Result, Score, Stop, Stream};
+use faithful_core::{
+    Convergence, Error, LayerId, MethodInfo, Network, Objective, Probabilities, Result, Score, Stop, Stream,
+};
 use faithful_gradient::{Channels, GradientParameters, Quadrature, attribute_at_layer, reduce_channels};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub path: PathChoices,
     /// What concerns class activation maps and masking methods.
     pub cam: CamChoices,
+    /// How the network's outputs become probabilities.
+    pub probabilities: Probabilities,
     /// What is known of baselines already; it belongs to one network.
     pub cache: Arc<BaselineCache>,
 }
@@ -112,7 +116,20 @@ impl Settings {
     pub fn new(draws: Option<NonZeroUsize>, stop: Stop, sampler: Arc<dyn BaselineSampler>) -> Self {
         let (alphas, quadrature, spread) = (AlphaSampler::default(), Quadrature::default(), Spread::default());
         let (layout, path, cam) = (Layout::default(), PathChoices::default(), CamChoices::default());
-        Self { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, cache: Arc::default() }
+        let probabilities = Probabilities::default();
+        Self {
+            draws,
+            stop,
+            sampler,
+            alphas,
+            quadrature,
+            spread,
+            layout,
+            path,
+            cam,
+            probabilities,
+            cache: Arc::default(),
+        }
     }
 }
 
@@ -308,7 +325,8 @@ impl Explainer {
         settings: &Settings,
         stream: Stream,
     ) -> Result<Vec<Found>> {
-        let Settings { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, cache } = settings.clone();
+        let Settings { draws, stop, sampler, alphas, quadrature, spread, layout, path, cam, probabilities, cache } =
+            settings.clone();
         match *self {
             Self::Cam { method, gradient, definition } => {
                 let mut estimator = EstimatorParameters {
@@ -330,13 +348,14 @@ impl Explainer {
                     fusion: cam.fusion,
                     layout,
                     definition,
-                    hyper: cam.quality.parameters(),
+                    hyper: HyperParameters { probabilities, ..cam.quality.parameters() },
                     augmented: cam.augmented,
                     eigen: cam.eigen,
                     ..Default::default()
                 };
                 parameters.perturbation.draws = draws;
                 parameters.perturbation.channels = cam.channels;
+                parameters.perturbation.probabilities = probabilities;
                 let mut parts = Vec::new();
                 let found = match *layers {
                     [layer] if cam.parts && self.has_parts() => {

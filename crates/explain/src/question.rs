@@ -89,7 +89,7 @@ impl Question<'_> {
         let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
         let batch = self.rows.of(self.network, &photo.tensor.dims()[1..], pixels)?;
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
+        let prediction = model::predict(&objective, self.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.wanted, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
         Ok(Asked { photo, prediction, classes, began, batch, stream })
@@ -112,16 +112,18 @@ impl Question<'_> {
         layers: &[LayerId],
         settings: &Settings,
     ) -> Result<Vec<Found>> {
-        let scores: Vec<Target> = asked.classes.iter().map(|&class| self.number.of(class)).collect();
+        let scores: Vec<Target> =
+            asked.classes.iter().map(|&class| self.number.of(class, self.model.probabilities)).collect();
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let objective = Objective::new(self.network, &Target::Output(0)).with_batch(asked.batch);
         let (tensor, stream) = (&asked.photo.tensor, asked.stream.clone());
-        explainer.explain(&objective, tensor, layers, &scores, settings, stream)
+        let settings = Settings { probabilities: self.model.probabilities, ..settings.clone() };
+        explainer.explain(&objective, tensor, layers, &scores, &settings, stream)
     }
 
     /// How the probability of `class` rises and falls as the cells that a map finds important appear and vanish.
     pub fn curves(&self, asked: &Asked, class: usize, found: &Found, protocol: &Protocol) -> Result<Curves> {
-        let target = Target::Probability(class);
+        let target = self.model.probabilities.probability(class);
         let objective = Objective::new(self.network, &target).with_batch(asked.batch);
         let tensor = &asked.photo.tensor;
         insertion_deletion(&objective, tensor, &fitted(&found.map, tensor)?, protocol)

@@ -93,6 +93,7 @@ impl GraphBuilder {
             dtype,
             device,
             rule: BackwardRule::Plain,
+            of_bytes: false,
             factors: Factors::F32,
             prepared: Some(Arc::default()),
         })

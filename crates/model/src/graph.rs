@@ -25,6 +25,8 @@ pub struct Graph {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) rule: BackwardRule,
+    /// Whether the file's input is of whole numbers: pixels as they are.
+    pub(crate) of_bytes: bool,
     /// What plans round the factors of products to on the way forward.
     pub(crate) factors: Factors,
     /// What was prepared for running fast, shared by clones with the same weights; `None` to run on candle only.

@@ -1,6 +1,7 @@
 //! Networks as data: a [`Graph`] of named nodes with weights, read from ONNX or built from an architecture.
 
 mod architecture;
+mod beside;
 mod bias;
 mod builder;
 mod compute;
@@ -25,8 +26,10 @@ mod shipped;
 mod side_file;
 mod source;
 mod target;
+mod task;
 mod torch;
 mod weights;
+mod white;
 
 pub use architecture::{ARCHITECTURES, Architecture, architecture, portable_uniform};
 pub use builder::GraphBuilder;
@@ -41,4 +44,5 @@ pub use op::{Composition, Dim, Op, ResizeTo};
 pub use randomise::Randomisation;
 pub use series::{SeriesNetwork, read_tensors};
 pub use source::{KnownModel, Loading, ModelSource, Place, known_models};
+pub use task::Task;
 pub use torch::{Converted, convert_weights};

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     spare(&arguments.out, start.into_iter().chain(arguments.model.name.model.as_deref().map(Path::new)))?;
     output.writes_files();
     let compute = arguments.model.name.compute.compute()?;
-    let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let model = model::classifier(&arguments.model, output)?;
     let network = compute.place_for_cpu(&model.graph)?;
     let preprocessing = model.photo_preprocessing()?;
     let wanted = model::classes(&model, std::slice::from_ref(&arguments.class))?;
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
         return Err(Error::parameter("class", reason).into());
     };
     let number = model::number(&model, &arguments.score)?;
-    let target = number.of(class);
+    let target = number.of(class, model.probabilities);
     let objective = Objective::new(&*network, &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let found = class_model(&objective, &start, &stream, &parameters, &mut |_, _| output.advance());
     output.finish();
     let found = found?;
-    let prediction = model::predict(&objective, &found.image)?;
+    let prediction = model::predict(&objective, model.probabilities, &found.image)?;
     let picture = picture(&found.image, preprocessing)?;
     let bytes = encode_png(&picture)?;
     if let Some(folder) = arguments.out.parent() {
@@ -127,10 +127,13 @@ fn standardised(preprocessing: &Preprocessing, value: f64) -> Vec<f64> {
 fn picture(image: &Tensor, preprocessing: &Preprocessing) -> Result<RgbImage> {
     let (channels, height, width) = image.squeeze(0)?.dims3()?;
     let values = image.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let sources = preprocessing.sources();
+    let place_of = |color: usize| sources.iter().position(|source| *source == Some(color));
+    let shown = [0, 1, 2].map(|color| place_of(color).or(place_of(3)).unwrap_or(color));
     let mut picture = RgbImage::new(width as u32, height as u32);
     for (place, pixel) in picture.pixels_mut().enumerate() {
         for (color, byte) in pixel.0.iter_mut().enumerate() {
-            let channel = color.min(channels - 1);
+            let channel = shown[color].min(channels - 1);
             let value = values[channel * height * width + place];
             let value = value * preprocessing.std[channel] + preprocessing.mean[channel];
             *byte = (value * 255.0).round().clamp(0.0, 255.0) as u8;

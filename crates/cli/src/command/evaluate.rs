@@ -58,7 +58,7 @@ impl Making {
         let methods = arguments.methods.iter().map(|name| Named::parse(name));
         let methods: Vec<Named> = methods.collect::<faithful_core::Result<_>>()?;
         let compute = arguments.model.name.compute.compute()?;
-        let model = model::load(arguments.model.name.model.as_deref(), &arguments.model)?;
+        let model = model::classifier(&arguments.model, output)?;
         let number = model::number(&model, &arguments.score)?;
         let network = compute.place(&model.graph)?;
         let preprocessing = model.photo_preprocessing()?;
@@ -66,7 +66,8 @@ impl Making {
         let layer = target_layer(&model, arguments.layer.as_deref(), &methods)?;
         let baselines = arguments.baselines.clone().unwrap_or_else(|| baseline::DEFAULT.to_owned());
         let (sampler, photos) = model::baselines_and_photos(&baselines, preprocessing, &decoding, output)?;
-        let settings = Settings::new(arguments.draws, stop, sampler);
+        let own = Settings::new(arguments.draws, stop, sampler);
+        let settings = Settings { probabilities: model.probabilities, ..own };
         let demands = methods.iter().map(|named| {
             let layers = layers_of(named, &model, layer, arguments.layer.is_some())?;
             Demand::of(&named.method, &model.graph, &layers, &named.settings(&settings), 1)
@@ -186,6 +187,7 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let explainers: Vec<_> = making.explainers(arguments)?.into_iter().map(boxed).collect();
     let plan = Plan {
         network: &*making.network,
+        probabilities: making.model.probabilities,
         explainers: &explainers,
         metrics: &making.metrics,
         protocol: &making.protocol,
@@ -253,7 +255,7 @@ impl faithful_evaluate::Explainer for Prepared {
     }
 
     fn explain(&self, subject: &Subject) -> faithful_core::Result<Explained> {
-        let target = self.number.of(subject.class);
+        let target = self.number.of(subject.class, self.settings.probabilities);
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
         let stream = subject.stream.clone();

@@ -47,7 +47,8 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let outcome = run::for_each_photo_in_steps(&inputs, output, "checking", steps, |input: &Input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?.on(&*network)?;
         let name = input.path.file_name().unwrap_or(input.path.as_os_str()).to_string_lossy().into_owned();
-        let prediction = model::predict(&Objective::new(&*network, &Target::Output(0)), &photo.tensor)?;
+        let prediction =
+            model::predict(&Objective::new(&*network, &Target::Output(0)), model.probabilities, &photo.tensor)?;
         // The trained network's class, whatever the others see.
         let target = Target::Output(prediction.ranked[0]);
         for (Named { method, label, cam, draws }, found) in methods.iter().zip(&mut found) {
@@ -59,7 +60,13 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
                 let scores: [&dyn Score; 1] = [&target];
                 // What is known of baselines belongs to one network.
                 let cache = Arc::default();
-                let settings = Settings { cam: *cam, draws: draws.or(settings.draws), cache, ..settings.clone() };
+                let settings = Settings {
+                    cam: *cam,
+                    draws: draws.or(settings.draws),
+                    probabilities: model.probabilities,
+                    cache,
+                    ..settings.clone()
+                };
                 let mut all = method.explain(&objective, &photo.tensor, &layers, &scores, &settings, stream.clone())?;
                 output.advance();
                 Ok(all.remove(0).map)

@@ -12,6 +12,7 @@ mod guard;
 mod import;
 mod input;
 mod layout;
+pub(crate) mod metadata;
 mod operators;
 mod order;
 mod proto;
@@ -139,7 +140,8 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let mut failed: Option<Error> = None;
     for way in source.ways(vector) {
         match whole.read_by(way, &source, options) {
-            Ok(graph) => {
+            Ok(mut graph) => {
+                graph.of_bytes = source.of_bytes;
                 if let Err(error) = graph.check_finite() {
                     return Err(broken_tensor(file, &read, external)?.unwrap_or(error));
                 }

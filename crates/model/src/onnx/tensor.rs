@@ -41,6 +41,11 @@ pub(super) mod element {
     pub(crate) fn is_float(number: i32) -> bool {
         matches!(number, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
     }
+
+    /// Whether the type is one of whole numbers that pixels are given in.
+    pub(crate) fn is_whole(number: i32) -> bool {
+        matches!(number, UINT8 | INT32 | INT64)
+    }
 }
 
 /// Reads `tensor`; data in other files come through `external`.

@@ -95,7 +95,7 @@ pub(super) fn gallery(
         let target = Target::Output(class);
         let batch = making.batch(&photo.tensor)?;
         let objective = Objective::new(&*making.network, &target).with_batch(batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
+        let prediction = model::predict(&objective, making.model.probabilities, &photo.tensor)?;
         let mut shown = room.classes_of(name.to_owned(), &photo, &prediction, &[class], &making.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
