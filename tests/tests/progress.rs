@@ -36,7 +36,7 @@ impl Watch for Counter {
 
     fn advance(&self, work: u64) -> Result<()> {
         let done = self.done.fetch_add(work, Ordering::Relaxed) + work;
-        if done > self.most { Err(Error::parameter("photo", "it is not wanted any more")) } else { Ok(()) }
+        if done > self.most { Err(Error::Cancelled("nobody waits for the photo any more".into())) } else { Ok(()) }
     }
 }
 
@@ -62,7 +62,7 @@ fn watched(name: &str, subject: &Subject, explain: &dyn Fn(&Objective) -> Result
         let counter = Counter::up_to(done - 1);
         let network = Watched::new(&subject.graph, &counter);
         let error = explain(&objective(&network)).unwrap_err().to_string();
-        assert!(error.contains("not wanted"), "{name} goes on though nobody waits: {error}");
+        assert!(error.contains("nobody waits"), "{name} goes on though nobody waits: {error}");
     }
     (expected, done)
 }

@@ -1,4 +1,4 @@
-//! Recipro-CAM, Opti-CAM, ShapleyCAM, Finer-CAM and RefineCAM against slow versions of their formulas, and against their peers'
+//! Recipro-CAM, Opti-CAM, `ShapleyCAM`, Finer-CAM and `RefineCAM` against slow versions of their formulas, and against their peers'
 //! maps (`fixtures/goldens/cam/rivals.py`) on the same network.
 
 use crate::cam_networks::{nonlinear, photo, pooled, residual};
@@ -347,6 +347,26 @@ fn sess_is_pytorch_grad_cams() {
         let distance = relative_l2(&found.squeeze(0).unwrap(), &goldens["pytorch-grad-cam/sess"]).unwrap();
         assert!(distance < 1e-5, "batch {batch}: {distance}");
     }
+}
+
+/// pytorch-grad-cam leaves the sign of the component open: the better of both.
+#[test]
+fn eigen_smoothing_is_pytorch_grad_cams() {
+    let scene = Scene::new();
+    let goldens = candle_core::safetensors::load(fixture("goldens/cam/rivals.safetensors"), &Device::Cpu).unwrap();
+    let logit = Target::Output(class(&scene));
+    let objective = Objective::new(&scene.subject.graph, &logit);
+    let parameters = CamParameters { eigen: true, ..CamParameters::default() };
+    for name in ["grad-cam", "layer-cam"] {
+        let found = explain(method(name).unwrap(), &objective, &scene.input, &[scene.subject.layer], &parameters);
+        let found = found.unwrap().map.squeeze(0).unwrap();
+        let component = &goldens[&format!("eigen/{name}")];
+        let far = |sign: f64| relative_l2(&found, &(component * sign).unwrap().relu().unwrap()).unwrap();
+        // The peer's components are in f32.
+        assert!(far(1.0).min(far(-1.0)) < 1e-5, "{name}: {} and {}", far(1.0), far(-1.0));
+    }
+    let error = explain(method("score-cam").unwrap(), &objective, &scene.input, &[scene.subject.layer], &parameters);
+    assert!(error.unwrap_err().to_string().contains("weighted channels"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use crate::CamRule;
 use crate::rule::{Estimate, sum_places, weigh};
-use crate::rules::{self, RULES, powers, relative_activation};
+use crate::rules::{self, RULES, by_sum, powers, relative_activation};
 use candle_core::Tensor;
 use faithful_core::{Error, LayerTrace, Result, value_named};
 
@@ -109,19 +109,35 @@ impl Definition {
 
 /// The rules that differ from [`RULES`]; what is not here is the same.
 const PEER_RULES: &[(Definition, CamRule)] = &[
-    (Definition::TorchCam, variant("grad-cam++", squares, summed)),
-    (Definition::TorchCam, variant("smooth-grad-cam++", powers, last_noisy)),
-    (Definition::TorchCam, variant("xgrad-cam", crate::rule::gradient, |estimate| relative_activation(estimate, 1e-8))),
-    (Definition::PytorchGradCam, variant("grad-cam++", with_epsilon, summed)),
+    (Definition::TorchCam, variant("grad-cam++", squares, summed, Some(by_sum))),
+    (Definition::TorchCam, variant("smooth-grad-cam++", powers, last_noisy, None)),
+    (
+        Definition::TorchCam,
+        variant(
+            "xgrad-cam",
+            crate::rule::gradient,
+            |estimate| Ok(relative_activation(estimate, 1e-8)?.sum(1)?.relu()?),
+            Some(|estimate| relative_activation(estimate, 1e-8)),
+        ),
+    ),
+    (Definition::PytorchGradCam, variant("grad-cam++", with_epsilon, summed, Some(by_sum))),
     (
         Definition::PytorchGradCam,
-        variant("xgrad-cam", crate::rule::gradient, |estimate| relative_activation(estimate, 1e-7)),
+        variant(
+            "xgrad-cam",
+            crate::rule::gradient,
+            |estimate| Ok(relative_activation(estimate, 1e-7)?.sum(1)?.relu()?),
+            Some(|estimate| relative_activation(estimate, 1e-7)),
+        ),
     ),
     (
         Definition::PytorchGradCam,
-        variant("eigen-cam", crate::rule::gradient, |estimate| rules::centered_projection(&estimate.activation)),
+        variant("eigen-cam", crate::rule::gradient, |estimate| rules::centered_projection(&estimate.activation), None),
     ),
-    (Definition::Equation58, variant("expected-grad-cam++", rules::plus_plus_weights_outside, RULES[0].map)),
+    (
+        Definition::Equation58,
+        variant("expected-grad-cam++", rules::plus_plus_weights_outside, RULES[0].map, RULES[0].weighted),
+    ),
 ];
 
 /// A rule of [`RULES`] with other formulas.
@@ -129,13 +145,14 @@ const fn variant(
     name: &'static str,
     sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
     map: fn(&Estimate) -> Result<Tensor>,
+    weighted: Option<fn(&Estimate) -> Result<Tensor>>,
 ) -> CamRule {
-    CamRule { name, sensitivity, map, ..RULES[0] }
+    CamRule { name, sensitivity, map, weighted, ..RULES[0] }
 }
 
 /// `w_k = sum_ij S_k,ij`; map `ReLU(sum_k w_k A_k)`.
 fn summed(estimate: &Estimate) -> Result<Tensor> {
-    Ok(weigh(&sum_places(estimate.gradient()?)?, &estimate.activation)?.relu()?)
+    Ok(by_sum(estimate)?.sum(1)?.relu()?)
 }
 
 /// `g² ReLU(g)`: `TorchCAM` divides a copy, so that its weights lack the denominator.

@@ -169,7 +169,7 @@ pub fn estimator(name: &str) -> Result<&'static GradientEstimator> {
 
 /// `x'_s + alpha_s (x - x'_s)`.
 fn between(span: &Span<'_>, alphas: &[f64]) -> Result<Tensor> {
-    let baselines = span.baselines.ok_or_else(|| Error::parameter("baselines", "this estimator needs them"))?;
+    let baselines = span.baselines.ok_or_else(|| Error::internal("an estimator with baselines was given none"))?;
     Ok(interpolate(baselines, span.input, alphas)?)
 }
 

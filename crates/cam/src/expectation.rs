@@ -463,7 +463,7 @@ fn layer_differences(
                 .map(|(layer, own)| {
                     let there = references.iter().map(|reference| {
                         let there = reference.activations.get(layer);
-                        let there = there.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
+                        let there = there.ok_or_else(|| Error::internal("a baseline whose activation was not kept"))?;
                         laid_out_activation(there, from, request.layout)
                     });
                     Ok(Differences::Between { own: own.clone(), there: there.collect::<Result<_>>()? })

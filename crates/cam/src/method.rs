@@ -4,6 +4,8 @@ use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
 use crate::hyper::{HyperParameters, decomposition_layers, hyper_parts};
 use crate::perturbation::{Entry, Gradients, PERTURBATIONS, Perturbation};
+use crate::rule::Estimate;
+use crate::rules::centered_projection;
 use crate::{
     CamRule, Definition, EstimatorParameters, Fusion, GradientEstimator, Layout, PerturbationParameters, RULES,
     estimator, fuse, rule,
@@ -45,6 +47,11 @@ impl Method {
     /// Whether the maps of several layers become one by [`CamParameters::fusion`].
     pub fn fuses(&self) -> bool {
         self.most_layers() > 1 && !self.multiplies()
+    }
+
+    /// Whether it sums weighted channels, in whose place their first component may stand ([`CamParameters::eigen`]).
+    pub fn weighs(&self) -> bool {
+        matches!(self.kind, Kind::Rule(rule, _) | Kind::Guided(rule, ..) if rule.weighted.is_some())
     }
 
     /// Whether it multiplies the maps of a network's stages ([`stage_layers`](crate::stage_layers)), as Poly-CAM does.
@@ -140,6 +147,9 @@ pub struct CamParameters {
     /// Whether the map is the mean of those of the input and its mirror image, each times 1, 0.9 and 1.1 (pytorch-grad-cam's
     /// `aug_smooth`): six times the work, on any method.
     pub augmented: bool,
+    /// Whether the first principal component of the weighted channels stands for their sum, as pytorch-grad-cam's `eigen_smooth`
+    /// has it: each channel's mean removed, the sign that agrees with the sum, rectified. For rules that weigh channels.
+    pub eigen: bool,
 }
 
 /// What a method found.
@@ -295,7 +305,7 @@ pub fn explain(
     parameters: &CamParameters,
 ) -> Result<Explanation> {
     let mut all = explain_scores(method, objective, input, layers, &[objective.score()], parameters)?;
-    all.pop().ok_or_else(|| Error::parameter("scores", "there is none"))
+    all.pop().ok_or_else(|| Error::internal("one score and no explanation"))
 }
 
 /// Like [`explain`] for several scores (classes), in their order, which share their forward passes.
@@ -311,6 +321,9 @@ pub fn explain_scores(
         return augmented(method, objective, input, layers, scores, parameters);
     }
     parameters.definition.check(method.info.name)?;
+    if parameters.eigen && !matches!(method.kind, Kind::Rule(..) | Kind::Guided(..)) {
+        return Err(no_eigen(method.info.name));
+    }
     if layers.is_empty() && method.needs_layers() {
         return Err(Error::parameter("layers", "at least one target layer is needed"));
     }
@@ -460,7 +473,8 @@ fn mapped(
     for path in &expectation.paths {
         maps.resize(path.layers.len(), None);
         for (sum, estimate) in maps.iter_mut().zip(&path.layers) {
-            accumulate(sum, &(rule.map)(estimate)?, share)?;
+            let map = if parameters.eigen { projected(rule, estimate)? } else { (rule.map)(estimate)? };
+            accumulate(sum, &map, share)?;
         }
         if let Some(attribution) = &path.input {
             accumulate(&mut at_input, attribution, share)?;
@@ -474,9 +488,22 @@ fn mapped(
         map: fuse(&maps, parameters.fusion)?,
         score: expectation.score,
         convergence: expectation.convergence.into_iter().collect(),
-        completeness: if promised { completeness } else { Vec::new() },
+        completeness: if promised && !parameters.eigen { completeness } else { Vec::new() },
     };
     Ok((explanation, at_input))
+}
+
+/// The rectified first principal component of the rule's weighted channels, in place of their sum.
+fn projected(rule: &CamRule, estimate: &Estimate) -> Result<Tensor> {
+    let weighted = rule.weighted.ok_or_else(|| no_eigen(rule.name))?;
+    Ok(centered_projection(&weighted(estimate)?)?.relu()?)
+}
+
+fn no_eigen(name: &str) -> Error {
+    Error::parameter(
+        "eigen",
+        format!("`{name}` does not sum weighted channels, whose first component could stand for them"),
+    )
 }
 
 fn accumulate(sum: &mut Option<Tensor>, term: &Tensor, share: f64) -> Result<()> {

@@ -53,6 +53,9 @@ pub struct CamRule {
     pub sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
     /// From their expectations and the input's activation to the map `(N, h, w)`.
     pub map: fn(&Estimate) -> Result<Tensor>,
+    /// The weighted channels `(N, C, h, w)` whose sum is the map before a final `ReLU`: what eigen smoothing projects. Nothing for a
+    /// rule that projects already.
+    pub weighted: Option<fn(&Estimate) -> Result<Tensor>>,
 }
 
 impl std::fmt::Debug for CamRule {

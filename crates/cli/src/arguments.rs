@@ -26,7 +26,7 @@ pub(crate) use sanity::{Check, SanityArguments};
 
 use bounds::{MANY, ROWS, count, threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use faithful_explain::{ByteSize, Crop, MiniBatches};
+use faithful_explain::{ByteSize, Crop, MiniBatches, Resize};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -202,6 +202,13 @@ pub(crate) struct ExplainArguments {
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
     #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
     pub(crate) quality: String,
+    /// The mean of the maps of the photo and its mirror image, each at 90, 100 and 110 percent: steadier, six times the work
+    #[arg(long, help_heading = "Explanation")]
+    pub(crate) augment: bool,
+    /// The first principal component of the weighted channels in place of their sum: smoother, for class activation maps that weigh
+    /// channels
+    #[arg(long, help_heading = "Explanation")]
+    pub(crate) eigen: bool,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
     pub(crate) stop: String,
@@ -296,13 +303,32 @@ pub(crate) struct ModelArguments<Name: Args> {
     /// The size of the network's input where an ONNX file leaves it free, as `224` or `HEIGHTxWIDTH`
     #[arg(long, value_name = "SIZE", value_parser = sides, help_heading = "Model")]
     pub(crate) input_size: Option<[usize; 2]>,
-    /// Shorter side in pixels that photos are resized to
-    #[arg(long, value_name = "PIXELS", help_heading = "Model")]
-    pub(crate) resize: Option<usize>,
+    /// Shorter side in pixels that photos are resized to; or `HEIGHTxWIDTH`, to which they are squashed
+    #[arg(long, value_name = "SIZE", help_heading = "Model")]
+    pub(crate) resize: Option<Resize>,
     /// Centre that is cut out after resizing, as `224` or `HEIGHTxWIDTH`; `none` keeps the whole photo
     #[arg(long, value_name = "SIZE", help_heading = "Model")]
     pub(crate) crop: Option<Crop>,
-    /// Mean per channel that is subtracted, in 0 to 1
+    /// How photos of other proportions fit: `crop` cuts the centre out, `stretch` squashes the whole photo, `pad` puts it
+    /// between bars
+    #[arg(long, value_enum, value_name = "FIT", help_heading = "Model")]
+    pub(crate) fit: Option<Fit>,
+    /// Colour of the bars of `--fit pad`, as `RRGGBB`; black unless said
+    #[arg(long, value_name = "RRGGBB", value_parser = color, help_heading = "Model")]
+    pub(crate) pad_color: Option<[u8; 3]>,
+    /// What the network's channels are: `rgb`, `bgr` (OpenCV, Caffe) or `grey`
+    #[arg(long, value_enum, value_name = "ORDER", help_heading = "Model")]
+    pub(crate) channels: Option<ChannelOrder>,
+    /// The value of white before mean and deviation are applied: 1, or 255 for pixels as they are
+    #[arg(long, value_name = "WHITE", help_heading = "Model")]
+    pub(crate) scale: Option<f32>,
+    /// How outputs become probabilities, where the network does not say it: `softmax`, or `sigmoid` for each alone
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Model")]
+    pub(crate) activation: Option<ActivationName>,
+    /// What the output is, where the network does not say it: `classification`, `segmentation` or `detection`
+    #[arg(long, value_enum, value_name = "TASK", help_heading = "Model")]
+    pub(crate) task: Option<TaskName>,
+    /// Mean per channel that is subtracted, in 0 to 1; numbers above 2 are of pixels of 0 to 255
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std", help_heading = "Model")]
     pub(crate) mean: Vec<f32>,
     /// Standard deviation per channel that is divided by
@@ -324,6 +350,46 @@ fn sides(text: &str) -> Result<[usize; 2], String> {
         None => side(text).map(|side| [side; 2]),
     };
     sides.ok_or_else(|| "expected pixels as `224` or `224x298`, at most 16384".to_owned())
+}
+
+/// `--fit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fit {
+    Crop,
+    Stretch,
+    Pad,
+}
+
+/// `--channels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChannelOrder {
+    Rgb,
+    Bgr,
+    #[value(alias = "gray")]
+    Grey,
+}
+
+/// `--activation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivationName {
+    Softmax,
+    Sigmoid,
+}
+
+/// `--task`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskName {
+    Classification,
+    Segmentation,
+    Detection,
+}
+
+/// `727272` or `#727272`.
+fn color(text: &str) -> Result<[u8; 3], String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let value = u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 6 && !digits.starts_with('+'));
+    let value = value.ok_or_else(|| "expected a colour as `727272`".to_owned())?;
+    Ok([16, 8, 0].map(|shift| (value >> shift & 0xff) as u8))
 }
 
 /// The model's name as an option, by default the built-in model, and what computes it.

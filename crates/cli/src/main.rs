@@ -20,6 +20,7 @@ use arguments::{Arguments, Command, ModelCommand};
 use clap::Parser;
 use failure::Outcome;
 use output::Output;
+use std::panic;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(&error),
     };
+    report_panics_once();
     faithful_tensor::keep_freed_memory();
     let output = Output::new(arguments.output.json, arguments.output.quiet);
     match run(&arguments, &output) {
@@ -37,6 +39,16 @@ fn main() -> ExitCode {
             failure::exit_code(&error)
         }
     }
+}
+
+/// A decoder that panics at damaged data is reported as an error, and not as a panic too.
+fn report_panics_once() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !faithful_core::panic_is_caught() {
+            before(info);
+        }
+    }));
 }
 
 fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {

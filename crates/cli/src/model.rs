@@ -1,13 +1,13 @@
 //! `--model` and the options that go with it; and what errors about a model lead to.
 
-use crate::arguments::{Flag, Interpolation, ModelArguments};
+use crate::arguments::{ActivationName, ChannelOrder, Fit, Flag, Interpolation, ModelArguments, TaskName};
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::Result;
-use faithful_core::{Error, LayerId, Network, Resampling};
+use faithful_core::{Channels, Error, LayerId, Network, Probabilities, Resampling};
 use faithful_explain::model::source;
-use faithful_explain::{ClassChoice, Classifier, ModelOptions, Session, Setup, class};
-use faithful_model::{Model, ModelSource};
+use faithful_explain::{ClassChoice, Classifier, FitKind, ModelOptions, Session, Setup, class};
+use faithful_model::{Model, ModelSource, Task};
 
 /// Loads the model that was asked for, and puts the user's word above its own.
 pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArguments<Name>) -> Result<Model> {
@@ -17,7 +17,7 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
             .ok_or_else(|| Usage::from("no model is built in; name one with --model".to_owned()))?,
     };
     let options = options(arguments);
-    let mut model = Model::load(&source, &options.loading()).map_err(|error| named(error, &source))?;
+    let mut model = Model::load(&source, &options.loading()?).map_err(|error| named(error, &source))?;
     options.apply(&mut model)?;
     Ok(model)
 }
@@ -43,11 +43,7 @@ pub(crate) fn classifier_of(
     place: impl FnOnce(&Model) -> faithful_core::Result<Box<dyn Network>>,
 ) -> Result<Classifier> {
     model.notes.iter().for_each(|note| output.note(note));
-    let classifier = Classifier::new(model, place)?;
-    if classifier.was_cut {
-        output.note("the network ends in a softmax; what comes before it is taken for its logits");
-    }
-    Ok(classifier)
+    Ok(Classifier::new(model, place)?)
 }
 
 fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
@@ -56,6 +52,27 @@ fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
         input_size: arguments.input_size,
         resize: arguments.resize,
         crop: arguments.crop,
+        fit: arguments.fit.map(|fit| match fit {
+            Fit::Crop => FitKind::Crop,
+            Fit::Stretch => FitKind::Stretch,
+            Fit::Pad => FitKind::Pad,
+        }),
+        pad_color: arguments.pad_color,
+        channels: arguments.channels.map(|channels| match channels {
+            ChannelOrder::Rgb => Channels::Rgb,
+            ChannelOrder::Bgr => Channels::Bgr,
+            ChannelOrder::Grey => Channels::Grey,
+        }),
+        scale: arguments.scale,
+        activation: arguments.activation.map(|activation| match activation {
+            ActivationName::Softmax => Probabilities::Softmax,
+            ActivationName::Sigmoid => Probabilities::Sigmoid,
+        }),
+        task: arguments.task.map(|task| match task {
+            TaskName::Classification => Task::Classification,
+            TaskName::Segmentation => Task::Segmentation,
+            TaskName::Detection => Task::Detection,
+        }),
         mean: arguments.mean.clone(),
         std: arguments.std.clone(),
         interpolation: arguments.interpolation.map(|filter| match filter {

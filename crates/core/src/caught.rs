@@ -1,6 +1,5 @@
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::Once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
@@ -8,8 +7,8 @@ thread_local! {
 
 /// What `work` gives, or `None` where it panics: for libraries that panic at damaged data, which is an error like any other.
 ///
-/// Nothing is printed about such a panic. From the first call on, the process has a panic hook that passes over what is
-/// caught here and hands every other panic to the hook that was there before.
+/// The process's panic hook runs as ever. A program that wants nothing printed about such a panic has a hook that asks
+/// [`panic_is_caught`].
 ///
 /// `work` must leave nothing half done that is looked at after a panic.
 ///
@@ -20,44 +19,39 @@ thread_local! {
 /// assert_eq!(caught(|| [1, 2, 3].iter().position(|&x| x == 4).unwrap()), None);
 /// ```
 pub fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = take_hook();
-        set_hook(Box::new(move |info| {
-            if !CATCHING.get() {
-                before(info);
-            }
-        }));
-    });
     let outer = CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(outer);
     result.ok()
 }
 
+/// Whether a panic of this thread now ends in [`caught`], as an error that is reported elsewhere: for a program's panic hook.
+///
+/// ```
+/// use std::panic::{set_hook, take_hook};
+///
+/// let before = take_hook();
+/// set_hook(Box::new(move |info| {
+///     if !faithful_core::panic_is_caught() {
+///         before(info);
+///     }
+/// }));
+/// ```
+pub fn panic_is_caught() -> bool {
+    CATCHING.get()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn only_what_is_caught_goes_past_the_hook_that_was_there() {
-        static SEEN: AtomicUsize = AtomicUsize::new(0);
-        let ours =
-            |info: &std::panic::PanicHookInfo<'_>| info.payload_as_str().is_some_and(|text| text == "of this test");
-        let before = take_hook();
-        set_hook(Box::new(move |info| {
-            if ours(info) {
-                SEEN.fetch_add(1, Ordering::Relaxed);
-            } else {
-                before(info);
-            }
-        }));
-        let fail = || panic!("of this test");
-        assert_eq!(caught(|| -> usize { fail() }), None);
-        assert_eq!(caught(|| caught(|| -> usize { fail() }).unwrap_or(7)), Some(7));
-        assert_eq!(SEEN.load(Ordering::Relaxed), 0);
-        assert!(catch_unwind(|| -> usize { fail() }).is_err());
-        assert_eq!(SEEN.load(Ordering::Relaxed), 1);
+    fn only_what_runs_inside_is_caught() {
+        assert!(!panic_is_caught());
+        assert_eq!(caught(panic_is_caught), Some(true));
+        let fail = || -> usize { std::panic::resume_unwind(Box::new("of this test")) };
+        assert_eq!(caught(fail), None);
+        assert!(!panic_is_caught());
+        assert_eq!(caught(|| (caught(fail), panic_is_caught())), Some((None, true)));
     }
 }

@@ -1,3 +1,6 @@
+/// What another library says.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// What went wrong, by what the caller can mend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +59,9 @@ pub enum Error {
         what: String,
         /// What is wrong with it.
         reason: String,
+        /// What the reader or writer of the format says, where one does.
+        #[source]
+        cause: Option<Cause>,
     },
     /// Reading or writing failed.
     #[error("{path}: {source}")]
@@ -65,6 +71,12 @@ pub enum Error {
         /// The operating system's word.
         source: std::io::Error,
     },
+    /// The work was called off: nobody waits for its result any more.
+    #[error("cancelled: {0}")]
+    Cancelled(String),
+    /// Something that always holds does not: a defect of this library, whatever the input was.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
     /// A tensor operation failed. Backtraces, which candle takes where `RUST_BACKTRACE` is set, are inside but not in the text.
     #[error("{}", without_backtrace(.0))]
     Tensor(candle_core::Error),
@@ -99,7 +111,23 @@ impl Error {
 
     /// An [`Error::Format`] for `what`.
     pub fn format(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Format { what: what.into(), reason: reason.into() }
+        Self::Format { what: what.into(), reason: reason.into(), cause: None }
+    }
+
+    /// An [`Error::Format`] for `what`, with the words of another library's error, which is kept as its source.
+    pub fn format_from(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::Format { what: what.into(), reason: cause.to_string(), cause: Some(cause) }
+    }
+
+    /// An [`Error::Format`] for `what`, with a reason of its own and another library's error as its source.
+    pub fn format_because(what: impl Into<String>, reason: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Format { what: what.into(), reason: reason.into(), cause: Some(cause.into()) }
+    }
+
+    /// An [`Error::Internal`]: what should have held.
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::Internal(what.into())
     }
 
     /// An [`Error::UnknownName`] with suggestions from `known`.
@@ -174,6 +202,19 @@ mod tests {
     use super::*;
     use candle_core::Error as Candle;
     use std::backtrace::Backtrace;
+
+    #[test]
+    fn another_librarys_error_is_the_source() {
+        use std::error::Error as _;
+        let io = || std::io::Error::other("disk on fire");
+        let error = Error::format_from("a.png", io());
+        assert_eq!(error.to_string(), "a.png: disk on fire");
+        assert!(error.source().unwrap().is::<std::io::Error>());
+        let error = Error::format_because("a.png", "no photo (disk on fire)", io());
+        assert_eq!(error.to_string(), "a.png: no photo (disk on fire)");
+        assert_eq!(error.source().unwrap().to_string(), "disk on fire");
+        assert!(Error::format("a.png", "too short").source().is_none());
+    }
 
     #[test]
     fn a_backtrace_is_not_part_of_the_text() {

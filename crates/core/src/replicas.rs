@@ -203,7 +203,7 @@ fn joined_rows(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>> {
 
 /// A copy that lost its partner: another one failed and says why.
 fn abandoned() -> Error {
-    Error::parameter("replicas", "another copy of the network failed")
+    Error::internal("a copy of the network failed and did not say why")
 }
 
 /// Where one copy hands its output in and waits for its share of the cotangents.
@@ -344,13 +344,12 @@ impl<N: Network> Network for Replicas<N> {
 
 /// All parts, or the error that began it: those who were left waiting only say that they were.
 fn first_cause(served: Result<()>, parts: Vec<Result<VectorJacobianProducts>>) -> Result<Vec<VectorJacobianProducts>> {
-    let text = abandoned().to_string();
     let mut left = None;
     let mut whole = Vec::with_capacity(parts.len());
     for part in std::iter::once(served.map(|()| None)).chain(parts.into_iter().map(|part| part.map(Some))) {
         match part {
             Ok(part) => whole.extend(part),
-            Err(error) if error.to_string() == text => left = Some(error),
+            Err(error @ Error::Internal(_)) => left = Some(error),
             Err(error) => return Err(error),
         }
     }

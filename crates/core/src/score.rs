@@ -21,6 +21,10 @@ pub enum Target {
     Probability(usize),
     /// The logarithm of the softmax probability of class `k`.
     LogProbability(usize),
+    /// The sigmoid of output `k`: the probability of class `k` where each output is judged alone.
+    Sigmoid(usize),
+    /// The logarithm of the sigmoid of output `k`.
+    LogSigmoid(usize),
     /// The logit of `class` minus the logit of `against`: why this and not that.
     Margin {
         /// The class that is explained.
@@ -46,13 +50,19 @@ impl Score for Target {
             Self::Output(k) => Self::column(output, k),
             Self::LogProbability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?),
             Self::Probability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?.exp()?),
+            Self::Sigmoid(k) => Ok(log_sigmoid(&Self::column(output, k)?)?.exp()?),
+            Self::LogSigmoid(k) => log_sigmoid(&Self::column(output, k)?),
             Self::Margin { class, against } => Ok((Self::column(output, class)? - Self::column(output, against)?)?),
         }
     }
 
     fn class(&self) -> Option<usize> {
         match *self {
-            Self::Output(class) | Self::Probability(class) | Self::LogProbability(class) => Some(class),
+            Self::Output(class)
+            | Self::Probability(class)
+            | Self::LogProbability(class)
+            | Self::Sigmoid(class)
+            | Self::LogSigmoid(class) => Some(class),
             Self::Margin { class, .. } => Some(class),
         }
     }
@@ -63,4 +73,10 @@ fn log_sum_exp(output: &Tensor) -> Result<Tensor> {
     let highest = output.max_keepdim(D::Minus1)?.detach();
     let sum = output.broadcast_sub(&highest)?.exp()?.sum(D::Minus1)?;
     Ok((sum.log()? + highest.squeeze(D::Minus1)?)?)
+}
+
+/// `min(z, 0) - log(1 + exp(-|z|))`, with the gradient `1 - sigma(z)` however large `z` is.
+pub(crate) fn log_sigmoid(logit: &Tensor) -> Result<Tensor> {
+    let sizes = logit.abs()?.neg()?.exp()?;
+    Ok(((logit - logit.abs()?)? * 0.5)?.sub(&(sizes + 1.0)?.log()?)?)
 }

@@ -147,7 +147,7 @@ mod tests {
 
         fn advance(&self, work: u64) -> Result<()> {
             let done = self.done.fetch_add(work, Ordering::Relaxed) + work;
-            if done > self.most { Err(Error::parameter("work", "enough")) } else { Ok(()) }
+            if done > self.most { Err(Error::Cancelled("enough".into())) } else { Ok(()) }
         }
     }
 

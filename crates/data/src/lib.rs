@@ -16,6 +16,7 @@
 //! # Ok::<(), faithful_core::Error>(())
 //! ```
 
+mod bands;
 mod batch;
 mod draw;
 mod listing;
@@ -28,7 +29,9 @@ mod resample;
 mod scene;
 mod shape;
 mod texture;
+mod tiff;
 
+pub use bands::{Bands, Seen, decode_input, read_input};
 pub use batch::{photo_tensor, scene_tensor};
 pub use listing::{PHOTO_ENDINGS, class_words, list_photos};
 pub use mask::{BoundingBox, Mask};

@@ -1,4 +1,4 @@
-use crate::Picture;
+use crate::{Picture, tiff};
 use faithful_core::{Error, Result, caught, read_file_within};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
@@ -45,7 +45,7 @@ pub fn read_photo_bytes(path: &Path, decoding: &Decoding) -> Result<Vec<u8>> {
     // No format needs more than 16 bytes per pixel: a longer file is not worth its memory.
     let most = decoding.pixels.saturating_mul(16).saturating_add(1 << 26);
     read_file_within(path, most).map_err(|error| match error {
-        Error::Format { what, reason } => {
+        Error::Format { what, reason, .. } => {
             Error::format(what, format!("{reason}: too many for a photo of {} pixels", decoding.pixels))
         }
         other => other,
@@ -57,37 +57,61 @@ pub fn read_photo_bytes(path: &Path, decoding: &Decoding) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Format`], as [`read_photo`].
 pub fn decode_photo(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<Picture> {
+    if sniff(bytes) == Some(ImageFormat::Tiff)
+        && let Some(other) = caught(|| other_tiff(name, bytes, decoding)).flatten()
+    {
+        return other;
+    }
+    Ok(flatten(decode_image(name, bytes, decoding)?, decoding.background))
+}
+
+/// A TIFF whose kind the crate `image` does not take, upright as it is stored; `None` where it takes it.
+fn other_tiff(name: &str, bytes: &[u8], decoding: &Decoding) -> Option<Result<Picture>> {
+    let taken = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Tiff).into_decoder();
+    if !matches!(taken, Err(image::ImageError::Unsupported(_))) {
+        return None;
+    }
+    Some(tiff::read(name, bytes, decoding.pixels, 1).and_then(|samples| {
+        let pixels = samples.colors(name)?;
+        Ok(Picture { height: samples.height, width: samples.width, pixels })
+    }))
+}
+
+/// The image in a photo's bytes, upright, with whatever channels it has.
+pub(crate) fn decode_image(name: &str, bytes: &[u8], decoding: &Decoding) -> Result<DynamicImage> {
     let wrong = |reason: String| Error::format(name, reason);
     if bytes.is_empty() {
         return Err(wrong("the file is empty (0 bytes)".into()));
     }
     let format = sniff(bytes).ok_or_else(|| wrong(format!("not a photo: {}", what_it_looks_like(bytes))))?;
     let word = format!("{format:?}").to_uppercase();
-    // Of these two, the decoders do not say it: one fills the missing part with grey, the other finds nonsense in it.
-    let complete = match format {
-        ImageFormat::Jpeg => jpeg_is_complete(bytes),
-        ImageFormat::WebP => webp_is_complete(bytes),
-        _ => true,
-    };
-    if !complete {
-        let length = bytes.len();
-        return Err(wrong(format!("truncated {word}: the file ends after {length} bytes, before the picture does")));
-    }
     let undecodable = |error: image::ImageError| {
         let text = error.to_string();
         let lower = text.to_lowercase();
         let cut = matches!(&error, image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
             || ["unexpected end", "unexpectedeof", "fill whole buffer", "eof"].iter().any(|sign| lower.contains(sign));
+        if matches!(error, image::ImageError::Unsupported(_)) {
+            return wrong(format!("a {word} of a kind that is not read ({text}); convert it to PNG"));
+        }
         let state = if cut { "truncated" } else { "damaged or unusual" };
-        wrong(format!("{state} {word} ({} bytes): {text}", bytes.len()))
+        Error::format_because(name, format!("{state} {word} ({} bytes): {text}", bytes.len()), error)
     };
     // Some decoders panic where a damaged file's numbers are out of all bounds: that is an error like any other.
-    let work = || decoded(bytes, format, &word, decoding, &wrong, &undecodable);
+    let work = |bytes: &[u8]| decoded(bytes, format, &word, decoding, &wrong, &undecodable);
     let panicked = || Err(wrong(format!("damaged or unusual {word} ({} bytes): its decoder gave up", bytes.len())));
-    caught(work).unwrap_or_else(panicked)
+    // Of these two, the decoders do not say it: one fills the missing part with grey, the other finds nonsense in it.
+    let length = bytes.len();
+    let cut = || wrong(format!("truncated {word}: the file ends after {length} bytes, before the picture does"));
+    match format {
+        ImageFormat::Jpeg if !jpeg_has_its_end(bytes) => {
+            whole_without_its_end(bytes, |bytes| caught(|| work(bytes))?.ok()).ok_or_else(cut)
+        }
+        ImageFormat::WebP if !webp_is_complete(bytes) => Err(cut()),
+        _ => caught(|| work(bytes)).unwrap_or_else(panicked),
+    }
 }
 
-/// The picture in `bytes`, upright, on its background; `word` is the format's name, `wrong` and `undecodable` make errors.
+/// The picture in `bytes`, upright; `word` is the format's name, `wrong` and `undecodable` make errors.
 fn decoded(
     bytes: &[u8],
     format: ImageFormat,
@@ -95,7 +119,7 @@ fn decoded(
     decoding: &Decoding,
     wrong: &dyn Fn(String) -> Error,
     undecodable: &dyn Fn(image::ImageError) -> Error,
-) -> Result<Picture> {
+) -> Result<DynamicImage> {
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -120,11 +144,11 @@ fn decoded(
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     decoded.apply_orientation(orientation);
-    Ok(flatten(decoded, decoding.background))
+    Ok(decoded)
 }
 
 /// The formats that are built in, by the first bytes.
-fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
+pub(crate) fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
     const READ: [ImageFormat; 6] =
         [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff];
     image::guess_format(bytes).ok().filter(|format| READ.contains(format))
@@ -147,7 +171,7 @@ fn what_it_looks_like(bytes: &[u8]) -> String {
 }
 
 /// Whether the end-of-image marker comes after all segments and scans.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
+fn jpeg_has_its_end(bytes: &[u8]) -> bool {
     let mut at = 2;
     while at + 1 < bytes.len() {
         // Inside a scan, 0xff 0x00 is a data byte and 0xd0 to 0xd7 restart the decoder.
@@ -163,6 +187,22 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// The picture of a JPEG without its end marker, where all of it is there: small cameras leave the marker out, and
+/// phones write their own data in its place. `None` where the picture is cut off.
+///
+/// A decoder of a picture that is whole does not read what comes behind it, so whatever is put there, the pixels are the
+/// same; where data is missing, it makes pixels of it.
+fn whole_without_its_end(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<DynamicImage>) -> Option<DynamicImage> {
+    let with = |behind: &[u8]| decode(&[bytes, behind, &[0xff, 0xd9]].concat());
+    let picture = with(&[])?;
+    // Bits of many kinds, and what the file itself is like: a decoder that misses something reads them as such.
+    let own: Vec<u8> =
+        bytes[bytes.len() - bytes.len().min(2048)..].iter().copied().filter(|&byte| byte != 0xff).collect();
+    let ones = [0xfe_u8, 0x7f, 0xbf].repeat(64);
+    let mixed: Vec<u8> = (0..255_u8).map(|value| value.wrapping_mul(151) & 0xfe).collect();
+    [own, ones, mixed, vec![0; 256]].iter().all(|behind| with(behind).as_ref() == Some(&picture)).then_some(picture)
 }
 
 /// Whether as many bytes are there as the RIFF header announces.

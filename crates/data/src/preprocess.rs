@@ -1,7 +1,7 @@
 use crate::Picture;
 use crate::resample::{Window, resize};
 use candle_core::{Device, Tensor};
-use faithful_core::{Error, Preprocessing, Result};
+use faithful_core::{Error, Fit, Preprocessing, Result};
 use std::num::NonZeroUsize;
 
 /// Where the network's input lies on the photo, so that a map can be laid over the photo's own pixels.
@@ -47,26 +47,56 @@ pub struct Preprocessed {
     pub placement: Placement,
 }
 
-/// Resizes, crops and normalises a photo as torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize` do on a
-/// Pillow image (see [`resize_picture`](crate::resize_picture) for the one grey level that Pillow 13 may differ by).
+/// Brings a photo to the network's size and normalises it, as torchvision's `Resize`, `CenterCrop`, `ToTensor` and
+/// `Normalize` do on a Pillow image (see [`resize_picture`](crate::resize_picture) for the one grey level that Pillow 13
+/// may differ by).
 ///
-/// The shorter side becomes `resize` long and the other `floor(resize * long / short)`; the centre crop starts at half
-/// of the rest, rounded to even as in Python; where the crop is larger than the photo, black surrounds it. Without
-/// `resize` and `crop`, the network sees the photo as it is, whatever its aspect ratio. For a network of one channel,
-/// colours become grey by the weights of ITU-R BT.601 as Pillow's `convert("L")` computes them, after resizing.
+/// With [`Fit::Crop`], the shorter side becomes `resize` long and the other `floor(resize * long / short)`; the centre
+/// crop starts at half of the rest, rounded to even as in Python; where the crop is larger than the photo, black
+/// surrounds it. Without `resize` and `crop`, the network sees the photo as it is, whatever its aspect ratio. With
+/// [`Fit::Stretch`], both sides become what they are said to be. With [`Fit::Pad`], the photo becomes as large as fits,
+/// sides rounded to whole pixels, with half of the rest before it, rounded down.
+///
+/// For a channel that is grey, colours become grey by the weights of ITU-R BT.601 as Pillow's `convert("L")` computes
+/// them, after resizing; opacity is full.
 ///
 /// # Errors
-/// [`Error::Parameter`] where the preprocessing is not valid, or the input would have more than 64 million pixels.
+/// [`Error::Parameter`] where the preprocessing is not valid, the input would have more than 64 million pixels, or its
+/// channels are bands, which a photo has not.
 pub fn preprocess(photo: &Picture, preprocessing: &Preprocessing, device: &Device) -> Result<Preprocessed> {
     let preprocessing = preprocessing.clone().validated()?;
     photo.check()?;
-    let [height, width] = [photo.height, photo.width];
-    let resized = match preprocessing.resize {
-        Some(side) if height <= width => [side, longer(side, width, height)],
-        Some(side) => [longer(side, height, width), side],
-        None => [height, width],
+    let Geometry { resized, window, inner, placement } = geometry([photo.height, photo.width], &preprocessing)?;
+    let mut picture = resize(photo, resized, window, preprocessing.interpolation);
+    if [picture.height, picture.width] != placement.input {
+        let bars = if let Fit::Pad(color) = preprocessing.fit { color } else { [0; 3] };
+        picture = padded(&picture, placement.input, inner, bars);
+    }
+    Ok(Preprocessed { tensor: picture_tensor(&picture, &preprocessing, device)?, picture, placement })
+}
+
+/// Where a photo goes on its way into a network.
+pub(crate) struct Geometry {
+    /// The size of the whole photo after resizing.
+    pub(crate) resized: [usize; 2],
+    /// The part of it that is used.
+    pub(crate) window: Window,
+    /// Where that part begins in the input.
+    pub(crate) inner: [usize; 2],
+    pub(crate) placement: Placement,
+}
+
+/// The way of a photo of `[height, width]` into the network.
+pub(crate) fn geometry([height, width]: [usize; 2], preprocessing: &Preprocessing) -> Result<Geometry> {
+    let size = preprocessing.fixed_size();
+    let resized = match (preprocessing.fit, preprocessing.resize) {
+        (Fit::Stretch(size), _) => size,
+        (Fit::Pad(_), _) => inside([height, width], size.unwrap_or(preprocessing.input_size)),
+        (Fit::Crop, Some(side)) if height <= width => [side, longer(side, width, height)],
+        (Fit::Crop, Some(side)) => [longer(side, height, width), side],
+        (Fit::Crop, None) => [height, width],
     };
-    let input = preprocessing.crop.unwrap_or(resized);
+    let input = size.unwrap_or(resized);
     if input[0].saturating_mul(input[1]) > MOST {
         let reason =
             format!("{} x {} pixels are too many for a network's input; resize or crop the photo", input[0], input[1]);
@@ -76,10 +106,6 @@ pub fn preprocess(photo: &Picture, preprocessing: &Preprocessing, device: &Devic
     let (left, inner_left, inner_width) = centre(resized[1], input[1]);
     let window =
         Window { top: top.max(0) as usize, left: left.max(0) as usize, height: inner_height, width: inner_width };
-    let mut picture = resize(photo, resized, window, preprocessing.interpolation);
-    if [inner_height, inner_width] != input {
-        picture = padded(&picture, input, [inner_top, inner_left]);
-    }
     let scale = [height as f64 / resized[0] as f64, width as f64 / resized[1] as f64];
     let placement = Placement {
         photo: [height, width],
@@ -89,7 +115,14 @@ pub fn preprocess(photo: &Picture, preprocessing: &Preprocessing, device: &Devic
         height: input[0] as f64 * scale[0],
         width: input[1] as f64 * scale[1],
     };
-    Ok(Preprocessed { tensor: picture_tensor(&picture, &preprocessing, device)?, picture, placement })
+    Ok(Geometry { resized, window, inner: [inner_top, inner_left], placement })
+}
+
+/// The largest size of a photo's proportions inside `size`.
+fn inside([height, width]: [usize; 2], size: [usize; 2]) -> [usize; 2] {
+    let scale = (size[0] as f64 / height as f64).min(size[1] as f64 / width as f64);
+    let side = |own: usize, most: usize| ((own as f64 * scale).round() as usize).clamp(1, most);
+    [side(height, size[0]), side(width, size[1])]
 }
 
 /// Normalises a photo at its own size, for networks whose input size is free: no pixel is resampled. Sides that are no
@@ -105,7 +138,7 @@ pub fn preprocess_unresized(
 ) -> Result<Preprocessed> {
     let rounded = |side: usize| if side < multiple.get() { side } else { side - side % multiple };
     let crop = (multiple.get() > 1).then(|| [rounded(photo.height), rounded(photo.width)]);
-    preprocess(photo, &Preprocessing { resize: None, crop, ..preprocessing.clone() }, device)
+    preprocess(photo, &Preprocessing { resize: None, crop, fit: Fit::Crop, ..preprocessing.clone() }, device)
 }
 
 /// A picture, which has the network's size already, as its input `(1, C, H, W)`: `(value / 255 - mean) / std`.
@@ -115,24 +148,34 @@ pub fn preprocess_unresized(
 pub fn picture_tensor(picture: &Picture, preprocessing: &Preprocessing, device: &Device) -> Result<Tensor> {
     picture.check()?;
     let Preprocessing { mean, std, .. } = preprocessing;
+    if mean.len() != std.len() {
+        return Err(Error::parameter(
+            "mean",
+            format!("{} values, and std {}; both need as many", mean.len(), std.len()),
+        ));
+    }
     let count = picture.height * picture.width;
-    let normalise = |channel: usize, value: u8| (f32::from(value) / 255.0 - mean[channel]) / std[channel];
-    let values: Vec<f32> = match (mean.len(), std.len()) {
-        (3, 3) => {
-            let mut values = Vec::with_capacity(count * 3);
-            for channel in 0..3 {
-                // 256 possible values: a table is quicker than dividing twice per pixel.
-                let table: Vec<f32> = (0..=255).map(|value| normalise(channel, value)).collect();
-                values.extend(picture.pixels[channel..].iter().step_by(3).map(|&value| table[usize::from(value)]));
+    let mut values = Vec::with_capacity(count * mean.len());
+    for (channel, source) in preprocessing.sources().into_iter().enumerate() {
+        // 256 possible values: a table is quicker than dividing twice per pixel.
+        let normalise = |value: u8| (f32::from(value) / 255.0 - mean[channel]) / std[channel];
+        let table: Vec<f32> = (0..=255).map(normalise).collect();
+        match source {
+            Some(color @ 0..=2) => {
+                values.extend(picture.pixels[color..].iter().step_by(3).map(|&value| table[usize::from(value)]));
             }
-            values
+            Some(3) => values.extend(picture.pixels.chunks_exact(3).map(|pixel| table[usize::from(grey(pixel))])),
+            Some(_) => values.extend(std::iter::repeat_n(table[255], count)),
+            None => {
+                let reason = format!(
+                    "the network takes {} channels, which a picture of red, green and blue has not; give a TIFF or an \
+                     .npy array of as many",
+                    mean.len()
+                );
+                return Err(Error::parameter("channels", reason));
+            }
         }
-        (1, 1) => picture.pixels.chunks_exact(3).map(|pixel| normalise(0, grey(pixel))).collect(),
-        (mean, std) => {
-            let reason = format!("{mean} values, and std {std}; both need 3 (colour) or 1 (grey)");
-            return Err(Error::parameter("mean", reason));
-        }
-    };
+    }
     Ok(Tensor::from_vec(values, (1, mean.len(), picture.height, picture.width), device)?)
 }
 
@@ -156,8 +199,8 @@ fn centre(side: usize, crop: usize) -> (isize, usize, usize) {
     (start as isize, 0, crop)
 }
 
-fn padded(picture: &Picture, [height, width]: [usize; 2], [top, left]: [usize; 2]) -> Picture {
-    let mut all = Picture::filled(height, width, [0; 3]);
+fn padded(picture: &Picture, [height, width]: [usize; 2], [top, left]: [usize; 2], bars: [u8; 3]) -> Picture {
+    let mut all = Picture::filled(height, width, bars);
     let stride = picture.width * 3;
     for (row, from) in picture.pixels.chunks_exact(stride).enumerate() {
         let start = ((top + row) * width + left) * 3;
@@ -167,7 +210,7 @@ fn padded(picture: &Picture, [height, width]: [usize; 2], [top, left]: [usize; 2
 }
 
 /// Pillow's luminance in fixed point.
-fn grey(pixel: &[u8]) -> u8 {
+pub(crate) fn grey(pixel: &[u8]) -> u8 {
     let [red, green, blue] = [0, 1, 2].map(|channel| u32::from(pixel[channel]));
     ((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16) as u8
 }
@@ -175,6 +218,7 @@ fn grey(pixel: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use faithful_core::Channels;
 
     fn free() -> Preprocessing {
         Preprocessing { resize: None, crop: None, ..Preprocessing::default() }
@@ -237,6 +281,55 @@ mod tests {
         let seen = preprocess(&Picture::filled(2, 2, [255, 0, 0]), &one, &Device::Cpu).unwrap();
         assert_eq!(seen.tensor.dims(), [1, 1, 2, 2]);
         assert_eq!(seen.tensor.max_all().unwrap().to_scalar::<f32>().unwrap(), 76.0 / 255.0);
+    }
+
+    #[test]
+    fn a_squashed_photo_is_seen_whole() {
+        let mut photo = Picture::filled(20, 60, [0; 3]);
+        photo.set(19, 59, [255; 3]);
+        let squash = Preprocessing { fit: Fit::Stretch([20, 60]), crop: None, ..free() };
+        assert_eq!(preprocess(&photo, &squash, &Device::Cpu).unwrap().picture, photo);
+        let squash = Preprocessing { fit: Fit::Stretch([40, 30]), crop: None, ..free() };
+        let seen = preprocess(&photo, &squash, &Device::Cpu).unwrap();
+        let place = seen.placement;
+        assert_eq!((place.input, place.top, place.left, place.height, place.width), ([40, 30], 0.0, 0.0, 20.0, 60.0));
+        let centre = Preprocessing { fit: Fit::Stretch([40, 30]), crop: Some([20, 20]), ..free() };
+        let place = preprocess(&photo, &centre, &Device::Cpu).unwrap().placement;
+        assert_eq!((place.top, place.left, place.height, place.width), (5.0, 10.0, 10.0, 40.0));
+    }
+
+    #[test]
+    fn bars_are_no_part_of_the_photo() {
+        let photo = Picture::filled(20, 60, [200, 100, 50]);
+        let pad = Preprocessing { fit: Fit::Pad([114, 0, 7]), crop: Some([30, 30]), ..free() };
+        let seen = preprocess(&photo, &pad, &Device::Cpu).unwrap();
+        // 20 x 60 becomes 10 x 30, between bars of 10 rows.
+        assert_eq!((seen.picture.at(9, 0), seen.picture.at(10, 0)), ([114, 0, 7], [200, 100, 50]));
+        assert_eq!((seen.picture.at(19, 29), seen.picture.at(20, 29)), ([200, 100, 50], [114, 0, 7]));
+        let place = seen.placement;
+        assert_eq!((place.top, place.left, place.height, place.width), (-20.0, 0.0, 60.0, 60.0));
+        assert_eq!(place.to_input([0.0, 0.0]), [10.0, 0.0]);
+        assert_eq!(place.to_input([20.0, 60.0]), [20.0, 30.0]);
+        // A tall one; what fits is rounded, and never nothing.
+        assert_eq!(inside([100, 33], [30, 30]), [30, 10]);
+        assert_eq!(inside([5000, 1], [30, 30]), [30, 1]);
+    }
+
+    #[test]
+    fn channels_come_in_the_networks_order() {
+        let photo = Picture::filled(1, 1, [255, 0, 51]);
+        let of = |channels, mean: &[f32]| {
+            let std = vec![1.0; mean.len()];
+            let own = Preprocessing { channels, mean: mean.to_vec(), std, ..free() };
+            preprocess(&photo, &own, &Device::Cpu)
+                .map(|seen| seen.tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        assert_eq!(of(Channels::Bgr, &[0.2, 0.0, 0.5]).unwrap(), [0.0, 0.0, 0.5]);
+        let grey = 82.0 / 255.0;
+        assert_eq!(of(Channels::Grey, &[0.0; 3]).unwrap(), [grey; 3]);
+        assert_eq!(of(Channels::Rgb, &[0.0; 2]).unwrap(), [grey, 1.0]);
+        assert_eq!(of(Channels::Rgb, &[0.0; 4]).unwrap(), [1.0, 0.0, 0.2, 1.0]);
+        assert!(of(Channels::Rgb, &[0.0; 6]).unwrap_err().to_string().contains("takes 6 channels"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An evaluation run with methods and images of one's own: `cargo run -p faithful-evaluate --example small_run`
 
 use candle_core::{Device, Tensor};
-use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probe, Result, Stream, Target};
+use faithful_core::{CandleModel, CandleNetwork, LayerInfo, Objective, Probabilities, Probe, Result, Stream, Target};
 use faithful_evaluate::{
     Event, Explained, Explainer, Format, Manifest, Plan, Sample, Shard, Source, Store, Subject, Table, VERSION, run,
 };
@@ -76,11 +76,12 @@ fn main() -> Result<()> {
     let protocol = Protocol { steps: Steps::Count(number(16)), ..Protocol::thesis() };
     let plan = Plan {
         network: &CandleNetwork(Sums),
+        probabilities: Probabilities::Softmax,
         explainers: &explainers,
         metrics: &metrics,
         protocol: &protocol,
         seed: 7,
-        batch: number(8),
+        batch: Box::new(|_| Ok(number(8))),
         explain_label: false,
         only_correct: false,
     };

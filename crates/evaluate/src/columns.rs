@@ -99,16 +99,18 @@ pub(crate) fn encode(run: &str, rows: &[Row]) -> Result<Vec<u8>> {
         points(|curve| &curve.fraction),
         points(|curve| &curve.score),
     ];
-    let broken = |reason: String| Error::format("rows for Parquet", reason);
-    let batch = RecordBatch::try_new(schema(), columns).map_err(|error| broken(error.to_string()))?;
+    let batch = RecordBatch::try_new(schema(), columns).map_err(broken)?;
     let about = [(RUN, run.to_owned()), (DIGEST, digest_of(rows))];
     let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
     let properties = properties.set_key_value_metadata(Some(about)).build();
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(|error| broken(error.to_string()))?;
-    writer.write(&batch).map_err(|error| broken(error.to_string()))?;
-    writer.into_inner().map_err(|error| broken(error.to_string()))
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(broken)?;
+    writer.write(&batch).map_err(broken)?;
+    writer.into_inner().map_err(broken)
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::format_from("rows for Parquet", error)
 }
 
 /// The rows of the Parquet file of that name, which is of the run of `manifest`.

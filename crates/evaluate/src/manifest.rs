@@ -50,7 +50,7 @@ impl Manifest {
 
     /// The manifest in a file of that name.
     pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| Error::format(name, error.to_string()))
+        serde_json::from_slice(bytes).map_err(|error| Error::format_from(name, error))
     }
 
     /// The manifest as JSON for people.

@@ -1,6 +1,6 @@
 use crate::{Curve, Row, Shard, Store, VERSION};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
+use faithful_core::{Error, Network, Objective, Probabilities, Result, Score, Stream, Target};
 use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
@@ -65,6 +65,8 @@ pub trait Explainer {
 pub struct Plan<'a> {
     /// The network.
     pub network: &'a dyn Network,
+    /// How its outputs become probabilities.
+    pub probabilities: Probabilities,
     /// The methods.
     pub explainers: &'a [Box<dyn Explainer>],
     /// The metrics.
@@ -73,8 +75,8 @@ pub struct Plan<'a> {
     pub protocol: &'a Protocol,
     /// The seed of every random draw.
     pub seed: u64,
-    /// How many rows go through the network at a time.
-    pub batch: NonZeroUsize,
+    /// How many rows of an input `(1, …)` go through the network at a time.
+    pub batch: Box<dyn Fn(&Tensor) -> Result<NonZeroUsize> + 'a>,
     /// Whether the labelled class is explained instead of the predicted one.
     pub explain_label: bool,
     /// Whether images that the network takes for something else are left out.
@@ -205,6 +207,7 @@ pub fn run(
 
 struct Prepared {
     sample: Sample,
+    batch: NonZeroUsize,
     class: usize,
     probability: f64,
     misclassified: bool,
@@ -213,6 +216,7 @@ struct Prepared {
 fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
     let mut sample = source.load(index)?;
     sample.input = sample.input.to_device(&plan.network.device())?;
+    let batch = (plan.batch)(&sample.input)?;
     let output = Objective::new(plan.network, &Target::Output(0)).outputs(&sample.input)?;
     let logits: Vec<f32> = output.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()?;
     let best = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
@@ -220,8 +224,8 @@ fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
     let wanted = if plan.explain_label { sample.label } else { Some(predicted) };
     let class = wanted.ok_or_else(|| Error::parameter("class", "the label is to be explained, and it is not known"))?;
     let misclassified = plan.only_correct && sample.label.is_some_and(|label| label != predicted);
-    let probability = Target::Probability(class).score(&output)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
-    Ok(Prepared { sample, class, probability, misclassified })
+    let probability = plan.probabilities.probability(class).score(&output)?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
+    Ok(Prepared { sample, batch, class, probability, misclassified })
 }
 
 fn measured(
@@ -232,12 +236,12 @@ fn measured(
     blank: &Row,
 ) -> Result<Vec<Row>> {
     let Sample { input, object, .. } = &prepared.sample;
-    let class = prepared.class;
+    let (class, batch) = (prepared.class, prepared.batch);
     let start = Instant::now();
-    let explained = explainer.explain(&Subject { network: plan.network, input, class, stream, batch: plan.batch })?;
+    let explained = explainer.explain(&Subject { network: plan.network, input, class, stream, batch })?;
     let seconds = start.elapsed().as_secs_f64();
-    let target = Target::Probability(class);
-    let objective = Objective::new(plan.network, &target).with_batch(plan.batch);
+    let target = plan.probabilities.probability(class);
+    let objective = Objective::new(plan.network, &target).with_batch(batch);
     let logit = Target::Output(class);
     let logit_objective = objective.with_score(&logit);
     let curve_objective = match plan.protocol.score {
@@ -246,7 +250,7 @@ fn measured(
     };
     let map = fitted(&explained.map, input)?;
     let mut explain = |input: &Tensor| {
-        let subject = Subject { network: plan.network, input, class, stream, batch: plan.batch };
+        let subject = Subject { network: plan.network, input, class, stream, batch };
         fitted(&explainer.explain(&subject)?.map, input)
     };
     let mut explanation = Explanation {
@@ -370,11 +374,12 @@ mod tests {
     fn plan(bench: &Bench, batch: usize) -> Plan<'_> {
         Plan {
             network: &CandleNetwork(Sums),
+            probabilities: Probabilities::Softmax,
             explainers: &bench.explainers,
             metrics: &bench.metrics,
             protocol: &bench.protocol,
             seed: 5,
-            batch: NonZeroUsize::new(batch).unwrap(),
+            batch: Box::new(move |_| Ok(NonZeroUsize::new(batch).unwrap())),
             explain_label: false,
             only_correct: false,
         }
@@ -416,6 +421,32 @@ mod tests {
         }
         let store = Store::open(folder.path()).unwrap().0;
         assert_eq!(without_seconds(store.rows().unwrap().rows), expected);
+    }
+
+    #[test]
+    fn the_batch_is_that_of_each_image_and_one_that_is_too_large_fails_alone() {
+        let bench = bench();
+        let asked = std::cell::Cell::new(0);
+        let batch = |input: &Tensor| {
+            assert_eq!(input.dims(), [1, 3, 2, 2]);
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 {
+                return Err(Error::parameter("memory", "one row takes too much"));
+            }
+            Ok(NonZeroUsize::new(asked.get()).unwrap())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path(), &bench.manifest).unwrap();
+        let plan = Plan { batch: Box::new(batch), ..plan(&bench, 8) };
+        let summary = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| {}).unwrap();
+        assert_eq!((asked.get(), summary.failed), (6, 2));
+        let rows = without_seconds(store.rows().unwrap().rows);
+        let others = whole(&bench, 8).into_iter().filter(|row| row.image != "picture 1");
+        assert_eq!(
+            rows.iter().filter(|row| row.image != "picture 1").cloned().collect::<Vec<_>>(),
+            others.collect::<Vec<_>>()
+        );
+        assert!(rows.iter().any(|row| row.image == "picture 1" && row.error.is_some()));
     }
 
     #[test]

@@ -56,14 +56,14 @@ impl Store {
     /// [`Error::Parameter`] where the run was started with another manifest, with what differs.
     pub fn resume(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let place = Place::of(folder)?;
-        let earlier = match place.read(MANIFEST)? {
-            Some(earlier) => Some(earlier),
-            None => {
-                place.prepare(PARTS)?;
-                // Another shard may have been faster.
-                if place.create(MANIFEST, manifest.to_json().as_bytes())? { None } else { place.read(MANIFEST)? }
+        let mut earlier = place.read(MANIFEST)?;
+        if earlier.is_none() {
+            place.prepare(PARTS)?;
+            // Another shard may have been faster.
+            if !place.create(MANIFEST, manifest.to_json().as_bytes())? {
+                earlier = place.read(MANIFEST)?;
             }
-        };
+        }
         if let Some(earlier) = earlier {
             let differences = manifest.differences(&Manifest::parse(&place.label(MANIFEST), &earlier)?);
             if !differences.is_empty() {

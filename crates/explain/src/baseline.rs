@@ -60,7 +60,7 @@ pub const KINDS: [Kind; 10] = [
         argument: None,
         summary: "every value random, between black and white",
         make: |_, photo| {
-            Ok(Arc::new(Uniform { low: standardised(photo, [0.0; 3]), high: standardised(photo, [1.0; 3]) }))
+            Ok(Arc::new(Uniform { low: photo.standardised([0.0; 3]), high: photo.standardised([1.0; 3]) }))
         },
     },
     Kind {
@@ -299,13 +299,7 @@ fn scenes(preprocessing: &Preprocessing, which: Range<usize>) -> Result<Tensor> 
 }
 
 fn color(preprocessing: &Preprocessing, color: [f64; 3]) -> Arc<dyn BaselineSampler> {
-    Arc::new(Constant { color: standardised(preprocessing, color) })
-}
-
-/// A colour in 0 to 1 as the network sees it.
-fn standardised(preprocessing: &Preprocessing, color: [f64; 3]) -> Vec<f64> {
-    let channels = preprocessing.mean.iter().zip(&preprocessing.std).zip(color);
-    channels.map(|((mean, std), value)| (value - f64::from(*mean)) / f64::from(*std)).collect()
+    Arc::new(Constant { color: preprocessing.standardised(color) })
 }
 
 /// `ff8000` or `#ff8000` as red, green and blue in 0 to 1.

@@ -1,6 +1,6 @@
-//! Which outputs of a network are meant, and how probable they are.
+//! Which outputs of a network are meant, and which numbers of them.
 
-use faithful_core::{Error, Result, Target};
+use faithful_core::{Error, Probabilities, Result, Target};
 use faithful_model::Labels;
 
 /// What `--class` asks for.
@@ -66,22 +66,14 @@ pub fn rank(outputs: &[f64]) -> Vec<usize> {
     ranked
 }
 
-/// The softmax of a network's outputs.
-pub fn probabilities(outputs: &[f64]) -> Vec<f64> {
-    let highest = outputs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = outputs.iter().map(|output| (output - highest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
-}
-
 /// Which score of a class is explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScoreKind {
     /// The network's output.
     Logit,
-    /// Its softmax.
+    /// Its probability.
     Probability,
-    /// The softmax's logarithm.
+    /// The probability's logarithm.
     LogProbability,
     /// The output less that of another class.
     MarginAgainst(usize),
@@ -90,12 +82,8 @@ pub enum ScoreKind {
 /// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
 ///
 /// # Errors
-/// [`Error::Parameter`] for anything else, and for what a network with one output does not have.
+/// [`Error::Parameter`] for anything else, and for a class that is not there what [`Labels::find`] says.
 pub fn parse_score(text: &str, labels: &Labels) -> Result<ScoreKind> {
-    if labels.count() == 1 && text != "logit" {
-        let reason = "the network has one output, which is no probability and has no other beside it; leave it out";
-        return Err(Error::parameter("score", reason));
-    }
     match text {
         "logit" => Ok(ScoreKind::Logit),
         "probability" => Ok(ScoreKind::Probability),
@@ -111,12 +99,12 @@ pub fn parse_score(text: &str, labels: &Labels) -> Result<ScoreKind> {
 }
 
 impl ScoreKind {
-    /// The score of class `class`.
-    pub fn of(self, class: usize) -> Target {
+    /// The score of class `class`, for a network whose outputs become probabilities so.
+    pub fn of(self, class: usize, probabilities: Probabilities) -> Target {
         match self {
             Self::Logit => Target::Output(class),
-            Self::Probability => Target::Probability(class),
-            Self::LogProbability => Target::LogProbability(class),
+            Self::Probability => probabilities.probability(class),
+            Self::LogProbability => probabilities.log_probability(class),
             Self::MarginAgainst(against) => Target::Margin { class, against },
         }
     }
@@ -157,21 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_sum_to_one_also_for_large_outputs() {
-        let all = probabilities(&[1000.0, 999.0, -1000.0]);
-        assert!((all.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!((all[0] - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-12);
+    fn the_first_of_equals_is_first() {
         assert_eq!(rank(&[0.5, 2.0, 0.5, -1.0]), [1, 0, 2, 3]);
     }
 
     #[test]
     fn scores_are_read() {
-        assert_eq!(parse_score("margin:crane", &labels()).unwrap().of(1), Target::Margin { class: 1, against: 3 });
-        assert_eq!(parse_score("logit", &labels()).unwrap().of(2), Target::Output(2));
+        let of = |text: &str, class| parse_score(text, &labels()).unwrap().of(class, Probabilities::Sigmoid);
+        assert_eq!(of("margin:crane", 1), Target::Margin { class: 1, against: 3 });
+        assert_eq!(of("logit", 2), Target::Output(2));
+        assert_eq!(of("log-probability", 2), Target::LogSigmoid(2));
         assert!(parse_score("probabilty", &labels()).is_err());
         assert!(parse_score("margin:ibis", &labels()).is_err());
-        let regression = Labels::new(1, Vec::new(), Vec::new()).unwrap();
-        assert_eq!(parse_score("logit", &regression).unwrap().of(0), Target::Output(0));
-        assert!(parse_score("probability", &regression).unwrap_err().to_string().contains("one output"));
     }
 }

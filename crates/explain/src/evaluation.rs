@@ -4,7 +4,7 @@
 use crate::contents::Contents;
 use crate::{MethodAt, ScoreKind, Session, Settings, inputs, photo};
 use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
-use faithful_data::{Decoding, Mask, Picture, SceneSpec, decode_photo, draw_scene, list_photos, read_photo_bytes};
+use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos, read_photo_bytes};
 use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
@@ -113,11 +113,11 @@ impl<'a> Images<'a> {
         Err(Error::format(what, "it changed since the run began; put the file back, or begin another run"))
     }
 
-    /// The picture of the photo `index`.
-    fn picture(&self, index: usize, path: &Path) -> Result<Picture> {
+    /// The photo `index` as the network sees it.
+    fn read(&self, index: usize, path: &Path) -> Result<photo::Photo> {
         let bytes = read_photo_bytes(path, &self.decoding)?;
         self.check(index, false, path, || Ok(Digest::of(&bytes)))?;
-        decode_photo(&path.display().to_string(), &bytes, &self.decoding)
+        photo::of_bytes(&path.display().to_string(), &bytes, self.model.photo_preprocessing()?, &self.decoding)
     }
 
     /// The mask of the photo `index`, where it has one.
@@ -146,7 +146,7 @@ impl Images<'_> {
     pub fn photo(&self, index: usize) -> Result<photo::Photo> {
         let preprocessing = self.model.photo_preprocessing()?;
         match &self.kind {
-            Kind::Photos(paths) => photo::prepare(self.picture(index, &paths[index])?, preprocessing),
+            Kind::Photos(paths) => self.read(index, &paths[index]),
             Kind::Scenes(stream) => {
                 let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
                 photo::prepare(scene.picture, preprocessing)
@@ -165,7 +165,7 @@ impl Source for Images<'_> {
         match &self.kind {
             Kind::Photos(paths) => {
                 let path = &paths[index];
-                let photo = photo::prepare(self.picture(index, path)?, preprocessing)?;
+                let photo = self.read(index, path)?;
                 let object = self.mask(index, path)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 Ok(Sample { input: photo.tensor, label: self.label(path), object })
             }
@@ -209,7 +209,7 @@ impl Explainer for EvaluatedMethod {
     }
 
     fn explain(&self, subject: &Subject) -> Result<Explained> {
-        let target = self.score.of(subject.class);
+        let target = self.score.of(subject.class, self.settings.probabilities);
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
         let MethodAt { spec, layers } = &self.method;
@@ -230,9 +230,9 @@ fn seen(mask: &Mask, photo: &photo::Photo) -> Result<Vec<bool>> {
     let cell = |row: usize, column: usize| {
         let y = region.top + (row as f64 + 0.5) / height as f64 * region.height;
         let x = region.left + (column as f64 + 0.5) / width as f64 * region.width;
-        let y = (y as usize).min(mask.height - 1);
-        let x = (x as usize).min(mask.width - 1);
-        mask.inside[y * mask.width + x]
+        // Bars around the photo are no part of it.
+        let inside = y >= 0.0 && x >= 0.0 && (y as usize) < mask.height && (x as usize) < mask.width;
+        inside && mask.inside[y as usize * mask.width + x as usize]
     };
     Ok((0..height).flat_map(|row| (0..width).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect())
 }

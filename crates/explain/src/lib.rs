@@ -18,7 +18,7 @@ mod spec;
 pub use class::{ClassChoice, ScoreKind};
 pub use memory::{Budget, Demand};
 pub use method::{Method, Requested, methods};
-pub use model::{Classifier, Crop, ModelOptions, Prediction};
+pub use model::{Classifier, Crop, FitKind, ModelOptions, Prediction, Resize};
 pub use photo::Photo;
 pub use result::MethodResult;
 pub use session::{BatchSize, Listener, MethodAt, Seen, Session, Setup, Silent};

@@ -135,9 +135,20 @@ impl Method {
     /// # Errors
     /// [`Error::Parameter`] that names the option and the method.
     pub fn check(&self, requested: &Requested) -> Result<()> {
-        let Requested { layers, fusion, layout, stop, parts, quality } = *requested;
+        let Requested { layers, fusion, layout, stop, parts, quality, augmented, eigen } = *requested;
         let name = self.info().name;
         let refuse = |parameter, reason: String| Err(Error::parameter(parameter, reason));
+        if eigen && !matches!(self, Self::Cam { method, .. } if method.weighs()) {
+            return refuse("eigen", format!("`{name}` does not sum weighted channels of a layer"));
+        }
+        if augmented && matches!(self, Self::Gradient(_)) {
+            let reason =
+                format!("`{name}` is no class activation map or masking method, whose maps alone are averaged");
+            return refuse("augment", reason);
+        }
+        if augmented && parts {
+            return refuse("augment", "the parts are those of one photo; leave one of the two out".into());
+        }
         let (takes, fuses, stops) = match self {
             Self::Cam { method, .. } => {
                 let stops = self.estimator().is_some_and(|estimator| !estimator.single);
@@ -218,6 +229,10 @@ pub struct Requested {
     pub parts: bool,
     /// Whether another quality than the usual one is.
     pub quality: bool,
+    /// Whether the mean over the mirrored and brightened photo is.
+    pub augmented: bool,
+    /// Whether the first principal component of the weighted channels is.
+    pub eigen: bool,
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use crate::{Method, class};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerId, Network, Objective, Preprocessing, Resampling, Result, read_file_within};
-use faithful_model::{Compute, Labels, Loading, Model, ModelSource};
+use faithful_core::{
+    Channels, Error, Fit, LayerId, Network, Objective, Preprocessing, Probabilities, Resampling, Result,
+    read_file_within,
+};
+use faithful_model::{Compute, Labels, Loading, Model, ModelSource, Task};
 use std::path::{Path, PathBuf};
 
 /// What the user says of a model's photos and classes, above what its own files say.
@@ -13,18 +16,63 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// The size `[height, width]` of the network's input, where an ONNX file leaves it free.
     pub input_size: Option<[usize; 2]>,
-    /// The shorter side in pixels that photos are resized to.
-    pub resize: Option<usize>,
+    /// What photos are resized to.
+    pub resize: Option<Resize>,
     /// What is cut out after resizing.
     pub crop: Option<Crop>,
-    /// The mean per channel, in 0 to 1; empty for the model's own.
+    /// What happens to photos of other proportions.
+    pub fit: Option<FitKind>,
+    /// The colour of the bars around a padded photo.
+    pub pad_color: Option<[u8; 3]>,
+    /// The order of the network's channels.
+    pub channels: Option<Channels>,
+    /// The mean per channel; empty for the model's own.
     pub mean: Vec<f32>,
     /// The standard deviation per channel; as many as there are means.
     pub std: Vec<f32>,
+    /// The value of white before mean and deviation are applied: 255 for pixels as they are.
+    pub scale: Option<f32>,
     /// How photos are resized.
     pub interpolation: Option<Resampling>,
+    /// How outputs become probabilities.
+    pub activation: Option<Probabilities>,
+    /// What the output is.
+    pub task: Option<Task>,
     /// A file with one class name per line.
     pub labels: Option<PathBuf>,
+}
+
+/// `--fit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FitKind {
+    /// The shorter side is resized, and the centre cut out.
+    Crop,
+    /// The whole photo is squashed.
+    Stretch,
+    /// The whole photo lies between bars.
+    Pad,
+}
+
+/// `256`, the shorter side, or `256x320`, to which photos are squashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// The shorter side in pixels.
+    Shorter(usize),
+    /// Height and width.
+    Both([usize; 2]),
+}
+
+impl std::str::FromStr for Resize {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || "expected the shorter side in pixels as `256`, or `HEIGHTxWIDTH`".to_owned();
+        let side = |side: &str| side.parse::<usize>().map_err(|_| wrong());
+        match text.split_once('x') {
+            Some((height, width)) => Ok(Self::Both([side(height)?, side(width)?])),
+            None => Ok(Self::Shorter(side(text)?)),
+        }
+    }
 }
 
 /// `224`, `224x298` or `none`: what is cut out of a photo after resizing.
@@ -57,7 +105,7 @@ impl std::str::FromStr for Crop {
 /// # Errors
 /// What [`Model::load`] and [`ModelOptions::apply`] say.
 pub fn load(source: &ModelSource, options: &ModelOptions) -> Result<Model> {
-    let mut model = Model::load(source, &options.loading())?;
+    let mut model = Model::load(source, &options.loading()?)?;
     options.apply(&mut model)?;
     Ok(model)
 }
@@ -66,8 +114,6 @@ pub fn load(source: &ModelSource, options: &ModelOptions) -> Result<Model> {
 pub struct Classifier {
     /// The model: its labels, its preprocessing, its layers.
     pub model: Model,
-    /// Whether a softmax at the network's end was taken off.
-    pub was_cut: bool,
     network: Box<dyn Network>,
 }
 
@@ -91,20 +137,15 @@ impl Classifier {
         Self::open(&source.to_string())
     }
 
-    /// The one way from a model to a classifier: a softmax at its end is taken off, as where it is sure its gradient
-    /// vanishes, and scores take the softmax of logits themselves. `place` puts the network where it is computed.
+    /// The one way from a model to a classifier: its outputs are taken for logits, as [`Model::load`] has made them. `place` puts
+    /// the network where it is computed.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a network that takes no photos, and what `place` returns.
-    pub fn new(mut model: Model, place: impl FnOnce(&Model) -> Result<Box<dyn Network>>) -> Result<Self> {
+    pub fn new(model: Model, place: impl FnOnce(&Model) -> Result<Box<dyn Network>>) -> Result<Self> {
         model.photo_preprocessing()?;
-        let shorter = model.graph.without_final_softmax()?;
-        let was_cut = shorter.is_some();
-        if let Some(graph) = shorter {
-            model.graph = graph;
-        }
         let network = place(&model)?;
-        Ok(Self { model, was_cut, network })
+        Ok(Self { model, network })
     }
 
     /// The network, where it is computed.
@@ -129,18 +170,29 @@ impl Classifier {
 }
 
 impl ModelOptions {
-    /// What must be known while a model is read.
-    pub fn loading(&self) -> Loading {
-        Loading { output: self.output.clone(), input_size: self.input_size, ..Loading::default() }
+    /// What has to be known while the model is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for labels that cannot be read.
+    pub fn loading(&self) -> Result<Loading> {
+        Ok(Loading {
+            output: self.output.clone(),
+            input_size: self.input_size,
+            activation: self.activation,
+            task: self.task,
+            labels: self.labels.as_deref().map(read_labels).transpose()?,
+            values_said: !self.mean.is_empty() || self.scale.is_some(),
+            ..Loading::default()
+        })
     }
 
     /// Puts the user's word above what the model's files say.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for what does not fit the network; [`Error::Io`] for labels that cannot be read.
+    /// [`Error::Parameter`] for what does not fit the network.
     pub fn apply(&self, model: &mut Model) -> Result<()> {
         if let Some(preprocessing) = &mut model.preprocessing {
-            self.override_preprocessing(preprocessing);
+            self.override_preprocessing(preprocessing)?;
             *preprocessing = preprocessing.clone().validated()?;
             let channels = preprocessing.channels();
             if let [expected, _, _] = *model.graph.nominal_input()
@@ -150,13 +202,11 @@ impl ModelOptions {
                 return Err(Error::parameter("mean", reason));
             }
         }
-        if let Some(path) = &self.labels {
-            model.labels = read_labels(path, model.labels.count())?;
-        }
         Ok(())
     }
 
-    fn override_preprocessing(&self, preprocessing: &mut Preprocessing) {
+    fn override_preprocessing(&self, preprocessing: &mut Preprocessing) -> Result<()> {
+        let before = preprocessing.fixed_size();
         match self.crop {
             Some(Crop::Whole) => preprocessing.crop = None,
             Some(Crop::Centre(size)) => {
@@ -164,26 +214,80 @@ impl ModelOptions {
                 preprocessing.input_size = size;
                 // A crop that no longer fits enlarges the photo, unless the user said otherwise.
                 preprocessing.resize = preprocessing.resize.map(|side| side.max(size[0]).max(size[1]));
+                if let Fit::Stretch(whole) = &mut preprocessing.fit
+                    && (before == Some(*whole) || whole[0] < size[0] || whole[1] < size[1])
+                {
+                    *whole = size;
+                }
             }
             None => {}
         }
-        if let Some(side) = self.resize {
-            preprocessing.resize = Some(side);
+        let input = preprocessing.crop.unwrap_or(preprocessing.input_size);
+        let shorter = if let Some(Resize::Shorter(side)) = self.resize { Some(side) } else { None };
+        let square = shorter.filter(|_| input[0] == input[1]).map(|side| [side; 2]);
+        let kind = self.fit.or_else(|| match (self.resize, preprocessing.fit) {
+            (Some(Resize::Both(_)), _) => Some(FitKind::Stretch),
+            (Some(Resize::Shorter(_)), Fit::Stretch(_)) => Some(FitKind::Stretch),
+            (Some(Resize::Shorter(_)), Fit::Crop) => Some(FitKind::Crop),
+            _ => None,
+        });
+        match (kind, self.resize) {
+            (Some(FitKind::Stretch), Some(Resize::Both(size))) => {
+                preprocessing.fit = Fit::Stretch(size);
+                if self.crop.is_none() && (size[0] < input[0] || size[1] < input[1]) {
+                    (preprocessing.crop, preprocessing.input_size) = (Some(size), size);
+                }
+            }
+            (Some(FitKind::Stretch), _) => preprocessing.fit = Fit::Stretch(square.unwrap_or(input)),
+            (Some(FitKind::Pad), Some(Resize::Both(size))) => {
+                preprocessing.fit = Fit::Pad([0; 3]);
+                (preprocessing.crop, preprocessing.input_size) = (Some(size), size);
+            }
+            (Some(FitKind::Pad), _) if !matches!(preprocessing.fit, Fit::Pad(_)) => {
+                preprocessing.fit = Fit::Pad([0; 3])
+            }
+            (Some(FitKind::Crop), Some(Resize::Both(size))) => {
+                let reason =
+                    format!("{}x{} squashes photos; --fit crop needs the shorter side alone", size[0], size[1]);
+                return Err(Error::parameter("resize", reason));
+            }
+            (Some(FitKind::Crop), _) => {
+                preprocessing.fit = Fit::Crop;
+                preprocessing.resize = shorter.or(preprocessing.resize).or(preprocessing.crop.map(|[h, w]| h.max(w)));
+            }
+            _ => {}
         }
-        if !self.mean.is_empty() {
-            preprocessing.mean.clone_from(&self.mean);
-            preprocessing.std.clone_from(&self.std);
+        match (self.pad_color, &mut preprocessing.fit) {
+            (Some(color), Fit::Pad(bars)) => *bars = color,
+            (Some(_), _) => return Err(Error::parameter("pad-color", "only photos with --fit pad have bars")),
+            (None, _) => {}
+        }
+        if let Some(channels) = self.channels {
+            preprocessing.channels = channels;
+        }
+        if let Some(scale) = self.scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
+            return Err(Error::parameter("scale", format!("{scale} is not a number above 0, as 1 or 255")));
+        }
+        let channels = preprocessing.channels();
+        let said = match (self.mean.is_empty(), self.scale) {
+            (false, _) => Some((self.mean.clone(), self.std.clone())),
+            (true, Some(_)) => Some((vec![0.0; channels], vec![1.0; channels])),
+            (true, None) => None,
+        };
+        if let Some((mean, std)) = said {
+            (preprocessing.mean, preprocessing.std) = Preprocessing::of_scale(mean, std, self.scale);
         }
         if let Some(filter) = self.interpolation {
             preprocessing.interpolation = filter;
         }
+        Ok(())
     }
 }
 
 /// Bytes of a file of labels, at most.
 const LONGEST: u64 = 64 << 20;
 
-fn read_labels(path: &Path, outputs: usize) -> Result<Labels> {
+fn read_labels(path: &Path) -> Result<Vec<String>> {
     let unread = |error| match error {
         Error::Io { source, .. } => Error::Io { path: format!("cannot read labels from `{}`", path.display()), source },
         other => other,
@@ -191,8 +295,7 @@ fn read_labels(path: &Path, outputs: usize) -> Result<Labels> {
     let bytes = read_file_within(path, LONGEST).map_err(unread)?;
     let text =
         String::from_utf8(bytes).map_err(|_| Error::format(path.display().to_string(), "it is no text in UTF-8"))?;
-    let names = text.lines().map(|line| line.trim().to_owned()).collect();
-    Labels::new(outputs, names, Vec::new())
+    Ok(Labels::lines(&text))
 }
 
 /// How the model is named on a command line.
@@ -216,20 +319,20 @@ pub fn source(model: &Model) -> String {
 pub struct Prediction {
     /// The network's outputs.
     pub logits: Vec<f64>,
-    /// Their softmax.
+    /// What they become as probabilities.
     pub probabilities: Vec<f64>,
     /// Classes, the most probable first.
     pub ranked: Vec<usize>,
 }
 
-/// Runs the network on one photo `(1, C, H, W)`.
-pub fn predict(objective: &Objective<'_>, input: &Tensor) -> Result<Prediction> {
+/// Runs the network on one photo `(1, C, H, W)`; `probabilities` is how its outputs become such.
+pub fn predict(objective: &Objective<'_>, probabilities: Probabilities, input: &Tensor) -> Result<Prediction> {
     let outputs = objective.outputs(input)?.to_dtype(DType::F64)?;
     if outputs.rank() != 2 {
         return Err(Error::shape("the network's output", "(N, K), one number per class", outputs.dims()));
     }
     let logits: Vec<f64> = outputs.squeeze(0)?.to_vec1()?;
-    Ok(Prediction { probabilities: class::probabilities(&logits), ranked: class::rank(&logits), logits })
+    Ok(Prediction { probabilities: probabilities.of(&logits), ranked: class::rank(&logits), logits })
 }
 
 #[cfg(test)]
@@ -239,7 +342,7 @@ mod tests {
     use faithful_core::Target;
     use faithful_model::{GraphBuilder, Op};
 
-    /// Each channel's sum as a class, with a softmax at the end where `ends_in_softmax`.
+    /// Each channel's sum as a class, as [`Model::load`] makes it of a network with a softmax at the end where `ends_in_softmax`.
     fn sums(ends_in_softmax: bool) -> Model {
         let mut builder = GraphBuilder::new(&[3, 2, 2]);
         let flat = builder.add("flat", Op::Flatten { axis: 1 }, &[builder.input()]);
@@ -250,12 +353,16 @@ mod tests {
             last = builder.add("softmax", Op::Softmax { axis: 1, log: false }, &[last]);
         }
         let graph = builder.finish(last).unwrap();
+        let cut = graph.without_final_activation().unwrap();
+        assert_eq!(cut.is_some(), ends_in_softmax);
+        let (graph, probabilities) = cut.unwrap_or((graph, Probabilities::Softmax));
         let labels = Labels::new(3, Vec::new(), Vec::new()).unwrap();
         let preprocessing = Some(Preprocessing::default());
         Model {
             name: "sums".into(),
             graph,
             labels,
+            probabilities,
             preprocessing,
             target: None,
             file: None,
@@ -272,13 +379,14 @@ mod tests {
         let input = input.unwrap();
         for ends_in_softmax in [false, true] {
             let classifier = Classifier::new(sums(ends_in_softmax), place).unwrap();
-            assert_eq!(classifier.was_cut, ends_in_softmax);
             let objective = Objective::new(classifier.network(), &Target::Output(0));
-            let found = predict(&objective, &input).unwrap();
+            let found = predict(&objective, classifier.model.probabilities, &input).unwrap();
             assert_eq!(found.logits, [4.0, 11.0, 0.0]);
             // The softmax of a softmax would be 0.576.
             assert!((found.probabilities[1] - 0.999_072).abs() < 1e-6, "{found:?}");
             assert_eq!(found.ranked, [1, 0, 2]);
+            let alone = predict(&objective, Probabilities::Sigmoid, &input).unwrap();
+            assert!((alone.probabilities[0] - 0.982_014).abs() < 1e-6, "{alone:?}");
         }
     }
 
@@ -290,5 +398,38 @@ mod tests {
         for wrong in ["", "0", "x", "224x", "-3", "2x3x4"] {
             assert!(wrong.parse::<Crop>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_to_resize_to_are_read() {
+        assert_eq!("256".parse(), Ok(Resize::Shorter(256)));
+        assert_eq!("32x48".parse(), Ok(Resize::Both([32, 48])));
+        assert!("x".parse::<Resize>().is_err() && "stretch".parse::<Resize>().is_err());
+    }
+
+    #[test]
+    fn the_users_word_goes_above_the_files() {
+        let given =
+            Preprocessing { input_size: [32, 32], resize: Some(32), crop: Some([32, 32]), ..Default::default() };
+        let with = |options: ModelOptions, mut own: Preprocessing| {
+            options.override_preprocessing(&mut own).unwrap();
+            own.validated().unwrap()
+        };
+        let none = ModelOptions::default;
+        let fit = |fit, resize| with(ModelOptions { fit, resize, ..none() }, given.clone());
+        assert_eq!(fit(Some(FitKind::Stretch), None).fit, Fit::Stretch([32, 32]));
+        assert_eq!(fit(Some(FitKind::Stretch), Some(Resize::Shorter(40))).fit, Fit::Stretch([40, 40]));
+        assert_eq!(fit(None, Some(Resize::Both([40, 50]))).fit, Fit::Stretch([40, 50]));
+        assert_eq!(fit(None, Some(Resize::Both([20, 50]))).crop, Some([20, 50]));
+        assert_eq!(fit(Some(FitKind::Pad), None).fit, Fit::Pad([0; 3]));
+        let squashed = Preprocessing { fit: Fit::Stretch([32, 32]), resize: None, ..given.clone() };
+        let cropped = with(ModelOptions { fit: Some(FitKind::Crop), ..none() }, squashed.clone());
+        assert_eq!((cropped.fit, cropped.resize), (Fit::Crop, Some(32)));
+        let smaller = with(ModelOptions { crop: Some(Crop::Centre([20, 24])), ..none() }, squashed);
+        assert_eq!((smaller.fit, smaller.crop), (Fit::Stretch([20, 24]), Some([20, 24])));
+        let pixels = with(ModelOptions { scale: Some(255.0), ..none() }, given.clone());
+        assert_eq!((pixels.mean, pixels.std), (vec![0.0; 3], vec![1.0 / 255.0; 3]));
+        let bars = ModelOptions { pad_color: Some([1; 3]), ..none() }.override_preprocessing(&mut given.clone());
+        assert!(bars.unwrap_err().to_string().contains("--fit pad"));
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Preprocessing, Result};
-use faithful_data::{Decoding, Picture, preprocess, read_photo};
+use faithful_data::{Decoding, Picture, Placement, decode_input, preprocess, read_input};
 use faithful_report::{Region, image::RgbImage};
 use std::path::Path;
 
@@ -23,20 +23,30 @@ impl Photo {
     }
 }
 
-/// Reads and prepares a photo.
+/// Reads and prepares a photo, or an array or a TIFF of as many channels as the network takes.
 pub fn read(path: &Path, preprocessing: &Preprocessing, decoding: &Decoding) -> Result<Photo> {
-    prepare(read_photo(path, decoding)?, preprocessing)
+    let seen = read_input(path, preprocessing, decoding, &Device::Cpu)?;
+    placed(seen.photo, seen.tensor, seen.placement)
+}
+
+/// As [`read`], of the bytes of a file that errors call `name`.
+pub fn of_bytes(name: &str, bytes: &[u8], preprocessing: &Preprocessing, decoding: &Decoding) -> Result<Photo> {
+    let seen = decode_input(name, bytes, preprocessing, decoding, &Device::Cpu)?;
+    placed(seen.photo, seen.tensor, seen.placement)
 }
 
 /// Prepares a picture.
 pub fn prepare(picture: Picture, preprocessing: &Preprocessing) -> Result<Photo> {
     let prepared = preprocess(&picture, preprocessing, &Device::Cpu)?;
-    let place = prepared.placement;
+    placed(picture, prepared.tensor, prepared.placement)
+}
+
+fn placed(picture: Picture, tensor: Tensor, place: Placement) -> Result<Photo> {
     let region = Region { left: place.left, top: place.top, width: place.width, height: place.height };
     let (width, height) = (picture.width as u32, picture.height as u32);
     let picture = RgbImage::from_raw(width, height, picture.pixels)
         .ok_or_else(|| Error::shape("picture", "height * width * 3 bytes", &[height as usize, width as usize]))?;
-    Ok(Photo { picture, tensor: prepared.tensor, region })
+    Ok(Photo { picture, tensor, region })
 }
 
 /// The limits of a run's photos.

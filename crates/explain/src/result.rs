@@ -2,7 +2,7 @@
 
 use crate::{Method, Photo, Settings};
 use candle_core::{DType, Tensor};
-use faithful_cam::{CamParameters, EstimatorParameters, Layout, hyper_parts};
+use faithful_cam::{CamParameters, EstimatorParameters, HyperParameters, Layout, hyper_parts};
 use faithful_core::{Convergence, Error, LayerId, Objective, Result, Score, Stream, write_atomic};
 use faithful_gradient::{Channels, GradientParameters, attribute_at_layer, reduce_channels};
 use faithful_report::image::RgbImage;
@@ -64,7 +64,8 @@ impl Method {
         settings: &Settings,
         stream: Stream,
     ) -> Result<Vec<MethodResult>> {
-        let Settings { draws, stop, sampler, alphas, spread, layout, gradient: own, cam, cache } = settings.clone();
+        let Settings { draws, stop, sampler, alphas, spread, layout, gradient: own, cam, probabilities, cache } =
+            settings.clone();
         let (at_layer, scale) = (self.is_at_layer(layers.len()), self.scale(layers.len()));
         match *self {
             Self::Cam { method, gradient, definition } => {
@@ -87,11 +88,14 @@ impl Method {
                     fusion: cam.fusion,
                     layout,
                     definition,
-                    hyper: cam.quality.parameters(),
+                    hyper: HyperParameters { probabilities, ..cam.quality.parameters() },
+                    augmented: cam.augmented,
+                    eigen: cam.eigen,
                     ..Default::default()
                 };
                 parameters.perturbation.draws = draws;
                 parameters.perturbation.channels = cam.channels;
+                parameters.perturbation.probabilities = probabilities;
                 let mut parts = Vec::new();
                 let found = match *layers {
                     [layer] if cam.parts && self.has_parts() => {

@@ -104,7 +104,7 @@ impl Setup {
         let methods = self.methods.iter().map(|spec| self.at_layers(classifier, spec)).collect::<Result<Vec<_>>>()?;
         let classes = class::parse_classes(&self.classes, &model.labels)?;
         let score = class::parse_score(&self.score, &model.labels)?;
-        let mut settings = self.settings.clone();
+        let mut settings = Settings { probabilities: model.probabilities, ..self.settings.clone() };
         if let Some(baselines) = &self.baselines {
             settings.sampler =
                 baseline::sampler(baselines, preprocessing, &self.decoding, &|text| listener.note(text))?;
@@ -217,7 +217,7 @@ impl Session<'_> {
         let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
         let batch = self.batch_for(&photo.tensor.dims()[1..], pixels)?;
         let objective = Objective::new(&self.network, &Target::Output(0)).with_batch(batch);
-        let prediction = model::predict(&objective, &photo.tensor)?;
+        let prediction = model::predict(&objective, self.classifier.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.classes, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
         Ok(Seen { photo, prediction, classes, began, batch, stream })
@@ -233,7 +233,8 @@ impl Session<'_> {
     /// # Errors
     /// What the method returns.
     pub fn explain(&self, seen: &Seen, method: &MethodAt) -> Result<Vec<MethodResult>> {
-        let scores: Vec<Target> = seen.classes.iter().map(|&class| self.score.of(class)).collect();
+        let probabilities = self.classifier.model.probabilities;
+        let scores: Vec<Target> = seen.classes.iter().map(|&class| self.score.of(class, probabilities)).collect();
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let objective = Objective::new(&self.network, &Target::Output(0)).with_batch(seen.batch);
         let MethodAt { spec, layers } = method;
@@ -243,7 +244,7 @@ impl Session<'_> {
 
     /// How the probability of `class` rises and falls as the cells that a map finds important appear and vanish.
     pub fn curves(&self, seen: &Seen, class: usize, found: &MethodResult, protocol: &Protocol) -> Result<Curves> {
-        let target = Target::Probability(class);
+        let target = self.classifier.model.probabilities.probability(class);
         let objective = Objective::new(&self.network, &target).with_batch(seen.batch);
         let tensor = &seen.photo.tensor;
         insertion_deletion(&objective, tensor, &fitted(&found.map, tensor)?, protocol)

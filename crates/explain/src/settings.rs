@@ -3,7 +3,7 @@
 use crate::Method;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Origin, Spread};
 use faithful_cam::{BaselineCache, Difference, Fusion, Layout, Quality};
-use faithful_core::{Error, Result, Stop, Stream};
+use faithful_core::{Error, Probabilities, Result, Stop, Stream};
 use faithful_gradient::GradientParameters;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -29,6 +29,8 @@ pub struct Settings {
     pub gradient: GradientParameters<'static>,
     /// What concerns class activation maps and masking methods.
     pub cam: CamChoices,
+    /// How the network's outputs become probabilities; a session takes its model's.
+    pub probabilities: Probabilities,
     /// What is known of baselines already; it belongs to one network.
     pub cache: Arc<BaselineCache>,
 }
@@ -48,6 +50,12 @@ pub struct CamChoices {
     pub quality: Quality,
     /// Whether the maps that an explanation went through are kept.
     pub parts: bool,
+    /// Whether the maps of the mirrored and brightened photo are averaged in
+    /// ([`CamParameters::augmented`](faithful_cam::CamParameters::augmented)).
+    pub augmented: bool,
+    /// Whether the first principal component of the weighted channels stands for their sum
+    /// ([`CamParameters::eigen`](faithful_cam::CamParameters::eigen)).
+    pub eigen: bool,
 }
 
 impl Settings {
@@ -76,6 +84,7 @@ impl Default for Settings {
             layout: Layout::default(),
             gradient: GradientParameters::default(),
             cam: CamChoices::default(),
+            probabilities: Probabilities::default(),
             cache: Arc::default(),
         }
     }

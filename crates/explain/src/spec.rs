@@ -1,6 +1,6 @@
 //! Methods as users name them.
 
-use crate::{CamChoices, Method, Settings};
+use crate::{CamChoices, Method, Requested, Settings};
 use faithful_cam::{Definition, Quality};
 use faithful_core::{Error, Result};
 use std::num::NonZeroUsize;
@@ -31,7 +31,8 @@ impl FromStr for MiniBatches {
 }
 
 /// A method with what its name says about it: `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches
-/// (`expected-grad-cam.5x5`), a quality (`hyper-expected-grad-cam.draft`), or whose definition (`grad-cam++.torchcam`).
+/// (`expected-grad-cam.5x5`), a quality (`hyper-expected-grad-cam.draft`), whose definition (`grad-cam++.torchcam`), `augmented`
+/// or `eigen` (`layer-cam.augmented.eigen`).
 #[derive(Clone, Debug)]
 pub struct MethodSpec {
     /// The method.
@@ -73,6 +74,10 @@ impl FromStr for MethodSpec {
                 draws = Some(each);
             } else if let Ok(named) = Quality::named(word) {
                 quality = Some(named);
+            } else if word == "augmented" {
+                cam.augmented = true;
+            } else if word == "eigen" {
+                cam.eigen = true;
             } else if Definition::named(word).is_ok() {
                 definition = word;
             } else {
@@ -86,6 +91,7 @@ impl FromStr for MethodSpec {
             }
             cam.quality = chosen;
         }
+        found.check(&Requested { augmented: cam.augmented, eigen: cam.eigen, ..Requested::default() })?;
         if draws.is_some() && !(found.compares() && found.draws() && found.needs_layers()) {
             return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")));
         }
@@ -96,6 +102,15 @@ impl FromStr for MethodSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_done_to_the_maps_is_read_and_refused_where_the_method_does_not_listen() {
+        let spec: MethodSpec = "layer-cam.augmented.eigen".parse().unwrap();
+        assert!(spec.cam.augmented && spec.cam.eigen && spec.method.label() == "layer-cam");
+        let error = |name: &str| name.parse::<MethodSpec>().unwrap_err().to_string();
+        assert!(error("saliency.augmented").starts_with("augment: `saliency`"), "{}", error("saliency.augmented"));
+        assert!(error("score-cam.eigen").starts_with("eigen: `score-cam`"), "{}", error("score-cam.eigen"));
+    }
 
     #[test]
     fn mini_batches_are_read() {

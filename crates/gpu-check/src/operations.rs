@@ -242,7 +242,7 @@ fn shaping(cases: &mut Cases) -> Result<()> {
         [Interpolation::Nearest, Interpolation::NearestFloor, Interpolation::Linear, Interpolation::Cubic]
     {
         for coordinates in [CoordinateRule::HalfPixel, CoordinateRule::AlignCorners, CoordinateRule::Asymmetric] {
-            let rules = Resize { interpolation, coordinates };
+            let rules = Resize { interpolation, coordinates, exclude_outside: false };
             let name = format!("resize2d {interpolation:?} {coordinates:?}");
             cases.add(name, &[&[1, 2, 7, 6]], move |t| resize2d(&t[0], [40, 4], &rules))?;
         }

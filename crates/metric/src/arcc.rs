@@ -58,7 +58,7 @@ pub fn arcc(
     let parameters = Road { percentiles: vec![20.0, 40.0, 60.0, 80.0], ..Road::default() };
     let combined = road(objective, input, map, &parameters, stream)?.combined();
     Ok(Arcc {
-        coherency: (correlation(&scaled, &again) + 1.0) / 2.0,
+        coherency: f64::midpoint(correlation(&scaled, &again), 1.0),
         complexity: scaled.iter().sum::<f64>() / scaled.len().max(1) as f64,
         road: (2.0 * combined).clamp(0.0, 1.0),
     })

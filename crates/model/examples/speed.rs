@@ -26,10 +26,10 @@ fn main() -> Result<()> {
     let precision = std::env::args().nth(1).map(|name| name.parse::<Precision>()).transpose()?.unwrap_or_default();
     let mut bench = Bench { precision, ..Bench::default() };
     for line in std::io::stdin().lock().lines() {
-        let line = line.map_err(|error| Error::format("standard input", error.to_string()))?;
+        let line = line.map_err(|error| Error::format_from("standard input", error))?;
         let answer = if line == "peak-memory" { peak_memory() } else { bench.seconds(&line)? };
         println!("{answer}");
-        std::io::stdout().flush().map_err(|error| Error::format("standard output", error.to_string()))?;
+        std::io::stdout().flush().map_err(|error| Error::format_from("standard output", error))?;
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ fn graph(name: &str) -> Result<Graph> {
         return network.graph(&network.random(0)?.into_iter().collect());
     }
     if std::path::Path::new(name).extension().is_some_and(|ending| ending == "onnx") {
-        let bytes = std::fs::read(name).map_err(|error| Error::format(name, error.to_string()))?;
+        let bytes = std::fs::read(name).map_err(|error| Error::format_from(name, error))?;
         return read_onnx(&bytes, &OnnxOptions::default());
     }
     architecture(name)?.random(1000, 0, &Device::Cpu)

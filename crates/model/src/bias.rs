@@ -35,6 +35,10 @@ fn bias(graph: &Graph, node: &Node) -> Result<Option<Tensor>> {
         Op::Conv2d { bias: Some(bias), .. } | Op::ConvTranspose2d { bias: Some(bias), .. } => along_channels(bias, 4),
         Op::Conv1d { bias: Some(bias), .. } => along_channels(bias, 3),
         Op::BatchNorm { shift, .. } => along_channels(shift, graph.layers[node.inputs[0].0].shape.len() + 1),
+        Op::Composed(composition) => match composition.bias() {
+            Some(bias) => along_channels(bias, graph.layers[node.inputs[0].0].shape.len() + 1),
+            None => Ok(None),
+        },
         // A linear layer's outputs are the last axis.
         Op::Linear { bias: Some(bias), .. } => Ok(Some(bias.clone())),
         Op::Binary(Binary::Add) => {

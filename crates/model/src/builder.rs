@@ -1,5 +1,6 @@
-use crate::{Graph, Node, NodeId, Op, shape};
-use candle_core::{DType, Device, Tensor};
+use crate::op::shape;
+use crate::{Graph, Node, NodeId, Op};
+use candle_core::{DType, Device};
 use faithful_core::{BackwardRule, Error, LayerInfo, Result};
 use faithful_kernel::Factors;
 use std::collections::HashSet;
@@ -92,25 +93,16 @@ impl GraphBuilder {
             dtype,
             device,
             rule: BackwardRule::Plain,
+            of_bytes: false,
             factors: Factors::F32,
             prepared: Some(Arc::default()),
         })
     }
 }
 
-/// How many operands an operation takes: at least, and at most.
-fn arity(op: &Op) -> (usize, usize) {
-    match op {
-        Op::Input | Op::Constant(_) => (0, 0),
-        Op::MatMul | Op::Binary(_) => (2, 2),
-        Op::Concat { .. } => (1, usize::MAX),
-        _ => (1, 1),
-    }
-}
-
 fn check_edges(nodes: &[Node], output: NodeId) -> Result<()> {
     for (index, node) in nodes.iter().enumerate() {
-        let (least, most) = arity(&node.op);
+        let (least, most) = node.op.arity();
         if node.inputs.len() < least || node.inputs.len() > most {
             let reason = format!("{} takes {least} operands, not {}", node.op.kind(), node.inputs.len());
             return Err(Error::format(format!("node `{}`", node.name), reason));
@@ -208,32 +200,10 @@ fn describe(nodes: &[Node], input_shape: &[usize]) -> Result<(Vec<LayerInfo>, Ve
     Ok((layers, batch_first))
 }
 
-impl Op {
-    /// The tensors that belong to the operation.
-    pub fn weights(&self) -> Vec<&Tensor> {
-        match self {
-            Self::Constant(value) => vec![value],
-            Self::Conv2d { weight, bias, .. }
-            | Self::Conv1d { weight, bias, .. }
-            | Self::ConvTranspose2d { weight, bias, .. }
-            | Self::Linear { weight, bias } => std::iter::once(weight).chain(bias).collect(),
-            Self::BatchNorm { scale, shift } => vec![scale, shift],
-            Self::LayerNorm { weight, bias, .. } | Self::GroupNorm { weight, bias, .. } => {
-                weight.iter().chain(bias).collect()
-            }
-            Self::Lstm { weights, .. } | Self::Gru { weights, .. } => [&weights.input_weight, &weights.hidden_weight]
-                .into_iter()
-                .chain(&weights.input_bias)
-                .chain(&weights.hidden_bias)
-                .collect(),
-            _ => Vec::new(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Tensor;
     use faithful_tensor::{Activation, Binary};
 
     fn weight(shape: &[usize]) -> Tensor {

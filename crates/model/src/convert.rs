@@ -14,10 +14,12 @@ impl Graph {
         graph.prepared = self.prepared.as_ref().map(|_| Arc::default());
         let mut first = None;
         for node in &mut graph.nodes {
-            for weight in weights_mut(&mut node.op) {
-                *weight = change(&node.name, weight)?;
+            let name = &node.name;
+            node.op.replace_weights(&mut |weight| {
+                let weight = change(name, weight)?;
                 first.get_or_insert_with(|| (weight.dtype(), weight.device().clone()));
-            }
+                Ok(weight)
+            })?;
         }
         if let Some((dtype, device)) = first {
             (graph.dtype, graph.device) = (dtype, device);
@@ -67,25 +69,5 @@ impl Graph {
     /// The same network whose activations pass gradients back by `rule`.
     pub fn with_rule(&self, rule: BackwardRule) -> Self {
         Self { rule, ..self.clone() }
-    }
-}
-
-fn weights_mut(op: &mut Op) -> Vec<&mut Tensor> {
-    match op {
-        Op::Constant(value) => vec![value],
-        Op::Conv2d { weight, bias, .. }
-        | Op::Conv1d { weight, bias, .. }
-        | Op::ConvTranspose2d { weight, bias, .. }
-        | Op::Linear { weight, bias } => std::iter::once(weight).chain(bias).collect(),
-        Op::BatchNorm { scale, shift } => vec![scale, shift],
-        Op::LayerNorm { weight, bias, .. } | Op::GroupNorm { weight, bias, .. } => {
-            weight.iter_mut().chain(bias).collect()
-        }
-        Op::Lstm { weights, .. } | Op::Gru { weights, .. } => [&mut weights.input_weight, &mut weights.hidden_weight]
-            .into_iter()
-            .chain(&mut weights.input_bias)
-            .chain(&mut weights.hidden_bias)
-            .collect(),
-        _ => Vec::new(),
     }
 }

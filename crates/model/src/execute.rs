@@ -1,9 +1,8 @@
 //! Runs a graph node by node on candle, differentiably. It is the reference for every faster way.
 
-use crate::{Graph, Node, NodeId, Op, ResizeTo, shape};
+use crate::{Graph, NodeId, Op, op};
 use candle_core::Tensor;
-use faithful_core::{BackwardRule, Error, LayerId, Probe, Result, Unobserved};
-use faithful_tensor as tensor;
+use faithful_core::{Error, LayerId, Probe, Result, Unobserved};
 
 /// The output; the probe sees every node that depends on the input.
 pub(crate) fn forward(graph: &Graph, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
@@ -123,7 +122,7 @@ fn run(graph: &Graph, given: (NodeId, Tensor), wanted: &[NodeId], probe: &mut dy
         } else {
             let operands: Vec<&Tensor> =
                 node.inputs.iter().map(|input| values[input.0].as_ref().expect("operands stand before")).collect();
-            apply(node, &operands, batch, graph.rule)?
+            op::apply(node, &operands, batch, graph.rule)?
         };
         let value = if matches!(node.op, Op::Constant(_)) { value } else { probe.visit(LayerId(index), value)? };
         values[index] = Some(value);
@@ -137,54 +136,4 @@ fn run(graph: &Graph, given: (NodeId, Tensor), wanted: &[NodeId], probe: &mut dy
         }
     }
     Ok(wanted.iter().map(|node| values[node.0].clone().expect("wanted nodes are kept")).collect())
-}
-
-/// One node's value.
-pub(crate) fn apply(node: &Node, operands: &[&Tensor], batch: usize, rule: BackwardRule) -> Result<Tensor> {
-    let shapes: Vec<&[usize]> = operands.iter().map(|operand| operand.dims()).collect();
-    // Says in words what does not fit, with the node's name, before a kernel does.
-    let shape = shape::infer(node, &shapes, batch)?;
-    let first = || operands[0];
-    let value = match &node.op {
-        Op::Input => return Err(Error::format(format!("node `{}`", node.name), "the input has no value")),
-        Op::Constant(value) => value.clone(),
-        Op::Conv2d { weight, bias, conv } => tensor::conv2d(first(), weight, bias.as_ref(), conv)?,
-        Op::Conv1d { weight, bias, conv } => tensor::conv1d(first(), weight, bias.as_ref(), conv)?,
-        Op::ConvTranspose2d { weight, bias, conv, output_padding } => {
-            tensor::conv_transpose2d(first(), weight, bias.as_ref(), conv, *output_padding)?
-        }
-        Op::Linear { weight, bias } => tensor::linear(first(), weight, bias.as_ref())?,
-        Op::MatMul => tensor::matmul(operands[0], operands[1])?,
-        Op::BatchNorm { scale, shift } => tensor::batch_norm(first(), scale, shift)?,
-        Op::LayerNorm { axis, weight, bias, epsilon } => {
-            tensor::layer_norm(first(), *axis, weight.as_ref(), bias.as_ref(), *epsilon)?
-        }
-        Op::GroupNorm { groups, weight, bias, epsilon } => {
-            tensor::group_norm(first(), *groups, weight.as_ref(), bias.as_ref(), *epsilon)?
-        }
-        Op::Activation(activation) => tensor::activate(first(), *activation, rule)?,
-        Op::Softmax { axis, log: false } => tensor::softmax(first(), *axis)?,
-        Op::Softmax { axis, log: true } => tensor::log_softmax(first(), *axis)?,
-        Op::MaxPool2d(pool) => tensor::max_pool2d(first(), pool)?,
-        Op::AvgPool2d(pool) => tensor::avg_pool2d(first(), pool)?,
-        Op::AdaptiveAvgPool2d(size) => tensor::adaptive_avg_pool2d(first(), *size)?,
-        Op::AdaptiveMaxPool2d(size) => tensor::adaptive_max_pool2d(first(), *size)?,
-        Op::Lstm { weights, direction } => tensor::lstm(first(), weights, *direction)?,
-        Op::Gru { weights, direction, reset_after } => tensor::gru(first(), weights, *direction, *reset_after)?,
-        Op::Binary(operation) => tensor::binary(operands[0], operands[1], *operation)?,
-        Op::Unary(operation) => tensor::unary(first(), *operation)?,
-        Op::Concat { axis } => tensor::concat(operands, *axis)?,
-        Op::Slice { axis, start, end, step } => tensor::slice(first(), *axis, *start, *end, *step)?,
-        Op::Pad { pads, mode } => tensor::pad(first(), pads, *mode)?,
-        Op::Reshape(_) | Op::Flatten { .. } | Op::Squeeze(_) | Op::Unsqueeze(_) => first().reshape(shape)?,
-        Op::Transpose(axes) => first().permute(axes.as_slice())?.contiguous()?,
-        Op::Expand(_) => first().broadcast_as(shape)?.contiguous()?,
-        Op::Reduce { axes, keep, reduction } => tensor::reduce(first(), axes, *keep, *reduction)?,
-        Op::Gather { axis, index } => tensor::gather(first(), *axis, index)?,
-        Op::Resize { size: ResizeTo::Size(_) | ResizeTo::Scale(_), rules } => {
-            tensor::resize2d(first(), [shape[2], shape[3]], rules)?
-        }
-        Op::Identity => first().clone(),
-    };
-    Ok(value)
 }

@@ -39,6 +39,18 @@ impl Labels {
         Ok(Self { count, names, synsets })
     }
 
+    /// The names in a file's text, one per line. A byte order mark is no part of the first one, and blank lines at the
+    /// end are no names.
+    ///
+    /// ```
+    /// let names = faithful_model::Labels::lines("\u{feff}cat\r\n dog \r\n\r\n");
+    /// assert_eq!(names, ["cat", "dog"]);
+    /// ```
+    pub fn lines(text: &str) -> Vec<String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
     /// Outputs that are called by their numbers.
     pub fn numbered(count: usize) -> Self {
         Self { count, ..Self::default() }

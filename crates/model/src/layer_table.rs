@@ -37,7 +37,7 @@ impl Model {
 mod tests {
     use crate::{Labels, Model, architecture};
     use candle_core::Device;
-    use faithful_core::Network;
+    use faithful_core::{Network, Probabilities};
 
     #[test]
     fn strides_and_target_are_shown() {
@@ -49,6 +49,7 @@ mod tests {
             graph,
             labels: Labels::numbered(5),
             preprocessing: None,
+            probabilities: Probabilities::Softmax,
             file: None,
             data: Vec::new(),
             outputs: Vec::new(),

@@ -2,8 +2,8 @@ use crate::onnx::{Imported, import_onnx};
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, OnnxOptions, architecture, fixed_inputs};
-use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Result, open_file};
+use crate::{Architecture, Graph, Labels, OnnxOptions, Task, architecture, fixed_inputs};
+use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Probabilities, Result, open_file};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ pub struct Model {
     pub graph: Graph,
     /// What its outputs are called.
     pub labels: Labels,
+    /// How its outputs, which are logits, become probabilities.
+    pub probabilities: Probabilities,
     /// What a photo goes through; `None` for a network whose input is no photo.
     pub preprocessing: Option<Preprocessing>,
     /// The layer whose output class activation maps are drawn from, unless another is asked for; `None` for a network
@@ -67,7 +69,12 @@ impl Model {
     }
 
     /// Loads what `source` names. The labels and the preprocessing come from the JSON beside the file, where there is
-    /// one: `input_size`, `resize`, `crop`, `interpolation`, `mean`, `std`, `labels`, `synsets`.
+    /// one (`model.json` beside `model.onnx`), and from what exporters write there.
+    ///
+    /// A network that takes photos and ends in a softmax or a sigmoid is cut before it: its outputs are logits, and
+    /// [`Model::probabilities`] says which of the two it was. A single output is the logit of one of two classes;
+    /// with two labels, it is two outputs, the first of which is its negative. A segmentation or a detection network
+    /// gives one score per class ([`Task`](crate::Task)).
     ///
     /// # Errors
     /// [`Error::Io`] for files that cannot be read, [`Error::Format`] for what is wrong with their content,
@@ -97,7 +104,7 @@ impl Model {
         let side = SideFile::parse(shipped.name, shipped.side.as_bytes())?;
         let size = side.input_size().unwrap_or(architecture.preprocessing().input_size);
         let graph = architecture.load(shipped.name, Cursor::new(shipped.weights), size, &loading.device)?;
-        Self::known(shipped.name, architecture, graph, side, None)
+        Self::complete(shipped.name, graph, side, Some(architecture), None, loading)
     }
 
     fn from_weights(name: &str, architecture: &Architecture, path: &Path, loading: &Loading) -> Result<Self> {
@@ -106,41 +113,11 @@ impl Model {
         let side = SideFile::beside(path)?;
         let size = side.input_size().unwrap_or(architecture.preprocessing().input_size);
         let graph = architecture.load(&what, file, size, &loading.device)?;
-        Self::known(name, architecture, graph, side, Some(path.into()))
-    }
-
-    fn known(
-        name: &str,
-        architecture: &Architecture,
-        graph: Graph,
-        side: SideFile,
-        file: Option<PathBuf>,
-    ) -> Result<Self> {
-        let target = Some(graph.layer(architecture.target)?);
-        Self::complete(name, graph, side, target, file)
-    }
-
-    fn complete(
-        name: &str,
-        graph: Graph,
-        side: SideFile,
-        target: Option<LayerId>,
-        file: Option<PathBuf>,
-    ) -> Result<Self> {
-        let what = file.as_ref().map_or_else(|| name.into(), |file| file.with_extension("json").display().to_string());
-        let preprocessing = match *graph.nominal_input() {
-            [channels @ (1 | 3), height, width] => Some(side.preprocessing(&what, [channels, height, width])?),
-            _ => None,
-        };
-        let outputs = graph.layers()[graph.output().0].shape.last().copied().unwrap_or(1);
-        let labels =
-            Labels::new(outputs, side.labels, side.synsets).map_err(|error| Error::format(what, error.to_string()))?;
-        let (data, outputs, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { name: name.into(), graph, labels, preprocessing, target, file, data, outputs, notes })
+        Self::complete(name, graph, side, Some(architecture), Some(path.into()), loading)
     }
 
     fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
-        let side = SideFile::beside(path)?;
+        let mut side = SideFile::beside(path)?.or_found(crate::onnx::metadata::read(path)?);
         let json = path.with_extension("json").display().to_string();
         let options = OnnxOptions {
             input_shape: None,
@@ -149,12 +126,18 @@ impl Model {
             inputs: fixed_inputs::numbers(&side.inputs, &json, path)?,
         };
         let imported = import_onnx(path, &options).map_err(|error| match error {
-            Error::Format { what, reason } => Error::format(format!("{}: {what}", path.display()), reason),
+            Error::Format { what, reason, cause } => {
+                Error::Format { what: format!("{}: {what}", path.display()), reason, cause }
+            }
             other => other,
         })?;
-        let notes = imported.notes(loading.output.is_some());
+        let mut notes = imported.notes(loading.output.is_some());
         let Imported { graph, outputs, files: data, .. } = imported;
-        if let (Some(wanted), &[_, height, width]) = (options.free_size, graph.nominal_input())
+        let fixed = if let &[_, height, width] = graph.nominal_input() { Some([height, width]) } else { None };
+        if side.input_size().is_some() && side.input_size() != fixed {
+            side = side.without_found_sizes();
+        }
+        if let (Some(wanted), &[_, height, width]) = (loading.input_size.or(side.input_size()), graph.nominal_input())
             && wanted != [height, width]
         {
             let what = if loading.input_size.is_some() { "--input-size" } else { json.as_str() };
@@ -165,10 +148,129 @@ impl Model {
             return Err(Error::format(what, reason));
         }
         let graph = graph.to_device(&loading.device)?;
-        let target = graph.target_layer();
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        let model = Self::complete(&name, graph, side, target, Some(path.into()))?;
+        let model = Self::complete(&name, graph, side, None, Some(path.into()), loading)?;
+        notes.extend(model.notes.iter().cloned());
         Ok(Self { data, outputs, notes, ..model })
+    }
+
+    fn complete(
+        name: &str,
+        graph: Graph,
+        side: SideFile,
+        architecture: Option<&Architecture>,
+        file: Option<PathBuf>,
+        loading: &Loading,
+    ) -> Result<Self> {
+        let what = file.as_ref().map_or_else(|| name.into(), |file| file.with_extension("json").display().to_string());
+        let mut notes = Vec::new();
+        let photo = match *graph.nominal_input() {
+            [channels @ 1..=Preprocessing::MOST_CHANNELS, height, width] => Some([channels, height, width]),
+            _ => None,
+        };
+        let preprocessing = match photo {
+            Some(input) => Some({
+                let assumed = architecture.is_none() && !loading.values_said;
+                Self::seen(&what, &graph, &side, input, assumed, &mut notes)?
+            }),
+            None => None,
+        };
+        let mut names = loading.labels.clone().unwrap_or_else(|| side.labels.clone());
+        let mut answer = Answer { graph, probabilities: Probabilities::Softmax, notes };
+        if photo.is_some() {
+            let activation = loading.activation.or(side.probabilities(&what)?);
+            let count = if names.is_empty() { side.found_labels.len() } else { names.len() };
+            answer.cut(count, loading.task.or(side.task(&what)?), activation)?;
+        }
+        let target = match architecture {
+            Some(architecture) => Some(answer.graph.layer(architecture.target)?),
+            None => answer.graph.target_layer(),
+        };
+        let outputs = answer.graph.layers()[answer.graph.output().0].shape.last().copied().unwrap_or(1);
+        let found = side.found_labels.len();
+        if names.is_empty() && (found == outputs || (photo.is_some() && outputs == 1 && found == 2)) {
+            names = side.found_labels;
+        }
+        let outputs = if photo.is_some() && outputs == 1 && names.len() == 2 {
+            answer.graph = answer.graph.with_both_answers()?;
+            2
+        } else {
+            outputs
+        };
+        let labels = Labels::new(outputs, names, side.synsets).map_err(|error| match &loading.labels {
+            Some(_) => error,
+            None => Error::format(what, error.to_string()),
+        })?;
+        let Answer { graph, probabilities, notes } = answer;
+        let (name, data, outputs) = (name.into(), Vec::new(), Vec::new());
+        Ok(Self { name, graph, labels, probabilities, preprocessing, target, file, data, outputs, notes })
+    }
+
+    /// What a photo goes through for a network.
+    fn seen(
+        what: &str,
+        graph: &Graph,
+        side: &SideFile,
+        input: [usize; 3],
+        assumed: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Preprocessing> {
+        let white = if assumed { graph.white() } else { None };
+        if !side.says_values() && assumed {
+            notes.push(match white {
+                Some(white) if white > 1.0 => "the network scales pixels of 0 to 255 by itself and is given those; \
+                    --scale, or `scale` in the JSON beside the file, says otherwise"
+                    .into(),
+                Some(_) => "the network standardises values of 0 to 1 by itself and is given those; --mean and --std, \
+                    or the JSON beside the file, say otherwise"
+                    .into(),
+                None => "nothing says what the network's photos were standardised by; ImageNet's mean and deviation \
+                    are assumed: --mean and --std, --scale 255, or the JSON beside the file, say otherwise"
+                    .into(),
+            });
+        }
+        side.preprocessing(what, input, white)
+    }
+}
+
+/// A network on the way to one logit per class.
+struct Answer {
+    graph: Graph,
+    probabilities: Probabilities,
+    notes: Vec<String>,
+}
+
+impl Answer {
+    /// One logit per class, and how they become probabilities: `activation` is what the user says.
+    fn cut(&mut self, labels: usize, task: Option<Task>, activation: Option<Probabilities>) -> Result<()> {
+        if let Some(found) = self.graph.as_classifier(labels, task)? {
+            self.notes.push(match found.task {
+                Task::Segmentation => "the network gives every place a class; a class's score is its value where it \
+                    wins: --task says otherwise"
+                    .into(),
+                _ => "the network gives boxes; a class's score is that of its best box: --task says otherwise".into(),
+            });
+            self.graph = found.graph;
+            self.probabilities = activation.unwrap_or(found.probabilities);
+            return Ok(());
+        }
+        let single = |graph: &Graph| graph.layers()[graph.output().0].shape.iter().product::<usize>() == 1;
+        if let Some((graph, found)) = self.graph.without_final_activation()? {
+            let word = if found == Probabilities::Softmax { "softmax" } else { "sigmoid" };
+            self.notes.push(format!("the network ends in a {word}; what comes before it is taken for its logits"));
+            self.graph = graph;
+            self.probabilities = found;
+        } else if single(&self.graph) {
+            self.probabilities = Probabilities::Sigmoid;
+            self.notes.push(
+                "the network has one output, which is taken for the logit of one of two classes; two labels name both"
+                    .into(),
+            );
+        }
+        if let Some(said) = activation {
+            self.probabilities = said;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::home::{faithful_home, pulled_file, pulled_names};
 use crate::shipped::SHIPPED;
-use crate::{ARCHITECTURES, Architecture, architecture};
-use faithful_core::{Error, Result};
+use crate::{ARCHITECTURES, Architecture, Task, architecture};
+use faithful_core::{Error, Probabilities, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -144,11 +144,28 @@ pub struct Loading {
     pub output: Option<String>,
     /// The size `[height, width]` of a picture, where an ONNX file leaves it free.
     pub input_size: Option<[usize; 2]>,
+    /// How logits become probabilities, where the user says it; otherwise the JSON beside the file does, or the network.
+    pub activation: Option<Probabilities>,
+    /// What the output is, where the user says it; likewise.
+    pub task: Option<Task>,
+    /// The names of the classes, where the user gives them; otherwise those beside the file.
+    pub labels: Option<Vec<String>>,
+    /// Whether the user says what photos are standardised by, so that nothing has to be assumed.
+    pub values_said: bool,
 }
 
 impl Default for Loading {
     fn default() -> Self {
-        Self { home: faithful_home(), device: candle_core::Device::Cpu, output: None, input_size: None }
+        Self {
+            home: faithful_home(),
+            device: candle_core::Device::Cpu,
+            output: None,
+            input_size: None,
+            activation: None,
+            task: None,
+            labels: None,
+            values_said: false,
+        }
     }
 }
 

@@ -42,8 +42,10 @@ impl<R: Read + Seek> Checkpoint<R> {
         }
         let mut text = vec![0; header as usize];
         source.read_exact(&mut text).map_err(failed)?;
-        let metadata: Metadata = serde_json::from_slice(&text)
-            .map_err(|error| broken(format!("no safetensors file: its header is not readable ({error})")))?;
+        let metadata: Metadata = serde_json::from_slice(&text).map_err(|error| {
+            let reason = format!("no safetensors file: its header is not readable ({error})");
+            Error::format_because(what, reason, error)
+        })?;
         let start = 8 + header;
         let announced = metadata.data_len() as u64;
         if announced != length - start {

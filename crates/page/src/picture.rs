@@ -70,7 +70,7 @@ impl Encoded {
     }
 
     fn encode(picture: &RgbImage, quality: u8) -> Result<Self> {
-        let failed = |error: image::ImageError| Error::format("picture", error.to_string());
+        let failed = |error: image::ImageError| Error::format_from("picture", error);
         let (width, height) = picture.dimensions();
         let mut webp = Vec::new();
         let encoder = WebPEncoder::new_lossless(&mut webp);

@@ -13,7 +13,6 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use faithful_core::{Error, Result, caught};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::fmt::Display;
 
 /// Gives the rows of a Parquet file to `each`, batch by batch, and then its columns' names and types. `what` names the file in
 /// errors.
@@ -41,20 +40,24 @@ pub fn read(what: &str, bytes: &Bytes, each: impl FnMut(RecordBatch) -> Result<(
     let refused = |claim: String| broken(what, &claim);
     claims::check_footer(bytes).map_err(refused)?;
     let work = || batches(what, bytes, each);
-    caught(work).unwrap_or_else(|| Err(broken(what, &"its places and lengths make no sense")))
+    caught(work).unwrap_or_else(|| Err(broken(what, "its places and lengths make no sense")))
 }
 
-fn broken(what: &str, reason: &dyn Display) -> Error {
+fn broken(what: &str, reason: &str) -> Error {
     Error::format(what, format!("it is no whole Parquet file: {reason}"))
 }
 
+/// What the reader says of a file that is damaged.
+fn unreadable(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::format_because(what, format!("it is no whole Parquet file: {error}"), error)
+}
+
 fn batches(what: &str, bytes: &Bytes, mut each: impl FnMut(RecordBatch) -> Result<()>) -> Result<SchemaRef> {
-    let broken = |error: &dyn Display| broken(what, error);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| broken(&error))?;
-    claims::check_pages(bytes, builder.metadata()).map_err(|claim| broken(&claim))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| unreadable(what, error))?;
+    claims::check_pages(bytes, builder.metadata()).map_err(|claim| broken(what, &claim))?;
     let schema = builder.schema().clone();
-    for batch in builder.build().map_err(|error| broken(&error))? {
-        each(batch.map_err(|error| broken(&error))?)?;
+    for batch in builder.build().map_err(|error| unreadable(what, error))? {
+        each(batch.map_err(|error| unreadable(what, error))?)?;
     }
     Ok(schema)
 }

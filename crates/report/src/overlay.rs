@@ -60,7 +60,7 @@ pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
         .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| Error::format("PNG", error.to_string()))?;
+        .map_err(|error| Error::format_from("PNG", error))?;
     Ok(bytes)
 }
 

@@ -88,7 +88,8 @@ impl RulModel {
 
     fn read(what: &str, weights: impl std::io::Read + std::io::Seek, side: &[u8]) -> Result<Self> {
         let broken = |reason: String| Error::format(format!("the JSON beside {what}"), reason);
-        let mut about: About = serde_json::from_slice(side).map_err(|error| broken(error.to_string()))?;
+        let unreadable = |error| Error::format_from(format!("the JSON beside {what}"), error);
+        let mut about: About = serde_json::from_slice::<About>(side).map_err(unreadable)?;
         about.preparation = about.preparation.checked().map_err(broken)?;
         let shape = [about.preparation.sensors.len(), about.preparation.window];
         if [about.network.sensors, about.network.window] != shape {
@@ -105,7 +106,7 @@ impl RulModel {
         };
         let (healthy, typical) = (baseline(HEALTHY)?, baseline(TYPICAL)?);
         let graph = about.network.graph(&tensors).map_err(|error| match error {
-            Error::Format { reason, .. } => Error::format(what, reason),
+            Error::Format { reason, cause, .. } => Error::Format { what: what.into(), reason, cause },
             other => other,
         })?;
         Ok(Self { about, graph, healthy, typical, weights: tensors })
@@ -119,8 +120,8 @@ impl RulModel {
         let mut tensors = self.weights.clone();
         tensors.insert(HEALTHY.into(), self.healthy.clone());
         tensors.insert(TYPICAL.into(), self.typical.clone());
-        let mut text = serde_json::to_string_pretty(&self.about)
-            .map_err(|error| Error::format("the model's JSON", error.to_string()))?;
+        let mut text =
+            serde_json::to_string_pretty(&self.about).map_err(|error| Error::format_from("the model's JSON", error))?;
         text.push('\n');
         write_atomic(path, &encode(&tensors, None)?)?;
         write_atomic(&path.with_extension("json"), text.as_bytes())
@@ -162,7 +163,7 @@ pub(crate) fn encode(tensors: &HashMap<String, Tensor>, notes: Option<HashMap<St
         })
         .collect::<Result<_>>()?;
     raw.sort_by_key(|(name, ..)| *name);
-    let broken = |error: safetensors::SafeTensorError| Error::format("weights", error.to_string());
+    let broken = |error: safetensors::SafeTensorError| Error::format_from("weights", error);
     let views = raw
         .iter()
         .map(|(name, shape, bytes)| {

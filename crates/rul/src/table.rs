@@ -19,20 +19,23 @@ pub enum Cells {
 /// # Errors
 /// [`Error::Format`] where columns differ in length or there are none.
 pub fn encode_table(columns: Vec<(&str, Cells)>) -> Result<Vec<u8>> {
-    let broken = |error: &dyn std::fmt::Display| Error::format("table", error.to_string());
     let arrays = columns.into_iter().map(|(name, cells)| -> (&str, ArrayRef) {
         match cells {
             Cells::Texts(texts) => (name, Arc::new(StringArray::from(texts))),
             Cells::Numbers(numbers) => (name, Arc::new(Float64Array::from(numbers))),
         }
     });
-    let batch = RecordBatch::try_from_iter(arrays).map_err(|error| broken(&error))?;
+    let batch = RecordBatch::try_from_iter(arrays).map_err(broken)?;
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(|e| broken(&e))?;
-    writer.write(&batch).map_err(|error| broken(&error))?;
-    writer.close().map_err(|error| broken(&error))?;
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(broken)?;
+    writer.write(&batch).map_err(broken)?;
+    writer.close().map_err(broken)?;
     Ok(bytes)
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::format_from("table", error)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use crate::composed::{has_kernels, pointwise as composed};
 use crate::function::{Real, Value, attach, by_type, is_half_on_cpu, widen};
+use crate::guarded::where_asked;
 use crate::pointwise::{Pointwise, map, zip};
 use candle_core::{Result, Tensor};
 use std::f64::consts::FRAC_2_SQRT_PI;
@@ -121,7 +122,8 @@ fn binary_gradient_on_cpu<T: Real>(
         }
     };
     let partials = zip::<T>(a, b, partial)?.into_tensor();
-    Ok(zip::<T>(&partials, gradient, |partial, g| partial * g)?.into_tensor())
+    // Zero times infinity: what nothing asks for has no derivative.
+    Ok(zip::<T>(&partials, gradient, |partial, g| if g == zero { zero } else { partial * g })?.into_tensor())
 }
 
 /// Applies `operation`. Steps (floor, ceil, round, sign) have gradient 0, and so has `|x|` at 0.
@@ -133,7 +135,7 @@ pub fn unary(x: &Tensor, operation: Unary) -> Result<Tensor> {
         let value = composed::unary_value(&x.detach(), operation)?;
         return attach("unary", &[x], Value::Device(value), move |backward| {
             let derivative = composed::unary_derivative(&backward.arguments[0], operation)?;
-            Ok(vec![Some((derivative * backward.gradient)?)])
+            Ok(vec![Some(where_asked(&(derivative * backward.gradient)?, backward.gradient)?)])
         });
     }
     let x = x.contiguous()?;
@@ -149,7 +151,9 @@ fn unary_on_cpu<T: Real>(x: &Tensor, operation: Unary) -> Result<Value> {
 }
 
 fn unary_gradient_on_cpu<T: Real>(x: &Tensor, gradient: &Tensor, operation: Unary) -> Result<Tensor> {
-    Ok(zip::<T>(x, gradient, |x, g| operation.derivative(x) * g)?.into_tensor())
+    let zero = T::zero();
+    // Zero times infinity: what nothing asks for, such as the branch of a choice that is not taken, has no derivative.
+    Ok(zip::<T>(x, gradient, |x, g| if g == zero { zero } else { operation.derivative(x) * g })?.into_tensor())
 }
 
 impl Pointwise for Unary {

@@ -47,18 +47,21 @@
 
 mod activation;
 mod allocation;
+mod cells;
 mod composed;
 mod convolution;
 mod elementwise;
 mod fast;
 mod finite;
 mod function;
+mod guarded;
 mod im2col;
 mod linear;
 mod normalization;
 mod pointwise;
 mod pooling;
 mod product;
+mod quantisation;
 mod recurrent;
 mod recurrent_cells;
 mod reduction;
@@ -71,16 +74,19 @@ mod tests;
 
 pub use activation::{activate, log_softmax, softmax};
 pub use allocation::keep_freed_memory;
+pub use cells::{CellKind, Cells, Gate, recurrent_cells};
 pub use composed::by_composition;
 pub use convolution::{conv_transpose2d, conv1d, conv2d};
 pub use elementwise::{Binary, Unary, binary, unary};
 pub use finite::all_finite;
+pub use guarded::{choose, guarded_binary};
 pub use linear::{linear, matmul};
 pub use normalization::{batch_norm, group_norm, layer_norm};
 pub use pooling::{adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d};
+pub use quantisation::quantise;
 pub use recurrent::{Gru, Lstm, Recurrent, gru, lstm};
 pub use reduction::{Reduction, reduce};
-pub use resampling::{CoordinateRule, Interpolation, Resize, gaussian_blur2d, resize2d};
+pub use resampling::{CoordinateRule, Interpolation, Resize, gaussian_blur2d, resize2d, resize2d_by};
 pub use rows::{
     RowFactors, add_row_moments, add_rows, add_weighted_rows, interpolate, row_dots, row_moments, row_sums,
 };

@@ -134,7 +134,7 @@ pub(crate) fn level_maps(paths: &[PathExpectation], levels: &[Vec<LayerId>]) -> 
                 }
             }
             next += layers.len();
-            let sum = sum.ok_or_else(|| Error::parameter("layers", "a level has none"))?;
+            let sum = sum.ok_or_else(|| Error::internal("a level without layers"))?;
             Ok((sum / (paths.len() * layers.len()) as f64)?)
         })
         .collect()

@@ -132,7 +132,7 @@ fn explain_blocks(
         for (reference, alpha) in references.iter().zip(alphas) {
             points.push((&reference.baseline + ((block - &reference.baseline)? * alpha)?)?);
             let activation = reference.activations.get(layer);
-            let activation = activation.ok_or_else(|| Error::parameter("baselines", "no activation was kept"))?;
+            let activation = activation.ok_or_else(|| Error::internal("a baseline whose activation was not kept"))?;
             there.push(laid_out(activation)?);
         }
     }

@@ -13,7 +13,7 @@ use crate::rule::gradient;
 use crate::{CamParameters, EstimatorParameters, estimator, rule};
 use candle_core::{DType, Tensor};
 use faithful_baseline::Blurred;
-use faithful_core::{Error, LayerId, Objective, Result, Score, value_named};
+use faithful_core::{Error, LayerId, Objective, Probabilities, Result, Score, value_named};
 use faithful_tensor::{log_softmax, softmax};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -46,9 +46,11 @@ pub struct HyperParameters {
     pub fusion: FusionParameters,
     /// What becomes of part IV's map: the network is asked how coarse it should be.
     pub refinement: Refinement,
-    /// Whether outputs are log-softmaxed before they are scored, so that what speaks for other classes too counts
-    /// less: a logit becomes a log probability. Networks with a single output are left as they are. On.
+    /// Whether outputs become log probabilities before they are scored, so that what speaks for other classes too
+    /// counts less. Under a softmax, networks with a single output are left as they are. On.
     pub contrast: bool,
+    /// How the network's outputs become probabilities.
+    pub probabilities: Probabilities,
 }
 
 impl Default for HyperParameters {
@@ -112,6 +114,7 @@ impl Quality {
             fusion: FusionParameters::default(),
             refinement,
             contrast: true,
+            probabilities: Probabilities::Softmax,
         }
     }
 }
@@ -176,8 +179,17 @@ pub fn hyper_parts(
         return Err(Error::shape("the input of Hyper Expected Grad-CAM", expected, input.dims()));
     };
     let size = [height, width];
-    let HyperParameters { blurred, blur, stages, dependencies, decomposition, fusion, refinement, contrast } =
-        &parameters.hyper;
+    let HyperParameters {
+        blurred,
+        blur,
+        stages,
+        dependencies,
+        decomposition,
+        fusion,
+        refinement,
+        contrast,
+        probabilities,
+    } = &parameters.hyper;
     if !(0.0..=1.0).contains(blurred) {
         return Err(Error::parameter("blurred", format!("{blurred} is outside [0, 1]")));
     }
@@ -189,7 +201,7 @@ pub fn hyper_parts(
     let own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
     let contrasted: Vec<OfClasses<'_>> = scores
         .iter()
-        .map(|score| OfClasses { score: *score, turned: contrast.then_some(log_softmax as OutputTransform) })
+        .map(|score| OfClasses { score: *score, turned: contrast.then_some((*probabilities, true)) })
         .collect();
     let explained: Vec<&dyn Score> = contrasted.iter().map(|score| score as &dyn Score).collect();
     let levels = decomposition_layers(objective.network(), layer)?;
@@ -213,7 +225,10 @@ pub fn hyper_parts(
     for (index, one) in found.into_iter().enumerate() {
         let mut base: Option<Tensor> = None;
         for path in &one.paths {
-            let target = path.layers.last().ok_or_else(|| Error::parameter("layers", "there is none"))?;
+            let target = path
+                .layers
+                .last()
+                .ok_or_else(|| Error::internal("a path of the expectation without a target layer"))?;
             if target.activation.rank() != 4 {
                 let expected = "(1, C, h, w): a target layer with places down and across";
                 return Err(Error::shape("the target layer's output", expected, target.activation.dims()));
@@ -224,7 +239,7 @@ pub fn hyper_parts(
                 None => map,
             });
         }
-        let base = base.ok_or_else(|| Error::parameter("paths", "there is none"))?;
+        let base = base.ok_or_else(|| Error::internal("an expectation without a path"))?;
         let frequency = decompose(&levels, &decomposition::level_maps(&one.paths, &levels)?, size, decomposition)?;
         // Nothing that a map could show: the stages would look for it in vain.
         let silent = frequency.map.abs()?.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()? == 0.0;
@@ -242,7 +257,7 @@ pub fn hyper_parts(
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
         let fused = fuse_parts(&maps, &frequency.map, fusion)?;
-        let probable = OfClasses { score: scores[index], turned: contrast.then_some(softmax as OutputTransform) };
+        let probable = OfClasses { score: scores[index], turned: contrast.then_some((*probabilities, false)) };
         let scorer = Scorer { objective: objective.with_score(&probable), input, hidden: &hidden };
         let refinement = if silent { &Refinement::None } else { refinement };
         let refined = refine(&scorer, &fused.combined, plan.inflate, refinement)?;
@@ -257,21 +272,25 @@ pub fn hyper_parts(
     Ok(parts)
 }
 
-/// What outputs `(N, K)` become along an axis.
-type OutputTransform = fn(&Tensor, usize) -> candle_core::Result<Tensor>;
-
-/// A score of what the outputs of several classes are turned into; a single output stays as it is, for its softmax is 1
-/// whatever it is.
+/// A score of the probabilities of classes, or of their logarithms; a single output under a softmax stays as it is, for
+/// its softmax is 1 whatever it is.
 struct OfClasses<'a> {
     score: &'a dyn Score,
-    /// The softmax, what a person would read, or its logarithm, in which what is the same for all classes does not count.
-    turned: Option<OutputTransform>,
+    /// The probabilities, what a person would read, or (`true`) their logarithms, in which what is the same for all classes
+    /// does not count.
+    turned: Option<(Probabilities, bool)>,
 }
 
 impl Score for OfClasses<'_> {
     fn score(&self, output: &Tensor) -> Result<Tensor> {
         match self.turned {
-            Some(turned) if output.rank() == 2 && output.dim(1)? > 1 => self.score.score(&turned(output, 1)?),
+            Some((Probabilities::Softmax, logarithm)) if output.rank() == 2 && output.dim(1)? > 1 => {
+                self.score.score(&if logarithm { log_softmax(output, 1)? } else { softmax(output, 1)? })
+            }
+            Some((Probabilities::Sigmoid, logarithm)) => {
+                let log = Probabilities::Sigmoid.log_of(output)?;
+                self.score.score(&if logarithm { log } else { log.exp()? })
+            }
             _ => self.score.score(output),
         }
     }

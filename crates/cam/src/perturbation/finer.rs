@@ -10,7 +10,7 @@ const AGAINST: usize = 3;
 
 /// Grad-CAM of `y_c - 0.6/T sum_t y_d(t)`, `d` the three classes whose outputs are nearest to that of `c` for the input.
 ///
-/// TorchCAM's is the same; pytorch-grad-cam, which has the authors' own, weighs the three by their probabilities (through
+/// `TorchCAM`'s is the same; pytorch-grad-cam, which has the authors' own, weighs the three by their probabilities (through
 /// which the gradient goes too) and subtracts them whole. A network of fewer classes has fewer to compare with; of a single
 /// output Grad-CAM is left. The score must be one of a class: any [`Target`](faithful_core::Target).
 pub(super) fn finer_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {

@@ -1,11 +1,11 @@
-//! LIFT-CAM: channels weighted by what they contribute, by DeepLIFT behind the layer.
+//! LIFT-CAM: channels weighted by what they contribute, by `DeepLIFT` behind the layer.
 
 use super::Perturbation;
 use crate::rule::{sum_places, weigh};
 use candle_core::Tensor;
 use faithful_core::{Objective, Propagation, Result, Tap};
 
-/// `w_k = sum_ij m_k,ij A_k,ij`, `m` DeepLIFT's multipliers of the layer against a layer of zeros (rescale rule); map
+/// `w_k = sum_ij m_k,ij A_k,ij`, `m` `DeepLIFT`'s multipliers of the layer against a layer of zeros (rescale rule); map
 /// `ReLU(sum_k w_k A_k)`. The weights sum to `S(A) - S(0)`.
 ///
 /// Behind a global pool and one linear layer they are `A_k`'s sum times CAM's weight. The network must know its

@@ -5,7 +5,7 @@ use crate::expectation::values;
 use crate::rule::weigh;
 use candle_core::{DType, Tensor};
 use faithful_core::Result;
-use faithful_tensor::{CoordinateRule, Interpolation, Resize, resize2d};
+use faithful_tensor::{CoordinateRule, Resize, resize2d};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub(super) fn without_constants(masks: &Tensor) -> Result<Tensor> {
 
 /// Bilinear upsampling of `(n, 1, h, w)`.
 pub(super) fn upsample(masks: &Tensor, size: [usize; 2], coordinates: CoordinateRule) -> Result<Tensor> {
-    Ok(resize2d(masks, size, &Resize { interpolation: Interpolation::Linear, coordinates })?)
+    Ok(resize2d(masks, size, &Resize { coordinates, ..Resize::default() })?)
 }
 
 impl Perturbation<'_> {

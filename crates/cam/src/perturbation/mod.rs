@@ -19,7 +19,7 @@ use crate::expectation::laid_out_activation;
 use crate::{Definition, Fusion, Layout, fuse};
 use candle_core::Tensor;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, Family, LayerId, Objective, Result, Score, Stream};
+use faithful_core::{Error, Family, LayerId, Objective, Probabilities, Result, Score, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub struct PerturbationParameters {
     pub stride: Option<NonZeroUsize>,
     /// What occlusion puts in the window's place, in the network's input space; 0.
     pub fill: f64,
+    /// How the network's outputs become the probabilities that weigh SESS's windows; the softmax unless said.
+    pub probabilities: Probabilities,
     /// Noise of unit deviation from elsewhere, in place of the stream's: reproduces another program's draws.
     pub noise: Option<Arc<dyn BaselineSampler>>,
 }
@@ -67,6 +69,7 @@ impl Default for PerturbationParameters {
             window: None,
             stride: None,
             fill: 0.0,
+            probabilities: Probabilities::Softmax,
             noise: None,
         }
     }

@@ -1,4 +1,4 @@
-//! RefineCAM: what the maps of several layers agree on.
+//! `RefineCAM`: what the maps of several layers agree on.
 
 use super::Perturbation;
 use super::masks::min_max;
@@ -9,7 +9,7 @@ use faithful_core::{LayerTrace, Result};
 
 /// The product of the layers' Grad-CAM++ maps, each scaled to `[0, 1]` and brought to the largest map's size.
 ///
-/// TorchCAM does so at the layers' own sizes, as here. pytorch-grad-cam scales each map at the input's size; the loop in it that
+/// `TorchCAM` does so at the layers' own sizes, as here. pytorch-grad-cam scales each map at the input's size; the loop in it that
 /// should scale them once more assigns to the name it loops over and does nothing, which is not followed and changes
 /// nothing. One layer gives its own scaled map; where one layer's map is the same everywhere, the product is zero.
 pub(super) fn refine_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {

@@ -6,7 +6,7 @@ use crate::expectation::values;
 use crate::fusion::{fuse, resize_map};
 use crate::rule;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerTrace, Result, Target};
+use faithful_core::{Error, LayerTrace, Result};
 use faithful_tensor::{Resize, gaussian_blur2d, resize2d};
 
 /// How many sizes of the input there are.
@@ -37,7 +37,10 @@ pub(super) fn sess(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
         let outputs = network.evaluate(&cut(input, part)?, &[])?.0;
         for (weights, score) in weights.iter_mut().zip(perturbation.scores) {
             let found = match score.class() {
-                Some(class) => faithful_core::Score::score(&Target::Probability(class), &outputs)?,
+                Some(class) => {
+                    let probable = perturbation.parameters.probabilities.probability(class);
+                    faithful_core::Score::score(&probable, &outputs)?
+                }
                 None => score.score(&outputs)?,
             };
             weights.extend(values(&found)?.into_iter().map(|value| value.max(0.0)));

@@ -1,4 +1,4 @@
-//! ShapleyCAM: channels weighted by the Shapley value of what they contribute, to the second order.
+//! `ShapleyCAM`: channels weighted by the Shapley value of what they contribute, to the second order.
 
 use super::Perturbation;
 use crate::rule::{places, weigh};

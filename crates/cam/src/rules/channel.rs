@@ -1,21 +1,30 @@
 //! Rules that give each channel one weight.
 
 use crate::Estimate;
-use crate::rule::{divide_or_zero, places, sum_places, weigh};
+use crate::rule::{divide_or_zero, places, sum_places};
 use candle_core::Tensor;
 use faithful_core::{Error, LayerTrace, Result};
 
 /// `w_k = 1/Z sum_ij S_k,ij`; map `ReLU(sum_k w_k A_k)`.
 pub(super) fn grad_cam(estimate: &Estimate) -> Result<Tensor> {
+    Ok(by_mean(estimate)?.sum(1)?.relu()?)
+}
+
+/// `A_k 1/Z sum_ij S_k,ij`.
+pub(super) fn by_mean(estimate: &Estimate) -> Result<Tensor> {
     let gradient = estimate.gradient()?;
-    let weights = gradient.mean_keepdim(places(gradient)?)?;
-    Ok(weigh(&weights, &estimate.activation)?.relu()?)
+    Ok(estimate.activation.broadcast_mul(&gradient.mean_keepdim(places(gradient)?)?)?)
+}
+
+/// `A_k sum_ij S_k,ij`.
+pub(crate) fn by_sum(estimate: &Estimate) -> Result<Tensor> {
+    Ok(estimate.activation.broadcast_mul(&sum_places(estimate.gradient()?)?)?)
 }
 
 /// `w_k = sum_ij S_k,ij`; map `sum_k w_k A_k`, signed. Behind a global average pool the sum of the gradient is the
 /// linear layer's own weight.
 pub(super) fn cam(estimate: &Estimate) -> Result<Tensor> {
-    weigh(&sum_places(estimate.gradient()?)?, &estimate.activation)
+    Ok(by_sum(estimate)?.sum(1)?)
 }
 
 /// The gradient, which must be the same at all places: then a global average pool and one linear layer follow.
@@ -85,22 +94,27 @@ pub(crate) fn powers(trace: &LayerTrace) -> Result<Vec<Tensor>> {
 ///
 /// The numerator is the paper's first derivative, where Grad-CAM++ has the second.
 pub(super) fn smooth_grad_cam_plus_plus(estimate: &Estimate) -> Result<Tensor> {
+    Ok(by_powers(estimate)?.sum(1)?.relu()?)
+}
+
+/// `A_k` times the weights of Smooth Grad-CAM++.
+pub(super) fn by_powers(estimate: &Estimate) -> Result<Tensor> {
     let [first, second, third] = estimate.sensitivities.as_slice() else {
         return Err(Error::parameter("sensitivities", "the gradient's first three powers are needed"));
     };
     let denominator = ((second * 2.0)? + third.broadcast_mul(&sum_places(&estimate.activation)?)?)?;
     let alpha = divide_or_zero(first, &denominator)?;
-    Ok(weigh(&sum_places(&(alpha * first.relu()?)?)?, &estimate.activation)?.relu()?)
+    Ok(estimate.activation.broadcast_mul(&sum_places(&(alpha * first.relu()?)?)?)?)
 }
 
 /// `w_k = sum_ij S_ij A_ij / sum_ij A_ij`, 0 for a channel whose activation sums to 0; map `ReLU(sum_k w_k A_k)`.
 pub(super) fn xgrad_cam(estimate: &Estimate) -> Result<Tensor> {
-    relative_activation(estimate, 0.0)
+    Ok(relative_activation(estimate, 0.0)?.sum(1)?.relu()?)
 }
 
-/// XGrad-CAM with `epsilon` added to the activation's sum.
+/// `A_k` times the weights of XGrad-CAM, with `epsilon` added to the activation's sum.
 pub(crate) fn relative_activation(estimate: &Estimate, epsilon: f64) -> Result<Tensor> {
     let product = sum_places(&(estimate.gradient()? * &estimate.activation)?)?;
     let weights = divide_or_zero(&product, &(sum_places(&estimate.activation)? + epsilon)?)?;
-    Ok(weigh(&weights, &estimate.activation)?.relu()?)
+    Ok(estimate.activation.broadcast_mul(&weights)?)
 }

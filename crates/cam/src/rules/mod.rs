@@ -10,7 +10,7 @@ use crate::CamRule;
 use crate::rule::gradient;
 use faithful_core::{Result, find_named};
 
-pub(crate) use channel::{plus_plus_weights_outside, powers, relative_activation};
+pub(crate) use channel::{by_sum, plus_plus_weights_outside, powers, relative_activation};
 pub(crate) use projection::centered_projection;
 
 /// Every rule, each of which runs on every estimator.
@@ -31,6 +31,7 @@ pub const RULES: &[CamRule] = &[
         conserves: true,
         sensitivity: channel::constant_gradient,
         map: channel::cam,
+        weighted: Some(channel::by_sum),
         ..LINEAR
     },
     CamRule {
@@ -39,6 +40,7 @@ pub const RULES: &[CamRule] = &[
         source: "Chattopadhay et al. 2018, Eq. 19 with the ReLU of Eq. 7",
         sensitivity: channel::grad_cam_plus_plus,
         map: channel::summed,
+        weighted: Some(channel::by_sum),
         ..LINEAR
     },
     CamRule {
@@ -57,6 +59,7 @@ pub const RULES: &[CamRule] = &[
         estimator: "smooth",
         sensitivity: channel::powers,
         map: channel::smooth_grad_cam_plus_plus,
+        weighted: Some(channel::by_powers),
         ..LINEAR
     },
     CamRule {
@@ -65,6 +68,7 @@ pub const RULES: &[CamRule] = &[
         source: "Fu et al. 2020, Eq. 8",
         conserves: true,
         map: channel::xgrad_cam,
+        weighted: Some(|estimate| relative_activation(estimate, 0.0)),
         ..LINEAR
     },
     CamRule {
@@ -73,6 +77,7 @@ pub const RULES: &[CamRule] = &[
         source: "Draelos and Carin 2020, Eq. 6",
         conserves: true,
         map: element::hires_cam,
+        weighted: Some(element::products),
         ..LINEAR
     },
     CamRule {
@@ -80,6 +85,7 @@ pub const RULES: &[CamRule] = &[
         summary: "positive gradient times activation at each place",
         source: "Jiang et al. 2021, Eq. 6-8",
         map: element::layer_cam,
+        weighted: Some(element::positive_gradients),
         ..LINEAR
     },
     CamRule {
@@ -87,6 +93,7 @@ pub const RULES: &[CamRule] = &[
         summary: "the positive products of gradient and activation at each place",
         source: "pytorch-grad-cam 1.5 (Gildenblat et al.)",
         map: element::element_wise,
+        weighted: Some(element::positive_products),
         ..LINEAR
     },
     CamRule {
@@ -96,6 +103,7 @@ pub const RULES: &[CamRule] = &[
         class_agnostic: true,
         signed: true,
         map: projection::eigen_cam,
+        weighted: None,
         ..LINEAR
     },
     CamRule {
@@ -104,6 +112,7 @@ pub const RULES: &[CamRule] = &[
         source: "pytorch-grad-cam 1.5 (Gildenblat et al.)",
         signed: true,
         map: projection::eigen_grad_cam,
+        weighted: None,
         ..LINEAR
     },
 ];
@@ -120,6 +129,7 @@ const LINEAR: CamRule = CamRule {
     conserves: false,
     sensitivity: gradient,
     map: channel::grad_cam,
+    weighted: Some(channel::by_mean),
 };
 
 /// The rule called `name`.

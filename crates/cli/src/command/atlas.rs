@@ -93,7 +93,8 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     let count = photos.len();
     let mut page = Page::new(format!("Atlas: {label}"));
     let looked = images.names().len();
-    let shown = format!("the {count} photos of {looked} with the highest probability, most probable first");
+    let photos_shown = if count == 1 { "photo".into() } else { format!("{count} photos") };
+    let shown = format!("the {photos_shown} of {looked} with the highest probability, most probable first");
     page.lede(match &warning {
         None => format!("What makes {label} for {}, by {}: {shown}", model.name, spec.label),
         Some(warning) => {
@@ -180,7 +181,13 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
 /// As a percentage, with a decimal where it is small.
 fn percent(share: f64) -> String {
     let percent = 100.0 * share;
-    if percent < 10.0 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
+    if percent > 0.0 && percent < 0.1 {
+        "below 0.1%".into()
+    } else if percent < 10.0 {
+        format!("{percent:.1}%")
+    } else {
+        format!("{percent:.0}%")
+    }
 }
 
 fn gallery(layers: &[LayerRow], photos: Vec<Photo>) -> Gallery {

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let preprocessing = model.photo_preprocessing()?;
     let class = model::one_class(model, &arguments.class)?;
     let score = class::parse_score(&arguments.score, &model.labels).map_err(|error| model::with_hint(model, error))?;
-    let target = score.of(class);
+    let target = score.of(class, model.probabilities);
     let objective = Objective::new(classifier.network(), &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let found = class_model(&objective, &start, &stream, &parameters, &mut |_, _| output.advance());
     output.finish();
     let found = found?;
-    let prediction = predict(&objective, &found.image)?;
+    let prediction = predict(&objective, model.probabilities, &found.image)?;
     let picture = picture(&found.image, preprocessing)?;
     let bytes = encode_png(&picture)?;
     if let Some(folder) = arguments.out.parent() {
@@ -121,10 +121,13 @@ fn standardised(preprocessing: &Preprocessing, value: f64) -> Vec<f64> {
 fn picture(image: &Tensor, preprocessing: &Preprocessing) -> Result<RgbImage> {
     let (channels, height, width) = image.squeeze(0)?.dims3()?;
     let values = image.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let sources = preprocessing.sources();
+    let place_of = |color: usize| sources.iter().position(|source| *source == Some(color));
+    let shown = [0, 1, 2].map(|color| place_of(color).or(place_of(3)).unwrap_or(color));
     let mut picture = RgbImage::new(width as u32, height as u32);
     for (place, pixel) in picture.pixels_mut().enumerate() {
         for (color, byte) in pixel.0.iter_mut().enumerate() {
-            let channel = color.min(channels - 1);
+            let channel = shown[color].min(channels - 1);
             let value = values[channel * height * width + place];
             let value = value * preprocessing.std[channel] + preprocessing.mean[channel];
             *byte = (value * 255.0).round().clamp(0.0, 255.0) as u8;

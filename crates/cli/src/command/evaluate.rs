@@ -7,6 +7,7 @@ use crate::model;
 use crate::output::Output;
 use crate::recorded::Recorded;
 use anyhow::{Context, Result};
+use candle_core::Tensor;
 use faithful_core::{Digest, Error, Network, Preprocessing};
 use faithful_evaluate::{Event, Manifest, Plan, Shard, Source, Store, Summary, Table, VERSION, run};
 use faithful_explain::contents::{Contents, digest_of_photos};
@@ -33,7 +34,6 @@ pub(crate) struct Evaluation<'a> {
     baselines: (String, String),
     setup: Setup,
     precision: Precision,
-    pub(crate) batch: NonZeroUsize,
 }
 
 /// The classifier that a run measures.
@@ -74,10 +74,13 @@ impl<'a> Evaluation<'a> {
         setup.settings.sampler = sampler;
         setup.baselines = None;
         let session = setup.session(classifier).map_err(hinted)?;
+        if preprocessing.crop.is_some() {
+            // Every photo becomes an input of this size: a limit that is too low is said before the first.
+            session.batch_for(model.graph.nominal_input(), 0)?;
+        }
         Ok(Self {
             metrics: metrics(arguments)?,
             protocol: protocol(arguments, preprocessing)?,
-            batch: session.batch_for(model.graph.nominal_input(), 0)?,
             precision: arguments.model.name.compute.compute()?.precision(),
             session,
             baselines: (baselines, digest_of_photos(&photos)?),
@@ -135,6 +138,12 @@ impl<'a> Evaluation<'a> {
         })
     }
 
+    /// How many rows of an input `(1, …)` go through the network at a time.
+    pub(crate) fn batch(&self, input: &Tensor) -> faithful_core::Result<NonZeroUsize> {
+        let pixels = input.dims().iter().skip(2).product::<usize>() as u64;
+        self.session.batch_for(&input.dims()[1..], pixels)
+    }
+
     /// The layer that was named, or the model's own.
     fn layer(&self, arguments: &EvaluateArguments) -> String {
         let own = || self.model().target.map(|layer| self.model().graph.layers()[layer.0].name.clone());
@@ -166,11 +175,12 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let explainers: Vec<_> = EvaluatedMethod::of(&evaluation.session).into_iter().map(boxed).collect();
     let plan = Plan {
         network: classifier.network(),
+        probabilities: classifier.model.probabilities,
         explainers: &explainers,
         metrics: &evaluation.metrics,
         protocol: &evaluation.protocol,
         seed: arguments.seed,
-        batch: evaluation.batch,
+        batch: Box::new(|input| evaluation.batch(input)),
         explain_label: arguments.explain_label,
         only_correct: arguments.only_correct,
     };

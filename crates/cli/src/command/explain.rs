@@ -117,6 +117,8 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         channels: arguments.channels,
         quality: Quality::named(&arguments.quality)?,
         parts: arguments.parts.is_some(),
+        augmented: arguments.augment,
+        eigen: arguments.eigen,
     };
     let layout = arguments.layout.as_deref().map(str::parse::<Layout>).transpose()?;
     method.check(&Requested {
@@ -126,6 +128,8 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         stop,
         parts: cam.parts,
         quality: cam.quality != Quality::default(),
+        augmented: cam.augmented,
+        eigen: cam.eigen,
     })?;
     if !(arguments.wanted_error > 0.0 && arguments.wanted_error.is_finite()) {
         let reason = format!("{} is not a number above 0", arguments.wanted_error);

@@ -6,7 +6,7 @@ use crate::model;
 use crate::output::Output;
 use crate::table::{Column, lines_within};
 use anyhow::Result;
-use faithful_core::Network;
+use faithful_core::{Fit, Network, Preprocessing};
 use faithful_model::{Place, faithful_home, known_models};
 use serde_json::json;
 
@@ -46,11 +46,13 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
         "target": target.map(|target| &target.name),
         "target_shape": target.map(|target| &target.shape),
         "preprocessing": photo.map(|photo| json!({
-            "resize": photo.resize, "crop": photo.crop, "mean": photo.mean, "std": photo.std,
+            "resize": photo.resize, "crop": photo.crop, "fit": fit(photo), "channels": photo.channels.name(),
+            "mean": photo.mean, "std": photo.std,
             "interpolation": format!("{:?}", photo.interpolation).to_lowercase(),
         })),
+        "activation": photo.map(|_| model.probabilities.name()),
         "labels": labels,
-        "outputs": model.outputs,
+        "file_outputs": model.outputs,
         "notes": model.notes,
     }))?;
     let words = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -62,9 +64,14 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
         ("target layer", target.map_or("none with places".into(), |t| format!("{} ({})", t.name, shape(&t.shape)))),
     ];
     if let Some(photo) = photo {
-        let resize = photo.resize.map_or("photos keep their size".into(), |side| format!("shorter side to {side}"));
+        let resize = match (photo.fit, photo.resize) {
+            (Fit::Stretch([h, w]), _) => format!("squashed to {h} x {w}"),
+            (Fit::Pad([r, g, b]), _) => format!("whole between bars of the colour {r}, {g}, {b}"),
+            (Fit::Crop, None) => "photos keep their size".into(),
+            (Fit::Crop, Some(side)) => format!("shorter side to {side}"),
+        };
         let crop = photo.crop.map_or("whole photo".into(), |[h, w]| format!("centre {h} x {w}"));
-        rows.push(("photos", format!("{resize}, {crop}")));
+        rows.push(("photos", format!("{resize}, {crop}, {} channels", photo.channels.name())));
         rows.push(("mean, std", format!("{}; {}", words(&photo.mean), words(&photo.std))));
     }
     let few: Vec<&str> = labels.iter().take(3).map(String::as_str).collect();
@@ -72,6 +79,9 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
     rows.push(("outputs", format!("{}: {}{more}", labels.len(), few.join(", "))));
     if model.outputs.len() > 1 {
         rows.push(("of the file", model.outputs.join(", ")));
+    }
+    if photo.is_some() {
+        rows.push(("probabilities", format!("by {}", model.probabilities.name())));
     }
     rows.extend(model.notes.iter().map(|note| ("note", note.clone())));
     for (name, value) in rows {
@@ -114,4 +124,13 @@ fn number(value: f64) -> String {
 
 fn shape(sides: &[usize]) -> String {
     sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+/// How photos fit, for programs.
+fn fit(photo: &Preprocessing) -> serde_json::Value {
+    match photo.fit {
+        Fit::Crop => json!("crop"),
+        Fit::Stretch(size) => json!({ "stretch": size }),
+        Fit::Pad(color) => json!({ "pad": color }),
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     let mut headings = Some(table.headings());
     run::for_each_photo(&inputs, output, "predicting", |input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
-        let prediction = predict(&objective, &photo.tensor)?;
+        let prediction = predict(&objective, model.probabilities, &photo.tensor)?;
         let top: Vec<Entry> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
             .iter()
             .map(|&class| Entry {

@@ -29,7 +29,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
     let shuffled = match &arguments.shuffled_labels {
-        Some(name) => Some(like(model, name, arguments, output)?),
+        Some(name) => Some(like(model, name, arguments)?),
         None => None,
     };
     let session = model::session(&setup, &classifier, output)?;
@@ -112,10 +112,10 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
 }
 
 /// The classifier of that name, which must be of the model's architecture: layers are told by their place.
-fn like(model: &Model, name: &str, arguments: &SanityArguments, output: &Output) -> Result<Classifier> {
+fn like(model: &Model, name: &str, arguments: &SanityArguments) -> Result<Classifier> {
     let compute = arguments.model.name.compute.compute()?;
     let other = model::load(Some(name), &arguments.model)?;
-    let other = model::classifier_of(other, output, |model| compute.place(&model.graph))?;
+    let other = Classifier::new(other, |model| compute.place(&model.graph))?;
     let layers = |model: &Model| model.graph.layers().iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let shapes = |model: &Model| (model.graph.nominal_input().to_vec(), model.labels.count());
     if layers(model) != layers(&other.model) || shapes(model) != shapes(&other.model) {

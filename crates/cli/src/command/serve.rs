@@ -82,6 +82,12 @@ fn only(model: Option<String>, compute: &ComputeArguments) -> ModelArguments<Fla
         input_size: None,
         resize: None,
         crop: None,
+        fit: None,
+        pad_color: None,
+        channels: None,
+        scale: None,
+        activation: None,
+        task: None,
         mean: Vec::new(),
         std: Vec::new(),
         interpolation: None,
@@ -133,7 +139,7 @@ impl Watch for Waiting<'_> {
 }
 
 fn not_wanted() -> Error {
-    Error::parameter("photo", "it is not wanted any more")
+    Error::Cancelled("nobody waits for the photo any more".into())
 }
 
 impl Listener for Waiting<'_> {

@@ -154,7 +154,7 @@ fn baselines_are_picked_mixed_and_repeated() {
     place.run(&["explain", name(&photo), "--baselines", "broken@0"]).refused(1, &["0.png"]);
 }
 
-/// A network with one output is no classifier: its value is explained as it is.
+/// A network with one output: its value is explained as it is, and its probability is its sigmoid.
 #[test]
 fn a_regression_is_explained() {
     let place = Place::new();
@@ -175,6 +175,8 @@ fn a_regression_is_explained() {
         let object = explain(&["--method", method, "--draws", "4"]).objects().remove(0);
         assert!((object["score"].as_f64().unwrap() - score).abs() < 1e-4, "{method}");
     }
-    explain(&["--score", "probability"]).refused(2, &["one output"]);
+    let probable = explain(&["--method", "saliency", "--score", "probability"]).objects().remove(0);
+    assert!((probable["score"].as_f64().unwrap() - 1.0 / (1.0 + (-score).exp())).abs() < 1e-6, "{probable}");
+    assert!((probable["probability"].as_f64().unwrap() - 1.0 / (1.0 + (-score).exp())).abs() < 1e-6, "{probable}");
     explain(&["--class", "1"]).refused(2, &["0..1"]);
 }

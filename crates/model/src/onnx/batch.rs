@@ -254,6 +254,7 @@ impl Batching {
             Op::Expand(_) => self.expand(node, goal),
             Op::Concat { axis } => self.concat(node, goal, *axis),
             Op::Binary(_) => self.broadcast(node, goal, 0),
+            Op::Composed(own) if own.is_elementwise() => self.broadcast(node, goal, 0),
             Op::MatMul => self.matmul(node, goal),
             // Their first axis is the batch by their definition.
             Op::Conv2d { .. }
@@ -270,6 +271,10 @@ impl Batching {
             | Op::Resize { .. } => {
                 let rows = self.folded(x);
                 self.result(&node.name, node.op.clone(), vec![rows], Form::Folded, goal)
+            }
+            Op::Composed(_) => {
+                let rows = places.iter().map(|&place| self.folded(place)).collect();
+                self.result(&node.name, node.op.clone(), rows, Form::Folded, goal)
             }
         }
     }

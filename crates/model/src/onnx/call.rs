@@ -19,6 +19,17 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The same operator, to be read with other operands or another name.
+    pub(super) fn again(&self) -> Call<'_> {
+        Call {
+            node: self.node,
+            name: self.name.clone(),
+            operands: self.operands.clone(),
+            read: self.read.clone(),
+            opset: self.opset,
+        }
+    }
+
     /// Operand `index`, [`Value::Absent`] where it is left out.
     pub(super) fn operand(&self, index: usize) -> Value {
         self.operands.get(index).cloned().unwrap_or(Value::Absent)

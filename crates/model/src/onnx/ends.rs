@@ -3,7 +3,7 @@
 use super::proto;
 use super::tensor::element;
 use super::value::{Integers, Value};
-use crate::shape::elements;
+use crate::op::shape::elements;
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Result};
 use std::collections::BTreeMap;

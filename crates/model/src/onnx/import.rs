@@ -7,7 +7,8 @@ use super::operators;
 use super::order::label;
 use super::proto;
 use super::value::{Integers, Size, Value};
-use crate::{Dim, Node, NodeId, Op, execute, shape};
+use crate::op::{self, shape};
+use crate::{Dim, Node, NodeId, Op};
 use candle_core::{DType, Device, Tensor, TensorId};
 use faithful_core::{BackwardRule, Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -34,9 +35,15 @@ pub(super) struct Importer<'a> {
     pub(super) fixed_batch: Option<i64>,
     opset: i64,
     functions: HashMap<(&'a str, &'a str), &'a proto::Function>,
+    /// The element types of names, where the file says them.
+    elements: HashMap<&'a str, i32>,
     /// Every name that a node reads or that is an output.
     read: HashSet<&'a str>,
     pub(super) external: External,
+    /// Matrices and what they are transposed, so that the steps of a loop share one copy.
+    transposed: HashMap<TensorId, (Tensor, Tensor)>,
+    /// How many operators the steps of loops had so far.
+    pub(super) unrolled: usize,
     pub(super) unsupported: Vec<String>,
 }
 
@@ -49,6 +56,7 @@ impl<'a> Importer<'a> {
         read_names(graphs.chain(model.functions.iter().flat_map(|function| &function.node)), &mut read);
         read.extend(model.graph.iter().flat_map(|graph| graph.output.iter().map(|output| output.name.as_str())));
         read.extend(model.functions.iter().flat_map(|function| function.output.iter().map(String::as_str)));
+        let elements = model.graph.iter().flat_map(elements).collect();
         let functions = model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str()), f)).collect();
         Self {
             nodes: Vec::new(),
@@ -60,8 +68,11 @@ impl<'a> Importer<'a> {
             fixed_batch: None,
             opset: opset.map_or(1, |set| set.version),
             functions,
+            elements,
             read,
             external,
+            transposed: HashMap::new(),
+            unrolled: 0,
             unsupported: Vec::new(),
         }
     }
@@ -69,6 +80,11 @@ impl<'a> Importer<'a> {
     /// Says that `name` is the network's output.
     pub(super) fn also_read(&mut self, name: &'a str) {
         self.read.insert(name);
+    }
+
+    /// The element type of the value called `name`, where the file says it.
+    pub(super) fn element(&self, name: &str) -> Option<i32> {
+        self.elements.get(name).copied()
     }
 
     /// Appends the network's input, whose shape without the batch is `input_shape`; `batched` where the file has a batch.
@@ -142,14 +158,23 @@ impl<'a> Importer<'a> {
         if let Some(function) = self.functions.get(&(node.domain.as_str(), node.op_type.as_str())).copied() {
             return self.inline(call, function, depth);
         }
-        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-            return Err(call.unsupported(format!("it is of the operator set `{}`", node.domain)));
+        if matches!(node.domain.as_str(), "" | "ai.onnx") {
+            match node.op_type.as_str() {
+                "If" => return self.branch(call, scope, depth),
+                "Loop" => return self.unroll_loop(call, scope, depth),
+                "Scan" => return self.unroll_scan(call, scope, depth),
+                _ => {}
+            }
         }
-        if node.op_type == "If" {
-            return self.branch(call, scope, depth);
-        }
-        match operators::find(&node.op_type) {
+        match operators::find_in(&node.domain, &node.op_type) {
             Some(operator) => operator(self, call),
+            None if node.domain == "com.microsoft.nchwc" => Err(call.unsupported(
+                "ONNX Runtime's layout for one processor; save the model with a lower optimisation level \
+                 (ORT_ENABLE_EXTENDED)",
+            )),
+            None if !matches!(node.domain.as_str(), "" | "ai.onnx") => {
+                Err(call.unsupported(format!("it is of the operator set `{}`", node.domain)))
+            }
             None => Err(missing(node)),
         }
     }
@@ -157,11 +182,15 @@ impl<'a> Importer<'a> {
     fn is_known(&self, node: &proto::Node) -> bool {
         let own = matches!(node.domain.as_str(), "" | "ai.onnx");
         self.functions.contains_key(&(node.domain.as_str(), node.op_type.as_str()))
-            || (own && (node.op_type == "If" || operators::find(&node.op_type).is_some()))
+            || (own && matches!(node.op_type.as_str(), "If" | "Loop" | "Scan"))
+            || operators::find_in(&node.domain, &node.op_type).is_some()
     }
 
     /// The outputs of a function that the model brings along.
     fn inline(&mut self, call: &Call, function: &proto::Function, depth: usize) -> Result<Vec<Value>> {
+        if self.unrolled > 0 {
+            self.count_operators(call, function.node.len())?;
+        }
         let mut scope: Scope =
             function.input.iter().enumerate().map(|(i, name)| (name.clone(), call.operand(i))).collect();
         for node in &function.node {
@@ -231,6 +260,17 @@ impl<'a> Importer<'a> {
         let node = self.push(&format!("{user}/constant"), Op::Constant(tensor), Vec::new())?;
         self.constants.insert(id, node);
         Ok(node)
+    }
+
+    /// A constant matrix with rows and columns exchanged; the same one gives the same tensor.
+    pub(super) fn transposed(&mut self, matrix: &Tensor) -> Result<Tensor> {
+        if let Some((_, known)) = self.transposed.get(&matrix.id()) {
+            return Ok(known.clone());
+        }
+        let turned = matrix.t()?.contiguous()?;
+        // The matrix itself is kept too: its number is its own as long as it is there.
+        self.transposed.insert(matrix.id(), (matrix.clone(), turned.clone()));
+        Ok(turned)
     }
 
     /// Constant numbers as floats.
@@ -317,7 +357,7 @@ fn move_integers(name: &str, op: Op, operands: &[Value]) -> Result<Value> {
         .map(|(shape, numbers)| Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?))
         .collect::<Result<_>>()?;
     let operands: Vec<&Tensor> = tensors.iter().collect();
-    let moved = execute::apply(&node, &operands, 1, BackwardRule::Plain)?;
+    let moved = op::apply(&node, &operands, 1, BackwardRule::Plain)?;
     let moved: Vec<f64> = moved.flatten_all()?.to_vec1()?;
     let values = moved.into_iter().map(|place| pool[place as usize]).collect();
     Ok(Value::Integers(Integers { shape: goal, values }))
@@ -325,6 +365,20 @@ fn move_integers(name: &str, op: Op, operands: &[Value]) -> Result<Value> {
 
 fn missing(node: &proto::Node) -> Error {
     Error::Unsupported(vec![format!("{} (node `{}`)", node.op_type, label(node))])
+}
+
+/// The element types that a graph says of its tensors, constants and conversions.
+fn elements(graph: &proto::Graph) -> impl Iterator<Item = (&str, i32)> {
+    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor.data_type));
+    let made = graph.node.iter().filter_map(|node| {
+        let kind = match node.op_type.as_str() {
+            "Constant" => node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?.data_type,
+            "Cast" => node.attribute.iter().find(|attribute| attribute.name == "to")?.i as i32,
+            _ => return None,
+        };
+        Some((node.output.first()?.as_str(), kind))
+    });
+    stored.chain(made)
 }
 
 /// Every name that these nodes and their branches read.
@@ -379,7 +433,7 @@ fn evaluate(name: &str, op: Op, operands: &[Tensor]) -> Result<Tensor> {
         return Ok(Tensor::zeros(goal, DType::F32, &Device::Cpu)?);
     }
     let operands: Vec<&Tensor> = operands.iter().collect();
-    Ok(execute::apply(&node, &operands, 1, BackwardRule::Plain)?.contiguous()?)
+    Ok(op::apply(&node, &operands, 1, BackwardRule::Plain)?.contiguous()?)
 }
 
 /// The number of elements of a constant that is about to be computed.

@@ -35,6 +35,8 @@ pub(super) struct Input<'a> {
     sizes: Option<Vec<Option<usize>>>,
     /// The channels that the first layer takes, and whether the file has them last.
     channels: Option<(usize, bool)>,
+    /// Whether it is of whole numbers: pixels as they are.
+    pub(super) of_bytes: bool,
 }
 
 /// Pictures have one, three or four channels.
@@ -48,8 +50,9 @@ impl<'a> Input<'a> {
         let what = || format!("input `{}`", input.name);
         let declared = input.r#type.as_ref().and_then(|kind| kind.tensor.as_ref());
         let declared = declared.ok_or_else(|| Error::format(what(), "it is no tensor"))?;
-        if !element::is_float(declared.element) && declared.element != 0 {
-            let reason = format!("{} is not of floating-point numbers (element type {})", what(), declared.element);
+        let is_read = element::is_float(declared.element) || element::is_whole(declared.element);
+        if !is_read && declared.element != 0 {
+            let reason = format!("{} is not of numbers (element type {})", what(), declared.element);
             return Err(Error::Unsupported(vec![reason]));
         }
         let size =
@@ -57,7 +60,8 @@ impl<'a> Input<'a> {
         let sizes: Option<Vec<_>> = declared.shape.as_ref().map(|shape| shape.dim.iter().map(size).collect());
         // Some writers have no shape where others have one without axes.
         let sizes = sizes.filter(|sizes| !sizes.is_empty());
-        Ok(Self { name: &input.name, sizes, channels: first_layer(&input.name, file) })
+        let of_bytes = element::is_whole(declared.element);
+        Ok(Self { name: &input.name, sizes, channels: first_layer(&input.name, file), of_bytes })
     }
 
     /// The ways to read the file, the likeliest first; `vector` where its output is declared with one axis.

@@ -101,6 +101,7 @@ fn delay(importer: &mut Importer, name: &str, op: &Op, inputs: &[NodeId]) -> Res
     let mut behind = order.clone();
     let op = match op {
         Op::Activation(_) | Op::Unary(_) | Op::Identity | Op::Binary(_) => op.clone(),
+        Op::Composed(composition) if composition.is_elementwise() => op.clone(),
         Op::Concat { axis } => match moved(*axis) {
             Some(axis) => Op::Concat { axis },
             None => return Ok(None),

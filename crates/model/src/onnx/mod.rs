@@ -8,13 +8,16 @@ mod batch;
 mod call;
 mod ends;
 mod external;
+mod guard;
 mod import;
 mod input;
 mod layout;
+pub(crate) mod metadata;
 mod operators;
 mod order;
 mod proto;
 mod tensor;
+mod unroll;
 mod value;
 
 use crate::{Graph, GraphBuilder, NodeId, Op};
@@ -107,8 +110,10 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     if bytes.is_empty() {
         return Err(not_onnx("the file is empty".into()));
     }
-    let model = proto::Model::decode(bytes)
-        .map_err(|error| not_onnx(format!("it is damaged, cut short or no ONNX file: {error}")))?;
+    let model = proto::Model::decode(bytes).map_err(|error| {
+        let reason = format!("it is damaged, cut short or no ONNX file: {error}");
+        Error::format_because("ONNX model", reason, error)
+    })?;
     let file = model.graph.as_ref().filter(|graph| !graph.node.is_empty());
     let file = file.ok_or_else(|| not_onnx("it holds no graph; is it an ONNX file?".into()))?;
     // It stands at the end of what exporters write: a file that was cut short may lack nothing else.
@@ -135,7 +140,8 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let mut failed: Option<Error> = None;
     for way in source.ways(vector) {
         match whole.read_by(way, &source, options) {
-            Ok(graph) => {
+            Ok(mut graph) => {
+                graph.of_bytes = source.of_bytes;
                 if let Err(error) = graph.check_finite() {
                     return Err(broken_tensor(file, &read, external)?.unwrap_or(error));
                 }
@@ -188,6 +194,7 @@ impl Whole<'_> {
             return Err(Error::format("ONNX model", reason));
         };
         let last = *last;
+        guard::branches(&mut importer.nodes);
         let input_shape = |importer: &Importer, lead: usize| -> Vec<usize> {
             importer.node_sizes(NodeId(0)).iter().skip(lead).map(|size| size.constant as usize).collect()
         };

@@ -3,7 +3,7 @@
 use super::external::External;
 use super::proto;
 use super::value::{Integers, Value};
-use crate::shape::elements;
+use crate::op::shape::elements;
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Result};
 use half::{bf16, f16};
@@ -23,6 +23,8 @@ pub(super) mod element {
     pub(crate) const UINT32: i32 = 12;
     pub(crate) const UINT64: i32 = 13;
     pub(crate) const BFLOAT16: i32 = 16;
+    pub(crate) const UINT4: i32 = 21;
+    pub(crate) const INT4: i32 = 22;
 
     /// How many bits an element takes where it is stored; none for types that are not read.
     pub(crate) fn bits(number: i32) -> Option<u64> {
@@ -38,6 +40,11 @@ pub(super) mod element {
     /// Whether the type is one of floating-point numbers.
     pub(crate) fn is_float(number: i32) -> bool {
         matches!(number, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
+    }
+
+    /// Whether the type is one of whole numbers that pixels are given in.
+    pub(crate) fn is_whole(number: i32) -> bool {
+        matches!(number, UINT8 | INT32 | INT64)
     }
 }
 
@@ -71,6 +78,8 @@ pub(super) fn read(tensor: &proto::Tensor, external: &External) -> Result<Value>
         check(values.len())?;
         Ok(Value::Integers(Integers::known(shape.clone(), values)))
     };
+    // Weights of a quantised network: one by one as whole numbers they would take four times the memory.
+    let many = count > MOST_BYTES_AS_INTEGERS;
     // `int32_data` holds every type of at most 32 bits that is no `f32`; half-precision as its bits.
     let halves = || tensor.int32_data.iter().map(|&bits| bits as u16);
     let narrow = || tensor.int32_data.iter().map(|&value| i64::from(value)).collect::<Vec<i64>>();
@@ -92,6 +101,16 @@ pub(super) fn read(tensor: &proto::Tensor, external: &External) -> Result<Value>
         (element::INT32, Some(raw)) => integers(parts(raw, |bytes| i64::from(i32::from_le_bytes(bytes)), &damaged)?),
         (element::INT16, Some(raw)) => integers(parts(raw, |bytes| i64::from(i16::from_le_bytes(bytes)), &damaged)?),
         (element::UINT16, Some(raw)) => integers(parts(raw, |bytes| i64::from(u16::from_le_bytes(bytes)), &damaged)?),
+        (element::INT8, Some(raw)) if many => floats(parts(raw, |[byte]: [u8; 1]| f32::from(byte as i8), &damaged)?),
+        (element::UINT8, Some(raw)) if many => floats(parts(raw, |[byte]: [u8; 1]| f32::from(byte), &damaged)?),
+        (element::INT8 | element::UINT8, None) if many => {
+            floats(tensor.int32_data.iter().map(|&value| value as f32).collect())
+        }
+        (element::INT4 | element::UINT4, Some(raw)) => floats(nibbles(raw, count, tensor.data_type)),
+        (element::INT4 | element::UINT4, None) => {
+            let raw: Vec<u8> = tensor.int32_data.iter().map(|&value| value as u8).collect();
+            floats(nibbles(&raw, count, tensor.data_type))
+        }
         (element::INT8, Some(raw)) => integers(parts(raw, |bytes| i64::from(i8::from_le_bytes(bytes)), &damaged)?),
         (element::UINT8, Some(raw)) => integers(parts(raw, |[byte]: [u8; 1]| i64::from(byte), &damaged)?),
         (element::BOOL, Some(raw)) => integers(parts(raw, |[byte]: [u8; 1]| i64::from(byte != 0), &damaged)?),
@@ -100,6 +119,18 @@ pub(super) fn read(tensor: &proto::Tensor, external: &External) -> Result<Value>
         }
         (other, _) => Err(damaged(format!("its element type {other} is not a float, integer or boolean type"))),
     }
+}
+
+/// Up to this many bytes are shapes, axes or indices; more are quantised weights.
+const MOST_BYTES_AS_INTEGERS: usize = 1024;
+
+/// `count` numbers of four bits, the lower half of each byte first.
+fn nibbles(raw: &[u8], count: usize, kind: i32) -> Vec<f32> {
+    let halves = raw.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+    let signed = |half: u8| if kind == element::INT4 && half > 7 { f32::from(half) - 16.0 } else { f32::from(half) };
+    // The last half of an odd count is padding.
+    let padded = raw.len() == count.div_ceil(2);
+    halves.map(signed).take(if padded { count } else { usize::MAX }).collect()
 }
 
 /// The values that `raw` holds in little-endian order.

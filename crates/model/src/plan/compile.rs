@@ -4,7 +4,8 @@ use super::kernel::numbers;
 use super::kernels::{Folded, Kernels, zeros_around};
 use super::memory::{Order, Slot};
 use super::step::{Bounds, Epilogue, Operand, Step, Work};
-use crate::{Graph, Node, NodeId, Op, execute, shape};
+use crate::op::{self, shape};
+use crate::{Graph, Node, NodeId, Op, execute};
 use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_kernel::{Isa, LayerNorm, RecurrentLayer, Windows};
@@ -284,7 +285,7 @@ impl<'a> Forward<'a> {
                 _ => unreachable!("what depends on constants alone is constant"),
             };
             let operands: Vec<&Tensor> = node.inputs.iter().map(constant).collect();
-            let value = execute::apply(node, &operands, self.batch, self.graph.rule)?;
+            let value = op::apply(node, &operands, self.batch, self.graph.rule)?;
             self.values[index] = Value::Constant(value);
             return Ok(());
         }

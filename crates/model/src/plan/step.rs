@@ -1,6 +1,6 @@
 use super::kernel::Kernel;
 use super::memory::{Memory, Order, Slot};
-use crate::{Node, execute};
+use crate::{Node, op};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
 use faithful_kernel::{self as cpu, Finish, Gate, Isa, PoolGate, Windows};
@@ -318,7 +318,7 @@ impl Step {
             Work::Generic { node, operands, batch } => {
                 let operands = operands.iter().map(|operand| tensor(memory, operand)).collect::<Result<Vec<_>>>()?;
                 let all: Vec<&Tensor> = operands.iter().collect();
-                let value = execute::apply(node, &all, *batch, rule)?;
+                let value = op::apply(node, &all, *batch, rule)?;
                 write(&value, dense(&self.out), &self.out)?;
             }
             Work::GenericBack { node, operands, wanted, gradient, batch } => {
@@ -327,7 +327,7 @@ impl Step {
                 let variable = Var::from_tensor(&operands[*wanted])?.into_inner();
                 operands[*wanted] = variable.clone();
                 let all: Vec<&Tensor> = operands.iter().collect();
-                let value = execute::apply(node, &all, *batch, rule)?;
+                let value = op::apply(node, &all, *batch, rule)?;
                 let store = (value * tensor(memory, gradient)?)?.sum_all()?.backward()?;
                 let pulled = match store.get(&variable) {
                     Some(pulled) => pulled.detach(),

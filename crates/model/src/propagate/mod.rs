@@ -1,9 +1,9 @@
-//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, and DeepLIFT's rescale rule.
+//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, and `DeepLIFT`'s rescale rule.
 
 mod relevance;
 mod rescale;
 
-use crate::{Graph, Node, NodeId, Op, execute};
+use crate::{Graph, Node, NodeId, Op, execute, op};
 use candle_core::{Tensor, Var};
 use faithful_core::{
     BackwardRule, Cotangents, Error, LayerId, Network, Propagation, Result, Tap, VectorJacobianProducts,
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     }
 
     fn apply(&self, node: &Node, operands: &[&Tensor]) -> Result<Tensor> {
-        Ok(execute::apply(node, operands, self.batch, BackwardRule::Plain)?.detach())
+        Ok(op::apply(node, operands, self.batch, BackwardRule::Plain)?.detach())
     }
 
     fn value(&self, node: NodeId) -> Result<&Tensor> {
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
             .map(|operand| Ok(Var::from_tensor(&operand.detach())?.into_inner()))
             .collect::<Result<_>>()?;
         let tracked: Vec<&Tensor> = variables.iter().collect();
-        let value = execute::apply(node, &tracked, self.batch, BackwardRule::Plain)?;
+        let value = op::apply(node, &tracked, self.batch, BackwardRule::Plain)?;
         let store = (value * cotangent)?.sum_all()?.backward()?;
         let gradient = |variable: &Tensor| match store.get(variable) {
             Some(gradient) => Ok(gradient.detach()),

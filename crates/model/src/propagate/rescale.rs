@@ -1,4 +1,4 @@
-//! DeepLIFT's rescale rule.
+//! `DeepLIFT`'s rescale rule.
 
 use super::{Rule, Run};
 use crate::{Node, NodeId, Op};

@@ -50,10 +50,7 @@ impl Graph {
 
     /// The last convolution with places that is no classifier, if there is another.
     fn last_convolution(&self) -> Option<NodeId> {
-        let convolution = |node: &NodeId| {
-            matches!(self.node(*node).op, Op::Conv2d { .. } | Op::Conv1d { .. } | Op::ConvTranspose2d { .. })
-                && self.has_extent(*node)
-        };
+        let convolution = |node: &NodeId| self.node(*node).op.is_convolution() && self.has_extent(*node);
         let candidates: Vec<NodeId> = (0..self.nodes.len()).rev().map(NodeId).filter(convolution).collect();
         candidates.iter().find(|node| !self.is_classifier(node.0)).or(candidates.first()).copied()
     }
@@ -71,6 +68,7 @@ impl Graph {
                     let computes = match op {
                         Op::Activation(_) | Op::Concat { .. } => true,
                         Op::Binary(_) => self.is_of_two(next, order),
+                        Op::Composed(own) => own.is_elementwise(),
                         op => attention::normalises(op),
                     };
                     let same = self.map_size(next) == self.map_size(like);
@@ -103,7 +101,7 @@ impl Graph {
                 | Op::Unary(_)
                 | Op::Binary(_)
                 | Op::Identity
-        );
+        ) || matches!(&self.node(next).op, Op::Composed(own) if own.is_elementwise());
         let keeps = matches!(self.node(next).op, Op::Concat { .. } | Op::Transpose(_) | Op::Linear { .. });
         let mut shape = self.layers[next.0].shape.clone();
         let map = self.map_size(like).unwrap_or_default();

@@ -65,7 +65,7 @@ fn header(what: &str, tensors: &[Stored]) -> Result<Vec<u8>> {
     let mut start = 0;
     for tensor in tensors {
         let end = start + length(tensor);
-        let dtype = serde_json::to_value(tensor.dtype).map_err(|error| Error::format(what, error.to_string()))?;
+        let dtype = serde_json::to_value(tensor.dtype).map_err(|error| Error::format_from(what, error))?;
         let entry = json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": [start, end] });
         if map.insert(tensor.name.clone(), entry).is_some() {
             return Err(Error::format(what, format!("two tensors are called `{}`", tensor.name)));

@@ -76,7 +76,8 @@ pub(super) fn tensors(what: &str, file: &mut File) -> Result<(Vec<Stored>, Forma
 
 /// The zip file of PyTorch 1.6 and later: `NAME/data.pkl` and the storages as `NAME/data/KEY`, not compressed.
 fn archive(what: &str, file: &mut File) -> Result<Vec<Stored>, Error> {
-    let broken = |error: zip::result::ZipError| Error::format(what, format!("it is a damaged zip file: {error}"));
+    let broken =
+        |error: zip::result::ZipError| Error::format_because(what, format!("it is a damaged zip file: {error}"), error);
     let refuse = |reason: String| Error::format(what, reason);
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     let mut places: BTreeMap<String, (u64, u64)> = BTreeMap::new();

@@ -2,6 +2,7 @@
 
 mod damage;
 mod one_picture;
+mod operators;
 mod real;
 mod series;
 mod targets;

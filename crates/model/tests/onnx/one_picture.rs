@@ -26,7 +26,7 @@ fn distances(graph: &Graph, name: &str, expected: &HashMap<String, Tensor>) -> R
         let pick: Vec<f32> = (0..output.elem_count()).map(|place| f32::from(place % output.dims()[1] == 1)).collect();
         Ok(vec![Tensor::from_vec(pick, output.dims(), &Device::Cpu)?])
     };
-    let found = graph.pull_back(input, &[Tap::Input], &mut { second })?;
+    let found = graph.vjp(input, &[Tap::Input], &mut { second })?;
     let alone = graph.evaluate(&input.narrow(0, 1, 1)?, &[])?.0;
     Ok([
         relative_l2(&found.output, golden("output"))?,

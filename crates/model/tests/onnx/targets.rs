@@ -27,6 +27,20 @@ fn the_block_ends_behind_its_residual_sum_and_before_the_classifying_convolution
 }
 
 #[test]
+fn transformers_are_explained_at_the_tokens_before_their_last_attention() {
+    let names = [
+        ("script17_vit", "/encoder/layers/encoder_layer_0/ln_1/LayerNormalization"),
+        ("dynamo18_vit", "node_layer_norm"),
+    ];
+    for (file, expected) in names.into_iter().chain([("script17_vit_fixed", names[0].1)]) {
+        let graph = load(file);
+        assert_eq!(target(&graph), (expected, "layer-norm"));
+        // A class token before two by two patches.
+        assert_eq!(graph.layers()[graph.target_layer().unwrap().0].shape, [5, 8]);
+    }
+}
+
+#[test]
 fn channels_last_files_have_their_layers_with_channels_second() {
     let graph = load("hand13_channels_last");
     assert_eq!(graph.nominal_input(), [3, 10, 9]);

@@ -25,7 +25,9 @@ pub(crate) fn text(place: &Path, name: &str) -> Result<String> {
 
 /// The bytes of an entry of that file name, in any folder of the archive or of an archive in it.
 fn find(what: &str, source: impl Read + Seek, name: &str, depth: usize) -> Result<Option<Vec<u8>>> {
-    let broken = |error: zip::result::ZipError| Error::format(what, format!("it is no zip file or damaged: {error}"));
+    let broken = |error: zip::result::ZipError| {
+        Error::format_because(what, format!("it is no zip file or damaged: {error}"), error)
+    };
     let mut archive = ZipArchive::new(source).map_err(broken)?;
     let mut inner = Vec::new();
     for index in 0..archive.len() {
@@ -63,7 +65,7 @@ fn entry_bytes<R: Read>(what: &str, entry: zip::read::ZipFile<'_, R>) -> Result<
         }
         other => return Err(refuse(format!("it is compressed by {other}; only deflate is known"))),
     };
-    read.map_err(|error| refuse(error.to_string()))?;
+    read.map_err(|error| Error::format_from(format!("{what}: {name}"), error))?;
     if bytes.len() as u64 > LONGEST {
         return Err(refuse(format!("it has more than {LONGEST} bytes")));
     }

@@ -81,7 +81,7 @@ pub(crate) fn write(
         history: state.history.clone(),
         judged: judged.cloned(),
     };
-    let text = serde_json::to_string(&notes).map_err(|error| Error::format("checkpoint", error.to_string()))?;
+    let text = serde_json::to_string(&notes).map_err(|error| Error::format_from("checkpoint", error))?;
     write_atomic(path, &encode(&tensors, Some(HashMap::from([(KEY.to_owned(), text)])))?)
 }
 
@@ -99,10 +99,10 @@ impl Saved {
         let broken = |reason: String| Error::format(&what, reason);
         let bytes = read_file(path)?;
         let tensors = read_tensors(&what, Cursor::new(&bytes))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| Error::format_from(&what, error))?;
         let text = metadata.metadata().as_ref().and_then(|notes| notes.get(KEY));
         let text = text.ok_or_else(|| broken("it is no checkpoint of a training".into()))?;
-        let notes: Notes = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        let notes: Notes = serde_json::from_str(text).map_err(|error| Error::format_from(&what, error))?;
         if notes.identity != identity {
             let only = |these: &str, others: &str| {
                 let known: Vec<&str> = others.lines().collect();

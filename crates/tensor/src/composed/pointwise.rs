@@ -2,6 +2,7 @@
 
 use super::is_nan;
 use crate::elementwise::{Binary, Unary};
+use crate::guarded::where_asked;
 use candle_core::{Result, Tensor};
 use faithful_kernel::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -169,7 +170,7 @@ pub(crate) fn binary_gradient(
             (one_where(&wins, a)? + (one_where(&a.eq(b)?, a)? * 0.5)?)?
         }
     };
-    partial * gradient
+    where_asked(&(partial * gradient)?, gradient)
 }
 
 pub(crate) fn unary_value(x: &Tensor, operation: Unary) -> Result<Tensor> {

@@ -142,7 +142,7 @@ fn resampling(goldens: &mut Goldens) {
             ("bicubic", Interpolation::Cubic, CoordinateRule::HalfPixel),
             ("nearest", Interpolation::NearestFloor, CoordinateRule::Asymmetric),
         ] {
-            let rules = Resize { interpolation, coordinates };
+            let rules = Resize { interpolation, coordinates, exclude_outside: false };
             goldens.check(&format!("{kind}_{name}"), |t| resize2d(&t[0], size, &rules));
         }
     }

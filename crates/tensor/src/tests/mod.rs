@@ -4,6 +4,8 @@
 #![allow(clippy::cloned_ref_to_slice_refs)]
 
 mod candle;
+mod cells;
+mod choice;
 mod composed;
 mod convolution;
 mod elementwise;

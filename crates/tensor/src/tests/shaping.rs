@@ -1,7 +1,7 @@
 use super::{assert_close, check_gradients, gradients, numbers, tensor, values};
 use crate::{
     CoordinateRule, Interpolation, PadMode, Reduction, Resize, concat, gather, gaussian_blur2d, pad, reduce, resize2d,
-    slice,
+    resize2d_by, slice,
 };
 use candle_core::{DType, IndexOp};
 
@@ -91,7 +91,7 @@ pub(super) fn resizes() -> Vec<Resize> {
         [Interpolation::Nearest, Interpolation::NearestFloor, Interpolation::Linear, Interpolation::Cubic]
     {
         for coordinates in [CoordinateRule::HalfPixel, CoordinateRule::AlignCorners, CoordinateRule::Asymmetric] {
-            resizes.push(Resize { interpolation, coordinates });
+            resizes.push(Resize { interpolation, coordinates, exclude_outside: false });
         }
     }
     resizes
@@ -114,6 +114,111 @@ fn resizing_has_its_gradients() {
         assert_close(&resize2d(&flat, [9, 3], &rules).unwrap(), &numbers(&[1, 1, 9, 3], 1).ones_like().unwrap(), 1e-12);
     }
     assert!(resize2d(&numbers(&[1, 1, 5, 4], 1), [0, 4], &Resize::default()).is_err());
+}
+
+/// The weights of ONNX's `Resize` by `factor`, written from the operator's text: `[output][input]`.
+fn weights_by_factor(inputs: usize, outputs: usize, factor: f64, rules: Resize) -> Vec<Vec<f64>> {
+    let last = inputs as f64 - 1.;
+    (0..outputs)
+        .map(|output| {
+            let x = output as f64;
+            let at = match rules.coordinates {
+                CoordinateRule::HalfPixel => (x + 0.5) / factor - 0.5,
+                CoordinateRule::HalfPixelOrFirst => {
+                    if outputs > 1 {
+                        (x + 0.5) / factor - 0.5
+                    } else {
+                        0.
+                    }
+                }
+                CoordinateRule::AlignCorners => {
+                    if outputs > 1 {
+                        x * last / (outputs as f64 - 1.)
+                    } else {
+                        0.
+                    }
+                }
+                CoordinateRule::Asymmetric => x / factor,
+                CoordinateRule::HalfPixelForNearest => (x + 0.5) / factor,
+                CoordinateRule::HalfPixelSymmetric => {
+                    let adjustment = outputs as f64 / (factor * inputs as f64);
+                    inputs as f64 / 2. * (1. - adjustment) + (x + 0.5) / factor - 0.5
+                }
+            };
+            let mut row = vec![0.; inputs];
+            let mut add = |place: f64, weight: f64| {
+                let outside = place < 0. || place > last;
+                if !(outside && rules.exclude_outside) {
+                    row[place.clamp(0., last) as usize] += weight;
+                }
+            };
+            match rules.interpolation {
+                Interpolation::Nearest => add((at - 0.5).ceil(), 1.),
+                Interpolation::NearestHalfUp => add((at + 0.5).floor(), 1.),
+                Interpolation::NearestFloor => add(at.floor(), 1.),
+                Interpolation::NearestCeil => add(at.ceil(), 1.),
+                Interpolation::Linear => {
+                    add(at.floor(), 1. - (at - at.floor()));
+                    add(at.floor() + 1., at - at.floor());
+                }
+                Interpolation::Cubic | Interpolation::CatmullRom => {
+                    let a = if rules.interpolation == Interpolation::Cubic { -0.75 } else { -0.5 };
+                    let t = at - at.floor();
+                    let far = |d: f64| a * d.powi(3) - 5. * a * d.powi(2) + 8. * a * d - 4. * a;
+                    let near = |d: f64| (a + 2.) * d.powi(3) - (a + 3.) * d.powi(2) + 1.;
+                    let weights = [far(1. + t), near(t), near(1. - t), far(2. - t)];
+                    weights.into_iter().enumerate().for_each(|(i, weight)| add(at.floor() - 1. + i as f64, weight));
+                }
+            }
+            if rules.exclude_outside {
+                let sum: f64 = row.iter().sum();
+                row.iter_mut().for_each(|weight| *weight /= sum);
+            }
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn resizing_by_a_factor_divides_by_the_factor() {
+    let interpolations = [
+        Interpolation::Nearest,
+        Interpolation::NearestHalfUp,
+        Interpolation::NearestFloor,
+        Interpolation::NearestCeil,
+        Interpolation::Linear,
+        Interpolation::Cubic,
+        Interpolation::CatmullRom,
+    ];
+    let all_coordinates = [
+        CoordinateRule::HalfPixel,
+        CoordinateRule::AlignCorners,
+        CoordinateRule::Asymmetric,
+        CoordinateRule::HalfPixelOrFirst,
+        CoordinateRule::HalfPixelSymmetric,
+        CoordinateRule::HalfPixelForNearest,
+    ];
+    let x = numbers(&[1, 2, 5, 4], 1);
+    for interpolation in interpolations {
+        for coordinates in all_coordinates {
+            for [down, across] in [[1.5, 0.5], [0.375, 1.75], [1.25, 2.0], [0.2, 0.3]] {
+                let cubic = matches!(interpolation, Interpolation::Cubic | Interpolation::CatmullRom);
+                for exclude_outside in if cubic { vec![false, true] } else { vec![false] } {
+                    let rules = Resize { interpolation, coordinates, exclude_outside };
+                    let size = [(5. * down) as usize, (4. * across) as usize];
+                    let y = resize2d_by(&x, [down, across], size, &rules).unwrap();
+                    let rows = weights_by_factor(5, size[0], down, rules);
+                    let columns = weights_by_factor(4, size[1], across, rules);
+                    let flat = |w: &[Vec<f64>]| tensor(&w.concat(), &[w.len(), w[0].len()]);
+                    let wanted = flat(&rows).broadcast_matmul(&x).unwrap();
+                    let wanted = wanted.broadcast_matmul(&flat(&columns).t().unwrap()).unwrap();
+                    assert_close(&y, &wanted, 1e-6);
+                    check_gradients(&[x.clone()], |t| resize2d_by(&t[0], [down, across], size, &rules));
+                }
+            }
+        }
+    }
+    assert!(resize2d_by(&x, [0., 1.], [1, 4], &Resize::default()).is_err());
 }
 
 #[test]

@@ -96,12 +96,13 @@ pub(super) fn gallery(
         let class = row.and_then(|row| row.class).with_context(|| format!("`{name}` has no class"))? as usize;
         let photo = images.photo(index)?.on(network)?;
         let target = Target::Output(class);
-        let objective = Objective::new(network, &target).with_batch(measured.batch);
-        let prediction = predict(&objective, &photo.tensor)?;
+        let batch = measured.batch(&photo.tensor)?;
+        let objective = Objective::new(network, &target).with_batch(batch);
+        let prediction = predict(&objective, classifier.model.probabilities, &photo.tensor)?;
         let mut shown = limits.classes_of(name.to_owned(), &photo, &prediction, &[class], &classifier.model.labels)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
-            let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch: measured.batch };
+            let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch };
             let overlay = match explainer.explain(&subject) {
                 Ok(explained) => with_values(
                     limits.overlay(&explained.map, &explainer.method.spec.method),

@@ -44,9 +44,7 @@ impl Usage {
         let side = path.with_extension("json");
         let what = || side.display().to_string();
         let file = match read_file_within(&side, 1 << 20) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map_err(|error| Error::Format { what: what(), reason: error.to_string() })
-            }
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::format_from(what(), error)),
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(SideFile::default()),
             Err(error) => Err(error),
         }?;

@@ -1,6 +1,7 @@
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
 use crate::onnx::value::Value;
+use crate::op::choice::{Choose, Truth};
 use crate::{Dim, Op};
 use faithful_core::Result;
 use faithful_tensor::{Activation, Binary};
@@ -33,11 +34,45 @@ pub(super) fn activation(importer: &mut Importer, call: &Call) -> Result<Vec<Val
         "Softplus" => Activation::Softplus,
         "Softsign" => Activation::Softsign,
         "Mish" => Activation::Mish,
-        "Swish" if call.float("alpha", 1.0) == 1.0 => Activation::Silu,
         "Clip" => clip(call)?,
         _ => return Err(call.unsupported("these parameters")),
     };
     Ok(vec![importer.emit(&call.name, Op::Activation(kind), &[x])?])
+}
+
+/// `x * sigmoid(alpha * x)`: ONNX's `Swish`, and ONNX Runtime's `QuickGelu`, whose alpha is another.
+pub(super) fn swish(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let x = call.required(0)?;
+    let alpha = call.float("alpha", if call.node.op_type == "Swish" { 1.0 } else { 1.702 });
+    if alpha == 1.0 {
+        return Ok(vec![importer.emit(&call.name, Op::Activation(Activation::Silu), &[x])?]);
+    }
+    let name = |part: &str| format!("{}/{part}", call.name);
+    let scaled = importer.emit(&name("scaled"), Op::Binary(Binary::Mul), &[x.clone(), super::scalar(alpha)?])?;
+    let gate = importer.emit(&name("gate"), Op::Activation(Activation::Sigmoid), &[scaled])?;
+    Ok(vec![importer.emit(&call.name, Op::Binary(Binary::Mul), &[x, gate])?])
+}
+
+/// `ThresholdedRelu`: `x` above alpha. `Shrink`: `x - bias` above lambda, `x + bias` below minus lambda. 0 elsewhere.
+pub(super) fn thresholded(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let x = call.required(0)?;
+    let name = |part: &str| format!("{}/{part}", call.name);
+    let mut emit = |part: String, op: Op, operands: &[Value]| importer.emit(&part, op, operands);
+    let zero = super::scalar(0.0)?;
+    if call.node.op_type == "ThresholdedRelu" {
+        let bound = super::scalar(call.float("alpha", 1.0))?;
+        let above = emit(name("above"), Op::composed(Truth::Greater), &[x.clone(), bound])?;
+        return Ok(vec![emit(call.name.clone(), Op::composed(Choose), &[above, x, zero])?]);
+    }
+    let (bias, bound) = (call.float("bias", 0.0), call.float("lambd", 0.5));
+    let mut side = |part: &str, truth: Truth, bound: f64, bias: f64, other: Value| -> Result<Value> {
+        let holds = emit(name(part), Op::composed(truth), &[x.clone(), super::scalar(bound)?])?;
+        let moved = emit(name(&format!("{part}-moved")), Op::Binary(Binary::Add), &[x.clone(), super::scalar(bias)?])?;
+        let last = if part == "below" { call.name.clone() } else { name(&format!("{part}-or-zero")) };
+        emit(last, Op::composed(Choose), &[holds, moved, other])
+    };
+    let above = side("above", Truth::Greater, bound, -bias, zero)?;
+    Ok(vec![side("below", Truth::Less, -bound, bias, above)?])
 }
 
 /// Bounds are attributes before version 11 and operands since.

@@ -2,9 +2,11 @@ use crate::onnx::call::Call;
 use crate::onnx::import::{Importer, small};
 use crate::onnx::tensor::{self, element};
 use crate::onnx::value::{Integers, Size, Value};
+use crate::op::choice::Truth;
 use crate::{Dim, Op};
 use candle_core::{Device, Tensor};
 use faithful_core::Result;
+use faithful_tensor::{Binary, Unary};
 
 /// Floats stay floats of the network's type; whole numbers and floats change into each other where they are known.
 pub(super) fn cast(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
@@ -29,9 +31,19 @@ pub(super) fn cast(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
             let whole = floats.iter().map(|&value| if to_bool { i64::from(value != 0.0) } else { value as i64 });
             Value::Integers(Integers::known(tensor.dims().to_vec(), whole.collect()))
         }
-        (Value::Node(_), false) => return Err(call.unsupported("to integers of a value that depends on the input")),
+        (x @ Value::Node(_), false) if to_bool => return super::truth::hold(importer, call, Truth::Set, &[x]),
+        (x @ Value::Node(_), false) => truncated(importer, call, x)?,
         (x, _) => importer.emit(&call.name, Op::Identity, &[x])?,
     }])
+}
+
+/// `x` without what stands behind the point, as a number; its gradient is zero.
+fn truncated(importer: &mut Importer, call: &Call, x: Value) -> Result<Value> {
+    let name = |part: &str| format!("{}/{part}", call.name);
+    let size = importer.emit(&name("size"), Op::Unary(Unary::Abs), std::slice::from_ref(&x))?;
+    let whole = importer.emit(&name("whole"), Op::Unary(Unary::Floor), &[size])?;
+    let sign = importer.emit(&name("sign"), Op::Unary(Unary::Sign), &[x])?;
+    importer.emit(&call.name, Op::Binary(Binary::Mul), &[whole, sign])
 }
 
 /// `Identity`, and `Dropout` in evaluation mode.

@@ -75,7 +75,7 @@ pub(super) fn window(call: &Call, kernel: &[usize], sizes: &[Size]) -> Result<Wi
 }
 
 /// No stride, dilation, padding or kernel is larger: products of them must not overflow.
-const LARGEST_STEP: usize = 1 << 20;
+pub(super) const LARGEST_STEP: usize = 1 << 20;
 
 /// One or two entries as two; one axis is the width.
 fn two(call: &Call, name: &str, values: &[usize], axes: usize, fill: usize) -> Result<[usize; 2]> {
@@ -95,7 +95,7 @@ fn kernel_of(call: &Call, weight: &Tensor) -> Result<Vec<usize>> {
     Ok(kernel)
 }
 
-fn groups_of(call: &Call) -> Result<usize> {
+pub(super) fn groups_of(call: &Call) -> Result<usize> {
     let groups = call.integer("group", 1);
     usize::try_from(groups).ok().filter(|&groups| groups > 0).ok_or_else(|| call.damaged(format!("{groups} groups")))
 }
@@ -103,6 +103,9 @@ fn groups_of(call: &Call) -> Result<usize> {
 pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let (x, weight, bias) = (call.required(0)?, call.weight(1)?, call.optional_weight(2)?);
     let kernel = kernel_of(call, &weight)?;
+    if kernel.len() == 3 {
+        return super::volume::conv(importer, call);
+    }
     let Window { stride, dilation, padding, .. } = window(call, &kernel, &importer.sizes(&x)?)?;
     let conv = Conv { stride, padding, dilation, groups: groups_of(call)? };
     let op = if kernel.len() == 1 { Op::Conv1d { weight, bias, conv } } else { Op::Conv2d { weight, bias, conv } };
@@ -112,6 +115,9 @@ pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
 pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let (mut x, mut weight, bias) = (call.required(0)?, call.weight(1)?, call.optional_weight(2)?);
     let kernel = kernel_of(call, &weight)?;
+    if kernel.len() == 3 {
+        return super::volume::conv_transpose(importer, call);
+    }
     let sizes = importer.sizes(&x)?;
     let axes = kernel.len();
     let automatic = call.text("auto_pad", "NOTSET");
@@ -177,7 +183,7 @@ pub(super) fn gemm(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     if b.rank() != 2 {
         return Err(call.damaged(format!("a weight of shape {:?}", b.dims())));
     }
-    let weight = if transposed { b } else { b.t()?.contiguous()? };
+    let weight = if transposed { b } else { importer.transposed(&b)? };
     let weight = if alpha == 1.0 { weight } else { (weight * alpha)? };
     let outputs = weight.dim(0)?;
     let bias = match &c {
@@ -233,7 +239,7 @@ pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
     if let (Value::Node(_), Value::Constant(b)) = (&a, &b)
         && b.rank() == 2
     {
-        let op = Op::Linear { weight: b.t()?.contiguous()?, bias: None };
+        let op = Op::Linear { weight: importer.transposed(b)?, bias: None };
         return Ok(vec![importer.emit(&call.name, op, &[a])?]);
     }
     Ok(vec![importer.emit(&call.name, Op::MatMul, &[a, b])?])

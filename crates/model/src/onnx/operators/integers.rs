@@ -3,7 +3,7 @@
 use crate::onnx::call::Call;
 use crate::onnx::import::small;
 use crate::onnx::value::{Integers, Size};
-use crate::shape::broadcast;
+use crate::op::shape::broadcast;
 use faithful_core::Result;
 use std::cmp::Ordering;
 

@@ -1,16 +1,26 @@
 //! What each ONNX operator becomes.
 
 mod activation;
+mod attention;
+mod cells;
 mod constant;
+mod contributed;
 mod convolution;
+mod einsum;
 mod elementwise;
 mod integers;
+mod local;
 mod normalization;
 mod pooling;
+mod quantised;
 mod recurrent;
 mod reduction;
+mod resize;
 mod shaping;
 mod slicing;
+mod triangle;
+mod truth;
+mod volume;
 
 use super::call::Call;
 use super::import::Importer;
@@ -20,8 +30,17 @@ use faithful_core::Result;
 /// Reads one operator: the values of its outputs.
 pub(super) type Operator = fn(&mut Importer, &Call) -> Result<Vec<Value>>;
 
+/// The reader of the operator `name` of the operator set `domain`; `None` where it is not supported.
+pub(super) fn find_in(domain: &str, name: &str) -> Option<Operator> {
+    match domain {
+        "" | "ai.onnx" => find(name),
+        "com.microsoft" => contributed::find(name),
+        _ => None,
+    }
+}
+
 /// The reader of the operator called `name`; `None` where it is not supported.
-pub(super) fn find(name: &str) -> Option<Operator> {
+fn find(name: &str) -> Option<Operator> {
     Some(match name {
         "Conv" => convolution::conv,
         "ConvTranspose" => convolution::conv_transpose,
@@ -34,14 +53,28 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "GroupNormalization" => normalization::group,
         "InstanceNormalization" => normalization::instance,
         "LpNormalization" => normalization::lp,
+        "RMSNormalization" | "SimplifiedLayerNormalization" => normalization::root_mean_square,
+        "MeanVarianceNormalization" => normalization::mean_variance,
+        "LRN" => local::lrn,
+        "Col2Im" => local::col2im,
+        "DepthToSpace" | "SpaceToDepth" => local::depth_and_space,
+        "Attention" => attention::attention,
+        "RotaryEmbedding" => attention::rotary,
+        "Einsum" => einsum::einsum,
+        "CumSum" => triangle::cumulative_sum,
+        "EyeLike" => triangle::eye_like,
+        "Trilu" => triangle::triangle,
+        "ThresholdedRelu" | "Shrink" => activation::thresholded,
         "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Celu" | "Gelu" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh"
-        | "Softplus" | "Softsign" | "Mish" | "Swish" | "Clip" => activation::activation,
+        | "Softplus" | "Softsign" | "Mish" | "Clip" => activation::activation,
+        "Swish" => activation::swish,
         "PRelu" => activation::prelu,
         "Softmax" | "LogSoftmax" => activation::softmax,
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "Mod" | "Equal" | "Greater"
         | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Xor" => elementwise::several,
         "Neg" | "Abs" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Erf" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round"
         | "Sign" | "Not" => elementwise::one,
+        "IsNaN" | "IsInf" => truth::truth,
         "Where" => elementwise::choose,
         "Cast" | "CastLike" => constant::cast,
         "Identity" | "Dropout" => constant::identity,
@@ -64,13 +97,29 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         "GatherND" => slicing::gather_nd,
         "ScatterND" => slicing::scatter_nd,
         "Pad" => slicing::pad,
-        "Resize" | "Upsample" => pooling::resize,
+        "Resize" | "Upsample" => resize::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
         | "ReduceLogSumExp" | "ReduceProd" => reduction::reduce,
+        "QuantizeLinear" => quantised::quantize,
+        "DequantizeLinear" => quantised::dequantize,
+        "DynamicQuantizeLinear" => quantised::dynamic,
+        "QLinearConv" | "QLinearMatMul" => quantised::linear,
+        "ConvInteger" | "MatMulInteger" => quantised::integer,
+        "RNN" => recurrent::rnn,
         "LSTM" => recurrent::lstm,
         "GRU" => recurrent::gru,
         _ => return None,
     })
+}
+
+/// The first output of the operator `op_type` on `operands`, with the attributes of `call`.
+fn run(importer: &mut Importer, call: &Call, op_type: &str, name: &str, operands: Vec<Value>) -> Result<Value> {
+    let mut node = call.node.clone();
+    node.op_type = op_type.into();
+    node.domain = String::new();
+    let again = Call { node: &node, name: name.into(), operands, read: vec![true], opset: call.opset };
+    let operator = find(op_type).ok_or_else(|| call.unsupported(format!("as {op_type}")))?;
+    operator(importer, &again)?.into_iter().next().ok_or_else(|| call.damaged("no output"))
 }
 
 /// A constant without axes.

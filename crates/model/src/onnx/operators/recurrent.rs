@@ -1,3 +1,4 @@
+use super::cells;
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
 use crate::onnx::value::Value;
@@ -6,39 +7,38 @@ use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_tensor::{Direction, Recurrent};
 
+pub(super) fn rnn(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    recurrent(importer, call, 1, &[], None)
+}
+
 pub(super) fn lstm(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    if call.gives(2) {
-        return Err(call.unsupported("its third output, the last cell state"));
-    }
-    if !matches!(call.operand(7), Value::Absent) || call.integer("input_forget", 0) != 0 {
-        return Err(call.unsupported("peepholes or coupled gates"));
-    }
-    check_plain(importer, call, &["sigmoid", "tanh", "tanh"], &[5, 6])?;
+    let plain = !call.gives(2)
+        && matches!(call.operand(7), Value::Absent)
+        && call.integer("input_forget", 0) == 0
+        && is_plain(importer, call, &["sigmoid", "tanh", "tanh"], &[5, 6])?;
     // ONNX has the gates as input, output, forget, cell; PyTorch as input, forget, cell, output.
-    recurrent(importer, call, &[0, 2, 3, 1], &|weights, direction| Op::Lstm { weights, direction })
+    let op: &PlainLayer = &|weights, direction| Op::Lstm { weights, direction };
+    recurrent(importer, call, 4, &[0, 2, 3, 1], plain.then_some(op))
 }
 
 pub(super) fn gru(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    check_plain(importer, call, &["sigmoid", "tanh"], &[5])?;
+    let plain = is_plain(importer, call, &["sigmoid", "tanh"], &[5])?;
     let reset_after = call.integer("linear_before_reset", 0) != 0;
     // ONNX has the gates as update, reset, new; PyTorch as reset, update, new.
-    recurrent(importer, call, &[1, 0, 2], &|weights, direction| Op::Gru { weights, direction, reset_after })
+    let op: &PlainLayer = &|weights, direction| Op::Gru { weights, direction, reset_after };
+    recurrent(importer, call, 3, &[1, 0, 2], plain.then_some(op))
 }
 
-/// Refuses what would change the result: other nonlinearities, a clipped state, sequences of different lengths, and
-/// states to start from that are not zero.
-fn check_plain(importer: &Importer, call: &Call, usual: &[&str], states: &[usize]) -> Result<()> {
-    if let Some(names) = call.texts("activations") {
-        let other = names.iter().zip(usual.iter().cycle()).any(|(name, usual)| !name.eq_ignore_ascii_case(usual));
-        if other {
-            return Err(call.unsupported(format!("the activations {names:?}")));
-        }
-    }
-    if call.optional_float("clip").is_some_and(|clip| clip != 0.0) {
-        return Err(call.unsupported("a clipped state"));
-    }
-    if let Value::Node(_) | Value::Unknown = call.operand(4) {
-        return Err(call.unsupported("sequence lengths that depend on the input"));
+/// A layer with a kernel of its own.
+type PlainLayer<'a> = dyn Fn(Recurrent, Direction) -> Op + 'a;
+
+/// Whether a layer has the usual nonlinearities, no bound, and starts from zeros.
+fn is_plain(importer: &Importer, call: &Call, usual: &[&str], states: &[usize]) -> Result<bool> {
+    let other = |names: Vec<String>| {
+        names.iter().zip(usual.iter().cycle()).any(|(name, usual)| !name.eq_ignore_ascii_case(usual))
+    };
+    if call.texts("activations").is_some_and(other) || call.optional_float("clip").is_some_and(|clip| clip != 0.0) {
+        return Ok(false);
     }
     for &index in states {
         let zero = match call.operand(index) {
@@ -48,10 +48,10 @@ fn check_plain(importer: &Importer, call: &Call, usual: &[&str], states: &[usize
             Value::Integers(_) | Value::Unknown => false,
         };
         if !zero {
-            return Err(call.unsupported(format!("operand {index}, a state to start from that is not zero")));
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn is_zero(tensor: &Tensor) -> Result<bool> {
@@ -81,13 +81,16 @@ fn made_of_zeros(importer: &Importer, node: NodeId) -> Result<bool> {
     Ok(true)
 }
 
-/// One or two directions over `(T, N, I)`; `gates` is the order in which `PyTorch` has ONNX's gates.
+/// One or two directions over `(T, N, I)` of a cell with `count` gates; `gates` is the order in which `PyTorch` has
+/// ONNX's, for layers with a kernel.
 fn recurrent(
     importer: &mut Importer,
     call: &Call,
+    count: usize,
     gates: &[usize],
-    op: &dyn Fn(Recurrent, Direction) -> Op,
+    plain: Option<&PlainLayer>,
 ) -> Result<Vec<Value>> {
+    cells::check_lengths(importer, call)?;
     let batch_first = call.integer("layout", 0) != 0;
     let (input_weights, hidden_weights) = (call.weight(1)?, call.weight(2)?);
     let biases = call.optional_weight(3)?;
@@ -101,7 +104,7 @@ fn recurrent(
         return Err(call.damaged("weights that do not have three axes"));
     };
     let (d, rows, hidden) = (*d, *rows, *hidden);
-    let fits = d == directions.len() && *e == d && rows == *other_rows && hidden > 0 && rows == hidden * gates.len();
+    let fits = d == directions.len() && *e == d && rows == *other_rows && hidden > 0 && rows == hidden * count;
     let bias_fits = biases.as_ref().is_none_or(|bias| bias.dims() == [d, 2 * rows]);
     if !fits || !bias_fits {
         return Err(call.damaged("weights whose shapes contradict each other"));
@@ -119,8 +122,20 @@ fn recurrent(
     let steps = sizes[1].fixed().and_then(|steps| usize::try_from(steps).ok()).filter(|&steps| steps > 0);
     let steps = steps.ok_or_else(|| call.unsupported("a series along the batch"))?;
 
-    let mut states = Vec::new();
+    let (mut states, mut memories) = (Vec::new(), Vec::new());
     for (place, &direction) in directions.iter().enumerate() {
+        let layer = match (d, direction) {
+            (1, _) => call.name.clone(),
+            (_, Direction::Forward) => name("forward"),
+            (_, Direction::Reverse) => name("reverse"),
+        };
+        let Some(op) = plain else {
+            let reverse = direction == Direction::Reverse;
+            let [state, memory] = cells::layer(importer, call, &layer, &x, place, reverse)?;
+            states.push(state);
+            memories.push(memory);
+            continue;
+        };
         let order = |rows: &Tensor| -> Result<Tensor> {
             let parts =
                 gates.iter().map(|&gate| Ok(rows.narrow(0, gate * hidden, hidden)?)).collect::<Result<Vec<_>>>()?;
@@ -136,32 +151,27 @@ fn recurrent(
             input_bias: bias(0)?,
             hidden_bias: bias(rows)?,
         };
-        let layer = match (d, direction) {
-            (1, _) => call.name.clone(),
-            (_, Direction::Forward) => name("forward"),
-            (_, Direction::Reverse) => name("reverse"),
-        };
         states.push(importer.emit(&layer, op(weights, direction), &[x.clone()])?);
     }
 
     // The last states: each direction ends where its reading ends.
-    let last = if call.gives(1) {
+    let mut ends_of = |part: &str, states: &[Value]| -> Result<Value> {
         let mut ends = Vec::new();
         for (state, &direction) in states.iter().zip(directions) {
             let index = vec![if direction == Direction::Forward { steps - 1 } else { 0 }];
-            let end = importer.emit(&name("last"), Op::Gather { axis: 1, index }, std::slice::from_ref(state))?;
-            ends.push(end);
+            let op = Op::Gather { axis: 1, index };
+            ends.push(importer.emit(&name(&format!("last{part}")), op, std::slice::from_ref(state))?);
         }
-        let joined = join(importer, &name("last-states"), ends, 1)?;
+        let joined = join(importer, &name(&format!("last-states{part}")), ends, 1)?;
         let order = if batch_first { vec![0, 1, 2] } else { vec![1, 0, 2] };
-        importer.emit(&name("output-1"), Op::Transpose(order), &[joined])?
-    } else {
-        Value::Absent
+        importer.emit(&name(if part.is_empty() { "output-1" } else { "output-2" }), Op::Transpose(order), &[joined])
     };
+    let last = if call.gives(1) { ends_of("", &states)? } else { Value::Absent };
+    let last_memory = if call.gives(2) { ends_of("-cells", &memories)? } else { Value::Absent };
 
     let whole = join(importer, &call.name, states, 2)?;
     if !call.gives(0) {
-        return Ok(vec![Value::Absent, last]);
+        return Ok(vec![Value::Absent, last, last_memory]);
     }
     // (N, T, D * H) as (T, D, N, H), or (N, T, D, H) where the batch stands first.
     let all = if d == 1 {
@@ -174,7 +184,7 @@ fn recurrent(
         let order = if batch_first { vec![0, 1, 2, 3] } else { vec![1, 2, 0, 3] };
         importer.emit(&name("output-0"), Op::Transpose(order), &[split])?
     };
-    Ok(vec![all, last])
+    Ok(vec![all, last, last_memory])
 }
 
 fn join(importer: &mut Importer, name: &str, mut parts: Vec<Value>, axis: usize) -> Result<Value> {

@@ -1,6 +1,7 @@
 //! What shape a node has, given its operands' shapes; the batch is an axis like any other here.
 
-use crate::{Dim, Node, Op, ResizeTo};
+use super::{Dim, Op, ResizeTo};
+use crate::Node;
 use faithful_core::{Error, Result};
 use faithful_tensor::{Conv, PadMode, Pool};
 
@@ -182,7 +183,7 @@ pub(crate) fn infer(node: &Node, operands: &[&[usize]], batch: usize) -> Result<
             [n, c, h, w] if h > 0 && w > 0 => {
                 let [height, width] = match *size {
                     ResizeTo::Size(size) => size,
-                    ResizeTo::Scale([y, x]) => [(h as f64 * y).floor() as usize, (w as f64 * x).floor() as usize],
+                    ResizeTo::Scale([y, x]) => [scaled(h, y), scaled(w, x)],
                 };
                 if height == 0 || width == 0 {
                     return Err(wrong("a larger image: the result has no pixels".into(), x));
@@ -191,6 +192,7 @@ pub(crate) fn infer(node: &Node, operands: &[&[usize]], batch: usize) -> Result<
             }
             _ => return Err(wrong("(N, C, H, W)".into(), x)),
         },
+        Op::Composed(composition) => composition.shape(operands).map_err(|expected| wrong(expected, x))?,
     };
     match elements(&shape) {
         Some(count) if count <= LARGEST => Ok(shape),
@@ -243,7 +245,14 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 }
 
 /// The places of a window of `kernel` taps over `size` cells with `before` and `after` cells around.
-fn windows(size: usize, kernel: usize, stride: usize, dilation: usize, pads: [usize; 2], ceil: bool) -> Option<usize> {
+pub(super) fn windows(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    pads: [usize; 2],
+    ceil: bool,
+) -> Option<usize> {
     let extent = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
     let padded = size.checked_add(pads[0])?.checked_add(pads[1])?;
     let room = padded.checked_sub(extent)?;
@@ -317,6 +326,11 @@ fn pool_shape(x: &[usize], pool: &Pool) -> std::result::Result<Vec<usize>, Strin
         (Some(height), Some(width)) => Ok(vec![n, c, height, width]),
         _ => Err(format!("room for a window of {:?}", pool.kernel)),
     }
+}
+
+/// A size times a file's factor, rounded down. The factor is an `f32`, and so is ONNX's product: 10 times 1.1 is 11.
+fn scaled(size: usize, factor: f64) -> usize {
+    (size as f32 * factor as f32).floor() as usize
 }
 
 fn recurrent_shape(

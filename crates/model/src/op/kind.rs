@@ -1,4 +1,4 @@
-use crate::Op;
+use super::Op;
 use faithful_tensor::{Activation, Binary, Direction, Reduction, Unary};
 
 impl Op {
@@ -43,6 +43,7 @@ impl Op {
             Self::Gather { .. } => "gather",
             Self::Resize { .. } => "resize",
             Self::Identity => "identity",
+            Self::Composed(composition) => composition.kind(),
         }
     }
 }

@@ -1,0 +1,378 @@
+//! Segmentation and detection networks as classifiers: one score per class, which can be explained.
+
+use crate::{Dim, Graph, Node, NodeId, Op};
+use candle_core::{DType, Device, Tensor};
+use faithful_core::{Error, Probabilities, Result, suggest};
+use faithful_tensor::{Activation, Binary, Reduction, Unary};
+
+/// What a network's output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// A number per class.
+    Classification,
+    /// A number per class and place, `(N, K, H, W)` or `(N, H, W, K)`.
+    Segmentation,
+    /// Boxes, as YOLO has them: `(N, 4 + K, M)` or `(N, M, 4 + K)`, four numbers of the box before a number per class;
+    /// or `(N, M, 5 + K)`, where a fifth says whether there is anything.
+    Detection,
+}
+
+impl Task {
+    /// Every task with its name in configuration files.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("classification", Self::Classification),
+        ("segmentation", Self::Segmentation),
+        ("detection", Self::Detection),
+    ];
+
+    /// The task called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, task)| *task).ok_or_else(|| {
+            let suggestions = suggest(name, Self::ALL.map(|(known, _)| known));
+            Error::UnknownName { kind: "task", name: name.into(), suggestions }
+        })
+    }
+}
+
+/// A network as a classifier.
+pub(crate) struct Classifier {
+    pub(crate) graph: Graph,
+    pub(crate) probabilities: Probabilities,
+    pub(crate) task: Task,
+}
+
+/// The most classes that a detector has where no labels say how many.
+const MOST_CLASSES: usize = 2000;
+
+impl Graph {
+    /// This network with one score per class, where its output is a map of classes or a list of boxes; `None` where it
+    /// is a classifier. `labels` is the number of class names that are known, 0 for none; `asked` is the user's word.
+    ///
+    /// A class's score in a segmentation is the mean of its values over the whole input, counted where it wins, above
+    /// the least of all classes there; of a class that wins nowhere, how far it is below the winners (both as numbers
+    /// that are not explained: gradients are the class's own). In a detection it is that of its best box.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where the output does not have the form that was asked for.
+    pub(crate) fn as_classifier(&self, labels: usize, asked: Option<Task>) -> Result<Option<Classifier>> {
+        let dense = self.dense_output();
+        let shape = self.layers[dense.0].shape.clone();
+        let task = match (asked, shape.as_slice()) {
+            (Some(task), _) => task,
+            (None, &[first, height, width]) if (height * width > 1 && first * height > 1) => Task::Segmentation,
+            (None, &[a, b]) if labels > 0 && detector(a, b, labels).is_some() => Task::Detection,
+            _ => return Ok(None),
+        };
+        match (task, shape.as_slice()) {
+            (Task::Classification, _) => Ok(None),
+            (Task::Segmentation, &[a, b, c]) => {
+                let last = a != labels && (c == labels || self.ends_channels_last(dense));
+                let classes = if last { c } else { a };
+                let order = last.then(|| vec![0, 3, 1, 2]);
+                self.segmentation(dense, classes, order, a * b * c / classes.max(1), labels).map(Some)
+            }
+            (Task::Detection, &[a, b]) => {
+                let of_labels = if labels > 0 { detector(a, b, labels) } else { None };
+                let form = of_labels.or_else(|| (labels == 0).then(|| likely_detector(a, b)).flatten());
+                let form = form.ok_or_else(|| {
+                    let reason = format!(
+                        "the output has the shape {shape:?}, which is no list of boxes with 4 numbers and {labels} \
+                         classes each; `labels` must name every class"
+                    );
+                    Error::parameter("task", reason)
+                })?;
+                self.detection(dense, form).map(Some)
+            }
+            (task, _) => {
+                let needed =
+                    if task == Task::Segmentation { "(classes, rows, columns)" } else { "(4 + classes, boxes)" };
+                let reason = format!("the output has the shape {shape:?}; {needed} is needed for this task");
+                Err(Error::parameter("task", reason))
+            }
+        }
+    }
+
+    /// The node of the output before it was flattened to rows.
+    fn dense_output(&self) -> NodeId {
+        let mut node = self.output;
+        loop {
+            match self.node(node).op {
+                Op::Identity => node = self.node(node).inputs[0],
+                Op::Flatten { axis: 1 } => {
+                    node = self.node(node).inputs[0];
+                    while let Op::Identity = self.node(node).op {
+                        node = self.node(node).inputs[0];
+                    }
+                    return node;
+                }
+                _ => return node,
+            }
+        }
+    }
+
+    fn ends_channels_last(&self, node: NodeId) -> bool {
+        matches!(&self.node(node).op, Op::Transpose(order) if order == &[0, 2, 3, 1])
+    }
+
+    fn segmentation(
+        &self,
+        dense: NodeId,
+        classes: usize,
+        order: Option<Vec<usize>>,
+        places: usize,
+        labels: usize,
+    ) -> Result<Classifier> {
+        let class_axis = if order.is_some() { 3 } else { 1 };
+        let node = self.node(dense);
+        let (probabilities, source) = match &node.op {
+            Op::Softmax { axis, .. } if *axis == class_axis => (Probabilities::Softmax, node.inputs[0]),
+            Op::Activation(Activation::Sigmoid) => (Probabilities::Sigmoid, node.inputs[0]),
+            _ => (if classes == 1 { Probabilities::Sigmoid } else { Probabilities::Softmax }, dense),
+        };
+        let mut head = Head::new(self);
+        let mut x = source;
+        if let Some(order) = order {
+            x = head.add("turned", Op::Transpose(order), &[x]);
+        }
+        x = head.add("places", Op::Reshape(vec![Dim::Batch, Dim::Fixed(classes), Dim::Fixed(places)]), &[x]);
+        if classes == 1 {
+            // One value per place: what is there, and what is not.
+            let minus = head.add("minus", Op::Unary(Unary::Neg), &[x]);
+            x = head.add("both", Op::Concat { axis: 1 }, &[minus, x]);
+        }
+        let reduced = |axis, reduction| Op::Reduce { axes: vec![axis], keep: true, reduction };
+        let highest = head.add("highest", reduced(1, Reduction::Max), &[x]);
+        let lowest = head.add("lowest", reduced(1, Reduction::Min), &[x]);
+        let below = head.add("below", Op::Binary(Binary::Sub), &[x, highest]);
+        let sign = head.add("sign", Op::Unary(Unary::Sign), &[below]);
+        let one = head.constant("one", 1.0)?;
+        let wins = head.add("wins", Op::Binary(Binary::Add), &[sign, one]);
+        let anywhere = head.add("anywhere", reduced(2, Reduction::Max), &[wins]);
+        let nowhere = head.add("nowhere", Op::Binary(Binary::Sub), &[one, anywhere]);
+        let lowest = head.detached("lowest", lowest)?;
+        let highest = head.detached("highest", highest)?;
+        let above = head.add("above", Op::Binary(Binary::Sub), &[x, lowest]);
+        let won = head.add("won", Op::Binary(Binary::Mul), &[above, wins]);
+        let beaten = head.add("beaten", Op::Binary(Binary::Sub), &[x, highest]);
+        let lost = head.add("lost", Op::Binary(Binary::Mul), &[beaten, nowhere]);
+        let both = head.add("counted", Op::Binary(Binary::Add), &[won, lost]);
+        let mean = Op::Reduce { axes: vec![2], keep: false, reduction: Reduction::Mean };
+        let mut output = head.add("classes", mean, &[both]);
+        if classes == 1 && labels != 2 {
+            output = head.add("class", Op::Slice { axis: 1, start: 1, end: Some(2), step: 1 }, &[output]);
+        }
+        Ok(Classifier { graph: self.ending_in(head.nodes, output)?, probabilities, task: Task::Segmentation })
+    }
+
+    fn detection(&self, dense: NodeId, form: Form) -> Result<Classifier> {
+        let mut head = Head::new(self);
+        let best = Op::Reduce { axes: vec![2], keep: false, reduction: Reduction::Max };
+        let axis = if form.boxes_first { 2 } else { 1 };
+        // Where the classes' sigmoid is joined to the boxes at the end, their logits are before it.
+        let joined = self.node(dense);
+        let logits = match (&joined.op, joined.inputs.last()) {
+            (Op::Concat { axis: own }, Some(&last)) if *own == axis && form.before == 4 => {
+                let width = self.layers[last.0].shape.get(axis - 1);
+                let sigmoid = matches!(self.node(last).op, Op::Activation(Activation::Sigmoid));
+                (sigmoid && width == Some(&form.classes)).then(|| self.node(last).inputs[0])
+            }
+            _ => None,
+        };
+        let turn = |head: &mut Head, x| {
+            if form.boxes_first { head.add("turned", Op::Transpose(vec![0, 2, 1]), &[x]) } else { x }
+        };
+        let output = if let Some(logits) = logits {
+            let x = turn(&mut head, logits);
+            head.add("classes", best, &[x])
+        } else {
+            let x = turn(&mut head, dense);
+            let part = |start, end| Op::Slice { axis: 1, start, end: Some(end), step: 1 };
+            let mut x2 = head.add("scores", part(form.before, form.before + form.classes), &[x]);
+            if form.before == 5 {
+                let something = head.add("something", part(4, 5), &[x]);
+                x2 = head.add("probabilities", Op::Binary(Binary::Mul), &[x2, something]);
+                // Both are probabilities: the logit of their product is as good a score as any other's.
+                let clip = Activation::Clip { low: 1e-6, high: 1.0 - 1e-6 };
+                x2 = head.add("inside", Op::Activation(clip), &[x2]);
+                let one = head.constant("one", 1.0)?;
+                let rest = head.add("rest", Op::Binary(Binary::Sub), &[one, x2]);
+                let odds = head.add("odds", Op::Binary(Binary::Div), &[x2, rest]);
+                x2 = head.add("logits", Op::Unary(Unary::Log), &[odds]);
+            }
+            head.add("classes", best, &[x2])
+        };
+        let graph = self.ending_in(head.nodes, output)?;
+        Ok(Classifier { graph, probabilities: Probabilities::Sigmoid, task: Task::Detection })
+    }
+}
+
+/// How a list of boxes is laid out.
+#[derive(Clone, Copy)]
+struct Form {
+    classes: usize,
+    /// How many numbers stand before the classes': 4, or 5.
+    before: usize,
+    /// Whether the boxes' axis comes first.
+    boxes_first: bool,
+}
+
+/// The form of an output `(a, b)` whose classes' number is known.
+fn detector(a: usize, b: usize, classes: usize) -> Option<Form> {
+    let of = |before, boxes_first| Some(Form { classes, before, boxes_first });
+    // A list of boxes is longer than one box is wide, unless the other reading does not fit at all.
+    match (a, b) {
+        (a, b) if a == classes + 4 && (b != classes + 4 || b >= a) && b > 1 => of(4, false),
+        (a, b) if b == classes + 4 && a > 1 => of(4, true),
+        (a, b) if b == classes + 5 && a > 1 => of(5, true),
+        (a, b) if a == classes + 5 && b > 1 => of(5, false),
+        _ => None,
+    }
+}
+
+/// The form of an output `(a, b)` without labels: the shorter axis is that of a box.
+fn likely_detector(a: usize, b: usize) -> Option<Form> {
+    let width = a.min(b);
+    (5..=4 + MOST_CLASSES).contains(&width).then(|| Form { classes: width - 4, before: 4, boxes_first: b < a })
+}
+
+/// Nodes that are appended to a graph.
+struct Head<'a> {
+    graph: &'a Graph,
+    nodes: Vec<Node>,
+}
+
+impl<'a> Head<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        Self { graph, nodes: graph.nodes.clone() }
+    }
+
+    fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> NodeId {
+        let name = self.graph.free_name(&format!("score/{name}"));
+        self.nodes.push(Node { name, op, inputs: inputs.to_vec() });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    fn constant(&mut self, name: &str, value: f64) -> Result<NodeId> {
+        let Graph { dtype, device, .. } = self.graph;
+        let tensor = Tensor::new(&[value], &Device::Cpu)?.to_dtype(*dtype)?.to_device(device)?;
+        Ok(self.add(name, Op::Constant(tensor), &[]))
+    }
+
+    /// The same values, through which no gradient goes: rounded to a 4096th, whose derivative is zero.
+    fn detached(&mut self, name: &str, id: NodeId) -> Result<NodeId> {
+        let dtype = self.graph.dtype;
+        let finest = if dtype == DType::F32 || dtype == DType::F64 { 4096.0 } else { 64.0 };
+        let factor = self.constant(&format!("{name}/scale"), finest)?;
+        let large = self.add(&format!("{name}/large"), Op::Binary(Binary::Mul), &[id, factor]);
+        let round = self.add(&format!("{name}/round"), Op::Unary(Unary::Round), &[large]);
+        Ok(self.add(&format!("{name}/fixed"), Op::Binary(Binary::Div), &[round, factor]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GraphBuilder;
+    use faithful_core::{Network, Objective, Target};
+
+    /// The scores of an input, and the gradient of class `class` at it.
+    fn scored(graph: &Graph, input: &Tensor, class: usize) -> (Vec<f32>, Vec<f32>) {
+        let scores = graph.evaluate(input, &[]).unwrap().0.to_vec2().unwrap().remove(0);
+        let gradient = Objective::new(graph, &Target::Output(class)).input_gradient(input).unwrap();
+        (scores, gradient.flatten_all().unwrap().to_vec1().unwrap())
+    }
+
+    fn plain(shape: &[usize], end: &dyn Fn(&mut GraphBuilder, NodeId) -> NodeId) -> Graph {
+        let mut builder = GraphBuilder::new(shape);
+        let input = builder.input();
+        let last = end(&mut builder, input);
+        let rows = builder.add("rows", Op::Flatten { axis: 1 }, &[last]);
+        builder.finish(rows).unwrap()
+    }
+
+    #[test]
+    fn a_class_of_a_segmentation_counts_where_it_wins() {
+        // Three classes at four places; class 2 wins nowhere.
+        let values: [f32; 12] = [5.0, 1.0, 0.0, 2.0, 1.0, 3.0, 4.0, 1.0, 0.0, 2.0, 1.0, 0.5];
+        let input = Tensor::from_slice(&values, (1, 3, 2, 2), &Device::Cpu).unwrap();
+        let softmax = plain(&[3, 2, 2], &|b, x| b.add("p", Op::Softmax { axis: 1, log: false }, &[x]));
+        let raw = plain(&[3, 2, 2], &|b, x| b.add("same", Op::Identity, &[x]));
+        for graph in [softmax, raw] {
+            let found = graph.as_classifier(3, None).unwrap().unwrap();
+            assert_eq!((found.task, found.probabilities), (Task::Segmentation, Probabilities::Softmax));
+            // Class 0 wins at places 0 and 3: (5 - 0 + 2 - 0.5) / 4; class 1 at 1 and 2: (3 - 1 + 4 - 0) / 4.
+            let (scores, gradient) = scored(&found.graph, &input, 0);
+            assert_eq!(scores[..2], [1.625, 1.5]);
+            assert_eq!(gradient, [0.25, 0.0, 0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+            // Class 2 is 5, 1, 3 and 1.5 below.
+            let (scores, gradient) = scored(&found.graph, &input, 2);
+            assert_eq!(scores[2], -2.625);
+            assert_eq!(gradient, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.25, 0.25]);
+        }
+        let graph = plain(&[3, 2, 2], &|b, x| b.add("same", Op::Identity, &[x]));
+        assert!(graph.as_classifier(3, Some(Task::Classification)).unwrap().is_none());
+        assert!(graph.as_classifier(3, Some(Task::Detection)).is_err());
+    }
+
+    #[test]
+    fn channels_may_be_last_and_one_mask_is_a_class() {
+        let turned = plain(&[3, 2, 2], &|b, x| b.add("turned", Op::Transpose(vec![0, 2, 3, 1]), &[x]));
+        let found = turned.as_classifier(0, None).unwrap().unwrap();
+        let input = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 3, 2, 2)).unwrap();
+        assert_eq!(scored(&found.graph, &input, 2).0, [-8.0, -4.0, 8.0]);
+        let mask = plain(&[1, 2, 2], &|b, x| b.add("p", Op::Activation(Activation::Sigmoid), &[x]));
+        let found = mask.as_classifier(0, None).unwrap().unwrap();
+        assert_eq!(found.probabilities, Probabilities::Sigmoid);
+        let input = Tensor::new(&[2f32, -1.0, 4.0, -3.0], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
+        let (scores, gradient) = scored(&found.graph, &input, 0);
+        assert_eq!((scores.as_slice(), gradient.as_slice()), (&[3.0][..], &[0.25, 0.0, 0.25, 0.0][..]));
+        assert_eq!(scored(&mask.as_classifier(2, None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
+    }
+
+    #[test]
+    fn a_class_of_a_detection_is_its_best_box() {
+        // Two classes, three boxes: the four numbers of the boxes, then the classes' logits.
+        let values: Vec<f32> = (0..12).map(|v| v as f32).chain([-1.0, 2.0, 0.5, 3.0, -2.0, 1.0]).collect();
+        let input = Tensor::from_vec(values, (1, 6, 3), &Device::Cpu).unwrap();
+        let yolo = |turned: bool| {
+            plain(&[6, 3], &|b, x| {
+                let part = |start, end| Op::Slice { axis: 1, start, end: Some(end), step: 1 };
+                let boxes = b.add("boxes", part(0, 4), &[x]);
+                let classes = b.add("logits", part(4, 6), &[x]);
+                let classes = b.add("sigmoid", Op::Activation(Activation::Sigmoid), &[classes]);
+                if turned {
+                    let boxes = b.add("boxes last", Op::Transpose(vec![0, 2, 1]), &[boxes]);
+                    let classes = b.add("classes last", Op::Transpose(vec![0, 2, 1]), &[classes]);
+                    return b.add("all", Op::Concat { axis: 2 }, &[boxes, classes]);
+                }
+                b.add("all", Op::Concat { axis: 1 }, &[boxes, classes])
+            })
+        };
+        let found = yolo(false).as_classifier(2, None).unwrap().unwrap();
+        assert_eq!((found.task, found.probabilities), (Task::Detection, Probabilities::Sigmoid));
+        let (scores, gradient) = scored(&found.graph, &input, 1);
+        assert_eq!(scores, [2.0, 3.0]);
+        assert_eq!(gradient.iter().position(|value| *value == 1.0), Some(15));
+        assert_eq!(gradient.iter().sum::<f32>(), 1.0);
+        assert!(yolo(false).as_classifier(0, None).unwrap().is_none());
+        assert!(yolo(false).as_classifier(0, Some(Task::Detection)).is_ok());
+        let error = yolo(true).as_classifier(9, Some(Task::Detection)).err().unwrap().to_string();
+        assert!(error.contains("9 classes"), "{error}");
+        assert_eq!(scored(&yolo(true).as_classifier(2, None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
+    }
+
+    #[test]
+    fn objectness_counts() {
+        let values: [f32; 14] = [0.0, 0.0, 0.0, 0.0, 0.5, 0.8, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2, 0.9];
+        let input = Tensor::from_slice(&values, (1, 2, 7), &Device::Cpu).unwrap();
+        let graph = plain(&[2, 7], &|b, x| b.add("same", Op::Identity, &[x]));
+        let found = graph.as_classifier(2, None).unwrap().unwrap();
+        let scores = scored(&found.graph, &input, 0).0;
+        let probabilities = Probabilities::Sigmoid.of(&[f64::from(scores[0]), f64::from(scores[1])]);
+        assert!((probabilities[0] - 0.4).abs() < 1e-6 && (probabilities[1] - 0.9).abs() < 1e-6, "{probabilities:?}");
+    }
+}
