@@ -196,9 +196,9 @@ pub(crate) struct ExplainArguments {
     /// transformer with PREFIX tokens before H rows of W patches; found by itself unless said
     #[arg(long, value_name = "LAYOUT", help_heading = "Explanation")]
     pub(crate) layout: Option<String>,
-    /// Masking methods try only the N channels that vary most; all unless said
+    /// Perturbation methods try only the N channels that vary most; all unless said
     #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation")]
-    pub(crate) channels: Option<NonZeroUsize>,
+    pub(crate) mask_channels: Option<NonZeroUsize>,
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
     #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
     pub(crate) quality: String,

@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         paths: arguments.mini_batches.map(|batches| batches.paths),
         difference: Difference::named(&arguments.difference)?,
         fusion: arguments.fusion.as_deref().map(Fusion::named).transpose()?.unwrap_or_default(),
-        channels: arguments.channels,
+        channels: arguments.mask_channels,
         quality: Quality::named(&arguments.quality)?,
         parts: arguments.parts.is_some(),
         augmented: arguments.augment,
