@@ -125,7 +125,7 @@ impl Attacker<'_> {
         Ok(())
     }
 
-    #[allow(clippy::unnecessary_wraps)]
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
     fn pause(&self, time: Duration) -> std::io::Result<()> {
         std::thread::sleep(time);
         Ok(())

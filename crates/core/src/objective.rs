@@ -231,6 +231,7 @@ impl<'a> Objective<'a> {
     ///
     /// # Errors
     /// Those of `draw`, `take` and [`differentiate_scores`](Self::differentiate_scores).
+    #[allow(clippy::type_complexity)] // What is drawn and taken is said where it is used.
     pub fn sample<C>(
         &self,
         sampling: &Sampling<'_>,

@@ -194,12 +194,13 @@ fn unpacked(packed: &[u8], per_row: usize, bits: usize, largest: f32) -> Vec<f32
     packed.chunks(row_bytes).flat_map(|row| (0..per_row).map(move |place| sample(row, place))).collect()
 }
 
+fn of<T: Copy>(values: &[T], number: impl Fn(T) -> f64) -> Vec<f32> {
+    values.iter().map(|&value| number(value) as f32).collect()
+}
+
 /// Samples as numbers: whole ones without a sign as shares of their largest, unless they are indices.
 fn floats(result: DecodingResult, indices: bool) -> Vec<f32> {
     let share = |largest: f64| if indices { 1.0 } else { 1.0 / largest };
-    fn of<T: Copy>(values: &[T], number: impl Fn(T) -> f64) -> Vec<f32> {
-        values.iter().map(|&value| number(value) as f32).collect()
-    }
     match result {
         DecodingResult::U8(values) => of(&values, |value| f64::from(value) * share(255.0)),
         DecodingResult::U16(values) => of(&values, |value| f64::from(value) * share(65_535.0)),
@@ -241,7 +242,9 @@ mod tests {
                     [one, two] => u32::from(*one) | u32::from(*two) << 16,
                     many => {
                         let place = bytes.len() as u32;
-                        many.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+                        for value in many {
+                            bytes.extend(value.to_le_bytes());
+                        }
                         bytes.resize(bytes.len().next_multiple_of(4), 0);
                         place
                     }

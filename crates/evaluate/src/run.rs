@@ -76,6 +76,7 @@ pub struct Plan<'a> {
     /// The seed of every random draw.
     pub seed: u64,
     /// How many rows of an input `(1, …)` go through the network at a time.
+    #[allow(clippy::type_complexity)]
     pub batch: Box<dyn Fn(&Tensor) -> Result<NonZeroUsize> + 'a>,
     /// Whether the labelled class is explained instead of the predicted one.
     pub explain_label: bool,

@@ -101,7 +101,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let names: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
         let paths: Vec<PathBuf> = names.iter().map(|name| folder.path().join(name)).collect();
-        paths.iter().for_each(|path| std::fs::write(path, "x").unwrap());
+        for path in &paths {
+            std::fs::write(path, "x").unwrap();
+        }
         let mask = folder.path().join("mask");
         std::fs::write(&mask, "1").unwrap();
         let read = |which: &[usize]| {

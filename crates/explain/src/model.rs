@@ -225,7 +225,7 @@ impl ModelOptions {
         let input = preprocessing.crop.unwrap_or(preprocessing.input_size);
         let shorter = if let Some(Resize::Shorter(side)) = self.resize { Some(side) } else { None };
         let square = shorter.filter(|_| input[0] == input[1]).map(|side| [side; 2]);
-        let kind = self.fit.or_else(|| match (self.resize, preprocessing.fit) {
+        let kind = self.fit.or(match (self.resize, preprocessing.fit) {
             (Some(Resize::Both(_)), _) => Some(FitKind::Stretch),
             (Some(Resize::Shorter(_)), Fit::Stretch(_)) => Some(FitKind::Stretch),
             (Some(Resize::Shorter(_)), Fit::Crop) => Some(FitKind::Crop),
@@ -244,7 +244,7 @@ impl ModelOptions {
                 (preprocessing.crop, preprocessing.input_size) = (Some(size), size);
             }
             (Some(FitKind::Pad), _) if !matches!(preprocessing.fit, Fit::Pad(_)) => {
-                preprocessing.fit = Fit::Pad([0; 3])
+                preprocessing.fit = Fit::Pad([0; 3]);
             }
             (Some(FitKind::Crop), Some(Resize::Both(size))) => {
                 let reason =
@@ -416,7 +416,7 @@ mod tests {
             own.validated().unwrap()
         };
         let none = ModelOptions::default;
-        let fit = |fit, resize| with(ModelOptions { fit, resize, ..none() }, given.clone());
+        let fit = |fit, resize| with(ModelOptions { resize, fit, ..none() }, given.clone());
         assert_eq!(fit(Some(FitKind::Stretch), None).fit, Fit::Stretch([32, 32]));
         assert_eq!(fit(Some(FitKind::Stretch), Some(Resize::Shorter(40))).fit, Fit::Stretch([40, 40]));
         assert_eq!(fit(None, Some(Resize::Both([40, 50]))).fit, Fit::Stretch([40, 50]));

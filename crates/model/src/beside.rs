@@ -4,7 +4,7 @@ use crate::Labels;
 use crate::side_file::{LONGEST, Numbers, SideFile, Sides};
 use faithful_core::{Error, Result, read_file_within};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The files of other programs that lie beside a model, read as far as they concern it:
 ///
@@ -51,7 +51,7 @@ const READERS: [(&str, Reader); 5] = [
     ("labels.txt", labels),
 ];
 
-fn text_of(path: &PathBuf) -> Result<String> {
+fn text_of(path: &Path) -> Result<String> {
     let text = read_file_within(path, LONGEST)?;
     String::from_utf8(text).map_err(|_| Error::format(path.display().to_string(), "it is no text in UTF-8"))
 }
@@ -223,7 +223,8 @@ fn keras(text: &str) -> std::result::Result<Option<SideFile>, String> {
     Ok(Some(side))
 }
 
-/// Names, one per line; Teachable Machine writes their numbers before them.
+/// Names, one per line; Teachable Machine writes their numbers before them. In the form of the other readers.
+#[allow(clippy::unnecessary_wraps)]
 fn labels(text: &str) -> std::result::Result<Option<SideFile>, String> {
     let names = Labels::lines(text);
     let bare: Option<Vec<String>> = names

@@ -35,6 +35,12 @@ pub(crate) fn numbers(
     inputs.iter().map(read).collect()
 }
 
+/// All of the data as numbers of `N` bytes.
+fn all<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Option<Vec<f64>> {
+    let (numbers, rest) = data.as_chunks::<N>();
+    rest.is_empty().then(|| numbers.iter().map(|&bytes| number(bytes)).collect())
+}
+
 /// The numbers of an `.npy` file of `NumPy`, versions 1 to 3, little-endian.
 fn array(bytes: &[u8]) -> Option<Vec<f64>> {
     let version = *bytes.strip_prefix(b"\x93NUMPY")?.first()?;
@@ -46,10 +52,6 @@ fn array(bytes: &[u8]) -> Option<Vec<f64>> {
     let header: String = std::str::from_utf8(header).ok()?.split_whitespace().collect();
     let by_rows = header.contains("'fortran_order':False");
     let kind = header.split("'descr':'").nth(1)?.split('\'').next()?;
-    fn all<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Option<Vec<f64>> {
-        let (numbers, rest) = data.as_chunks::<N>();
-        rest.is_empty().then(|| numbers.iter().map(|&bytes| number(bytes)).collect())
-    }
     match kind {
         _ if !by_rows => None,
         "<f4" => all(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
@@ -64,8 +66,14 @@ fn array(bytes: &[u8]) -> Option<Vec<f64>> {
 fn collect(value: &Value, numbers: &mut Vec<f64>) -> Option<()> {
     match value {
         Value::Array(values) => values.iter().try_for_each(|value| collect(value, numbers)),
-        Value::Bool(bit) => Some(numbers.push(f64::from(*bit))),
-        other => Some(numbers.push(other.as_f64()?)),
+        Value::Bool(bit) => {
+            numbers.push(f64::from(*bit));
+            Some(())
+        }
+        other => {
+            numbers.push(other.as_f64()?);
+            Some(())
+        }
     }
 }
 

@@ -80,7 +80,10 @@ const FIELDS: [&str; 15] = [
 pub(crate) const LONGEST: u64 = 64 << 20;
 
 /// Fields that are for people.
-const NOTES: [&str; 16] = [
+const NOTES: [&str; 18] = [
+    // What `faithful model pull` writes down.
+    "about",
+    "sha256",
     "name",
     "description",
     "source",

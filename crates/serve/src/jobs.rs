@@ -155,7 +155,9 @@ impl Jobs {
     pub(crate) fn cancel(&self, id: &str) {
         let mut inner = self.lock();
         for (_, users) in &mut inner.turns {
-            users.iter_mut().for_each(|(_, jobs)| jobs.retain(|job| job.id != id));
+            for (_, jobs) in users.iter_mut() {
+                jobs.retain(|job| job.id != id);
+            }
             users.retain(|(_, jobs)| !jobs.is_empty());
         }
         inner.turns.retain(|(_, users)| !users.is_empty());
@@ -235,7 +237,9 @@ fn turn_of<'a, Key: Borrow<Asked>, Asked: ToOwned<Owned = Key> + PartialEq + ?Si
 fn take_next(turns: &mut Turns<IpAddr, Turns<String, VecDeque<Arc<Job>>>>) -> Option<Arc<Job>> {
     while let Some((address, mut users)) = turns.pop_front() {
         let mut found = None;
-        while let (None, Some((user, mut jobs))) = (&found, users.pop_front()) {
+        while found.is_none()
+            && let Some((user, mut jobs)) = users.pop_front()
+        {
             found = jobs.pop_front();
             if !jobs.is_empty() {
                 users.push_back((user, jobs));

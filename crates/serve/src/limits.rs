@@ -55,7 +55,7 @@ impl Default for Limits {
             connections: 128,
             connections_address: 32,
             head: Duration::from_secs(10),
-            request: Duration::from_secs(60),
+            request: Duration::from_mins(1),
             response: Duration::from_secs(20),
             kept: 64,
             kept_bytes: 256 << 20,

@@ -147,7 +147,9 @@ fn interpolate(at: f64, near: f64, inputs: usize, rules: Resize) -> Vec<(usize, 
         let mut taps = merge([tap(-1.), tap(0.), tap(1.), tap(2.)]);
         if rules.exclude_outside {
             let sum: f64 = taps.iter().map(|tap| tap.1).sum();
-            taps.iter_mut().for_each(|tap| tap.1 /= sum);
+            for tap in &mut taps {
+                tap.1 /= sum;
+            }
         }
         taps
     };

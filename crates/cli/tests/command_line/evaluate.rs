@@ -319,9 +319,9 @@ fn a_run_is_only_resumed_with_everything_that_defines_it() {
         let mut bytes = before.clone();
         // The last bit of the last weight; behind a picture's end for photos, which their decoders do not read.
         if name.ends_with("png") {
-            bytes.push(0)
+            bytes.push(0);
         } else {
-            *bytes.last_mut().unwrap() ^= 1
+            *bytes.last_mut().unwrap() ^= 1;
         }
         std::fs::write(&path, bytes).unwrap();
         arguments(&["--resume"]).refused(2, words);
@@ -380,7 +380,7 @@ fn a_share_is_worked_at_by_one_process() {
     let first = place.command(&arguments("run", &long)[..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut first = first.unwrap();
     let begun = Instant::now();
-    while !place.path("run/.lock-1-of-1").exists() && begun.elapsed() < Duration::from_secs(60) {
+    while !place.path("run/.lock-1-of-1").exists() && begun.elapsed() < Duration::from_mins(1) {
         std::thread::sleep(Duration::from_millis(2));
     }
     std::thread::sleep(Duration::from_millis(100));

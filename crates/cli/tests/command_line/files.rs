@@ -146,7 +146,7 @@ fn a_training_is_only_resumed_on_the_same_readings() {
     let train = train.concat();
     let mut child = place.command(&train).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
-    while !place.path("p.checkpoint").exists() && begun.elapsed() < Duration::from_secs(120) {
+    while !place.path("p.checkpoint").exists() && begun.elapsed() < Duration::from_mins(2) {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();

@@ -21,7 +21,9 @@ pub(super) fn branches(nodes: &mut [Node]) {
         if alone {
             // A condition is no branch.
             let inputs = if chooses { &nodes[index].inputs[1..] } else { &nodes[index].inputs[..] };
-            inputs.iter().for_each(|input| branch[input.0] = true);
+            for input in inputs {
+                branch[input.0] = true;
+            }
         }
         let varies = |place: usize| {
             nodes[index].inputs.get(place).is_some_and(|input| !matches!(nodes[input.0].op, Op::Constant(_)))

@@ -28,12 +28,12 @@ pub(crate) fn read(path: &Path) -> Result<SideFile> {
 
 fn understood(pairs: &[(&str, &str)]) -> SideFile {
     let value = |key: &str| pairs.iter().find(|(own, _)| *own == key).map(|(_, value)| value.trim());
-    let mut side = SideFile::default();
-    side.channels = match value("Image.BitmapPixelFormat") {
+    let channels = match value("Image.BitmapPixelFormat") {
         Some("Bgr8" | "Bgra8") => Some("bgr".into()),
         Some("Gray8") => Some("grey".into()),
         _ => None,
     };
+    let mut side = SideFile { channels, ..SideFile::default() };
     let values = |side: &mut SideFile, scale: f32, mean: f32, std: f32| {
         side.scale = Some(scale);
         (side.mean, side.std) = (Some(Numbers::One(mean)), Some(Numbers::One(std)));

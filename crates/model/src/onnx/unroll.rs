@@ -152,6 +152,7 @@ impl Importer<'_> {
     }
 
     /// The values of all steps as one, beside each other along a new axis; nothing where nobody reads it.
+    #[allow(clippy::needless_pass_by_value)] // The steps are given up here.
     fn stacked(&mut self, call: &Call, output: usize, all: Vec<Value>, axis: i64) -> Result<Value> {
         if !call.gives(output) {
             return Ok(Value::Absent);

@@ -2,7 +2,7 @@
 
 use super::order::Order;
 use crate::{Graph, Node, NodeId, Op};
-use faithful_core::TokenGrid;
+use faithful_core::{LayerId, TokenGrid};
 
 impl Graph {
     /// The last attention: the product of a softmax and values, both of them from the input.
@@ -63,7 +63,15 @@ impl Graph {
 
     /// Whether a layer has places, as a map or as tokens.
     fn has_grid(&self, node: NodeId) -> bool {
-        self.has_extent(node) || self.is_grid(node)
+        self.is_even_map(node) || self.is_grid(node)
+    }
+
+    /// Whether a layer is a map whose cells cover about as much of the input down as across: the (tokens, batch, channels)
+    /// of an attention over sequences have as many axes and are none.
+    fn is_even_map(&self, node: NodeId) -> bool {
+        let Some(region) = self.inflate_region(LayerId::from(node)) else { return false };
+        let (least, most) = region.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &side| (a.min(side), b.max(side)));
+        self.has_extent(node) && most < 2.0 * least
     }
 
     /// Whether a layer holds the tokens of an image, as (tokens, channels) or (channels, tokens).

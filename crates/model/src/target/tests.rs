@@ -73,7 +73,7 @@ impl Net {
         self.then("class token", Op::Pad { pads, mode: faithful_tensor::PadMode::Constant(0.0) });
     }
 
-    /// Attention over `(N, T, C)`, `normalized` as LeViT's within its projection.
+    /// Attention over `(N, T, C)`, `normalized` as `LeViT`'s within its projection.
     fn attention(&mut self, name: &str, normalized: bool) {
         let mut x = self.then(&format!("{name}.qkv"), linear(CHANNELS, 3 * CHANNELS));
         if normalized {

@@ -22,6 +22,15 @@ fn graph(goldens: &HashMap<String, Tensor>, name: &str) -> Result<Graph, String>
     read_onnx(&bytes, &OnnxOptions::default()).map_err(|error| error.to_string())
 }
 
+/// The golden's input as the network takes it: what looks like a picture with its channels last has them second here.
+fn input(goldens: &HashMap<String, Tensor>, name: &str, graph: &Graph) -> Tensor {
+    let input = &goldens[&format!("{name}.input")];
+    if graph.nominal_input() == &input.dims()[1..] {
+        return input.clone();
+    }
+    input.permute([0, 3, 1, 2]).unwrap().contiguous().unwrap()
+}
+
 /// How far a network of rounded values may be: a value at a rounding's edge falls on the other side.
 fn tolerance(name: &str) -> f64 {
     match name {
@@ -38,7 +47,7 @@ fn every_operator_gives_what_onnx_runtime_gives() {
     for name in names(&goldens) {
         let run = || -> Result<[f64; 2], String> {
             let graph = graph(&goldens, name)?;
-            let input = &goldens[&format!("{name}.input")];
+            let input = &input(&goldens, name, &graph);
             let wanted = &goldens[&format!("{name}.output")];
             let mut distances = [0.0; 2];
             for (distance, graph) in distances.iter_mut().zip([&graph, &graph.on_candle()]) {
@@ -75,7 +84,7 @@ fn gradients_are_finite_differences_and_both_executors_agree() {
     let mut failures = Vec::new();
     for name in names(&goldens) {
         let graph = graph(&goldens, name).unwrap();
-        let input = &goldens[&format!("{name}.input")];
+        let input = &input(&goldens, name, &graph);
         let exact = graph.to_dtype(DType::F64).unwrap().on_candle();
         let at = input.to_dtype(DType::F64).unwrap();
         let objective = |x: &Tensor| -> Tensor {
@@ -97,14 +106,14 @@ fn gradients_are_finite_differences_and_both_executors_agree() {
             let value = |by: f64| objective(&(&at + (&direction * by).unwrap()).unwrap()).to_scalar::<f64>().unwrap();
             let expected = (value(step) - value(-step)) / (2.0 * step);
             let got = (gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
-            if !((got - expected).abs() < 1e-5 * (1.0 + expected.abs())) {
+            if (got - expected).abs() >= 1e-5 * (1.0 + expected.abs()) || got.is_nan() {
                 failures.push(format!("{name}: derivative {got}, finite difference {expected}"));
             }
         }
         let mut cotangents = |output: &Tensor| Ok(vec![weights_like(output)?]);
         let fast = graph.vjp(input, &[Tap::Input], &mut cotangents).unwrap();
         let distance = relative_l2(&fast.gradients[0][0], gradient).unwrap();
-        if !is_rounded(name) && !(distance < 1e-4) {
+        if !is_rounded(name) && (distance >= 1e-4 || distance.is_nan()) {
             failures.push(format!("{name}: the plan's gradient is {distance:e} away"));
         }
     }
@@ -121,7 +130,6 @@ fn what_cannot_be_read_is_refused_in_words() {
         ("conv3d_pads", "pads [-1"),
         ("conv3d_room", "room for a window"),
         ("cumsum_size", "at most"),
-        ("einsum_batch", "a sum over the batch"),
         ("einsum_letter", "the result of the equation `ni->nk`"),
         ("einsum_rank", "for an operand of 2 axes"),
         ("layout_of_a_processor", "ORT_ENABLE_EXTENDED"),
@@ -135,6 +143,8 @@ fn what_cannot_be_read_is_refused_in_words() {
     ];
     let mut names: Vec<&str> = goldens.keys().filter_map(|key| key.strip_suffix(".refused")).collect();
     names.sort_unstable();
+    // A sum over the batch is refused with a free batch; the file is then read as written for one picture, row by row.
+    names.retain(|name| *name != "einsum_batch");
     assert_eq!(names, said.map(|(name, _)| name));
     for (name, words) in said {
         let bytes = goldens[&format!("{name}.refused")].to_vec1::<u8>().unwrap();

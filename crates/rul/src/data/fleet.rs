@@ -48,7 +48,9 @@ impl Fleet {
         let mut digest = Digest::new();
         for names in [&self.settings, &self.sensors] {
             digest.add(names.len().to_le_bytes());
-            names.iter().for_each(|name| digest.add(name));
+            for name in names {
+                digest.add(name);
+            }
         }
         for Unit { name, cycles, settings, readings, end, fault } in &self.units {
             digest.add(name);

@@ -66,7 +66,7 @@ fn all_cells_have_their_gradients() {
         for gates in sets {
             for clip in [None, Some(0.6)] {
                 let peepholes = matches!(kind, CellKind::Lstm { .. }).then(|| numbers(&[9], 8));
-                let own = Cells { gates, clip, peepholes, ..cells(kind, clip.is_some()) };
+                let own = Cells { peepholes, gates, clip, ..cells(kind, clip.is_some()) };
                 check_gradients(&inputs, |t| recurrent_cells(&t[0], &own, &t[1], &t[2]));
             }
         }

@@ -172,7 +172,9 @@ fn weights_by_factor(inputs: usize, outputs: usize, factor: f64, rules: Resize) 
             }
             if rules.exclude_outside {
                 let sum: f64 = row.iter().sum();
-                row.iter_mut().for_each(|weight| *weight /= sum);
+                for weight in &mut row {
+                    *weight /= sum;
+                }
             }
             row
         })

@@ -9,7 +9,7 @@ use crate::files::Folder;
 use crate::output::Output;
 use crate::table::{Column, Table, lines};
 use anyhow::Result;
-use faithful_core::Stream;
+use faithful_core::{Error, Stream};
 use faithful_report::{Bars, Map, SeriesMap, bar_chart, encode_npy, series_chart};
 use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows, short_units};
 use rayon::prelude::*;
@@ -33,6 +33,12 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
         fleet = fleet.named(&arguments.engines)?;
     }
     if let Some(cycle) = arguments.at {
+        let (shortest, window) = (loaded.preparation.shortest, loaded.preparation.window);
+        if (cycle as usize) < shortest {
+            let reason =
+                format!("the network's window of {window} cycles needs {shortest} of them; {cycle} are before it");
+            return Err(Error::parameter("at", reason).into());
+        }
         fleet = until(fleet, cycle)?;
     }
     if let Some(short) = short_units(&fleet, &loaded.preparation) {

@@ -172,10 +172,8 @@ fn skip_layer(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     // Where the file says no epsilon, this operator's is smaller than the normalisation's.
     let mut node = call.node.clone();
     if call.optional_float("epsilon").is_none() {
-        let mut epsilon = crate::onnx::proto::Attribute::default();
-        epsilon.name = "epsilon".into();
-        epsilon.f = 1e-12;
-        node.attribute.push(epsilon);
+        let own = crate::onnx::proto::Attribute { name: "epsilon".into(), f: 1e-12, ..Default::default() };
+        node.attribute.push(own);
     }
     node.attribute.retain(|own| own.name != "axis");
     let again = Call { node: &node, name: call.name.clone(), operands, read: vec![true], opset: call.opset };

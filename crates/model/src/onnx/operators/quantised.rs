@@ -211,7 +211,7 @@ pub(super) fn linear(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
         "QLinearMul" => two(importer, "Mul", 1, 1),
         "QGemm" => {
             let a = floats_of(importer, call, 0, [1, 2], 0)?;
-            let columns = if call.integer("transB", 0) == 0 { 1 } else { 0 };
+            let columns = i64::from(call.integer("transB", 0) == 0);
             let b = floats_of(importer, call, 3, [4, 5], columns)?;
             let c = bias(importer, call, 6, [1, 4])?;
             let y = super::run(importer, call, "Gemm", &name, vec![a, b, c])?;
