@@ -79,7 +79,6 @@ impl Definition {
                 "shapley-cam",
                 "finer-cam",
                 "refine-cam",
-                "sess",
             ],
             Self::PolyCam => &["poly-cam+", "poly-cam-", "poly-cam±"],
             Self::Equation58 => &["expected-grad-cam++"],

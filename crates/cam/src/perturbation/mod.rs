@@ -12,7 +12,6 @@ mod recipro;
 mod refine;
 mod rise;
 mod score;
-mod sess;
 mod shapley;
 
 use crate::expectation::laid_out_activation;
@@ -262,16 +261,6 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         gradients: Gradients::Layers,
         multiplies: true,
         method: refine::refine_cam,
-        ..LAYER
-    },
-    Entry {
-        name: "sess",
-        summary: "Grad-CAM of windows of the enlarged input, weighted by their probability and pasted back",
-        source: "Tursun et al. 2022 (arXiv 2207.01769)",
-        family: Family::Cam,
-        gradients: Gradients::Layers,
-        enlarges: true,
-        method: sess::sess,
         ..LAYER
     },
     Entry {

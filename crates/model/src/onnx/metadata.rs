@@ -3,7 +3,7 @@
 
 use super::proto::Entry;
 use crate::side_file::{Bars, Numbers, SideFile, Sides};
-use faithful_core::{Error, Result};
+use faithful_core::{Result, read_file};
 use prost::Message;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ struct Notes {
 /// # Errors
 /// [`Error::Io`] where the file cannot be read.
 pub(crate) fn read(path: &Path) -> Result<SideFile> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+    let bytes = read_file(path)?;
     let notes = Notes::decode(bytes.as_slice()).unwrap_or_default();
     let pairs: Vec<(&str, &str)> =
         notes.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
