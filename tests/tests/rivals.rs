@@ -228,13 +228,15 @@ fn lift_cam_is_its_formula() {
 }
 
 #[test]
-fn relevance_is_zennits() {
+fn relevance_is_zennits_and_multipliers_are_the_rescale_rules() {
     let scene = Scene::new();
     let goldens = candle_core::safetensors::load(fixture("goldens/cam/rivals.safetensors"), &Device::Cpu).unwrap();
     let logit = Target::Output(class(&scene));
     let objective = Objective::new(&scene.subject.graph, &logit);
     let parameters = GradientParameters::default();
-    for (name, golden) in [("lrp", "zennit/lrp"), ("lrp-epsilon-plus", "zennit/lrp-epsilon-plus")] {
+    let wanted =
+        [("lrp", "zennit/lrp"), ("lrp-epsilon-plus", "zennit/lrp-epsilon-plus"), ("deep-lift", "rescale/deep-lift")];
+    for (name, golden) in wanted {
         let method = faithful_gradient::method(name).unwrap();
         let map = (method.attribute)(&objective, &scene.input, &parameters).unwrap().map.squeeze(0).unwrap();
         assert!(goldens[golden].abs().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap() > 0.0, "{golden}");

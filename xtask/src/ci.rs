@@ -17,7 +17,9 @@ fn each_alone() -> anyhow::Result<()> {
         crates.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<anyhow::Result<_>>()?;
     names.sort();
     for name in names {
-        run(&mut cargo(&["check", "--quiet", "--package", &format!("faithful-{name}")]))?;
+        // The facade carries the project's name alone.
+        let package = if name == "faithful" { name } else { format!("faithful-{name}") };
+        run(&mut cargo(&["check", "--quiet", "--package", &package]))?;
     }
     Ok(())
 }

@@ -250,7 +250,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             summary: entry.summary,
             source: entry.source,
             family: entry.family,
-            resolution: if entry.at_input || entry.enlarges { Resolution::Input } else { Resolution::Layer },
+            resolution: if entry.at_input { Resolution::Input } else { Resolution::Layer },
             class_agnostic: false,
             signed: entry.signed,
             draws: entry.draws,

@@ -24,6 +24,21 @@ pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArgume
 
 /// Loads the model that was asked for as a classifier of photos, where its inputs are too.
 pub(crate) fn classifier(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
+    photos_only(classifier_of_volumes(arguments, output)?)
+}
+
+/// A classifier that takes photos, not volumes.
+pub(crate) fn photos_only(classifier: Classifier) -> Result<Classifier> {
+    if classifier.model.photo_preprocessing()?.slices.is_some() {
+        let reason =
+            format!("`{}` takes volumes; `predict` and `explain` do, other commands don't", classifier.model.name);
+        return Err(Error::parameter("model", reason).into());
+    }
+    Ok(classifier)
+}
+
+/// As [`classifier`], of photos or of volumes.
+pub(crate) fn classifier_of_volumes(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
     let compute = arguments.name.compute.compute()?;
     let model = load(arguments.name.model.as_deref(), arguments)?;
     classifier_of(model, output, |model| compute.place(&model.graph))

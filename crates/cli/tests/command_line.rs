@@ -22,4 +22,5 @@ mod command_line {
     pub(crate) mod soak;
     pub(crate) mod support;
     pub(crate) mod terminal;
+    pub(crate) mod volumes;
 }

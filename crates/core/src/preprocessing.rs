@@ -89,6 +89,8 @@ impl Channels {
 pub struct Preprocessing {
     /// The network's usual input, `[height, width]` in pixels.
     pub input_size: [usize; 2],
+    /// How many slices of that size a volume has; `None` for photos. A volume is given at the network's own size.
+    pub slices: Option<usize>,
     /// The shorter side's length before the crop, the other side following; `None` leaves the photo at its size. Only
     /// [`Fit::Crop`] asks for it.
     pub resize: Option<usize>,
@@ -113,6 +115,7 @@ impl Default for Preprocessing {
     fn default() -> Self {
         Self {
             input_size: [224, 224],
+            slices: None,
             resize: Some(256),
             crop: Some([224, 224]),
             fit: Fit::Crop,

@@ -1,6 +1,7 @@
 use crate::photo::{Decoding, decode_image, decode_photo, sniff};
 use crate::preprocess::{Geometry, Placement, geometry};
 use crate::resample::{Window, resize_plane};
+use crate::volume::{Slices, Volume};
 use crate::{Picture, preprocess, tiff};
 use candle_core::{Device, Tensor};
 use faithful_core::{Array, Error, Fit, Preprocessing, Result, caught};
@@ -29,10 +30,13 @@ pub struct Seen {
     pub photo: Picture,
     /// Where the network's input lies on the photo.
     pub placement: Placement,
+    /// How a volume's slices lie on the photo; there, the tensor is `(1, C, slices, H, W)`.
+    pub slices: Option<Slices>,
 }
 
 /// Reads a file for a network and prepares it: a photo, or where the network takes other channels, an `.npy` array or a
-/// TIFF of as many bands or pages. An array is `(H, W)`, `(H, W, C)`, `(C, H, W)` or `(1, C, H, W)`.
+/// TIFF of as many bands or pages. An array is `(H, W)`, `(H, W, C)`, `(C, H, W)` or `(1, C, H, W)`. For a network of volumes
+/// an array has slices before its rows, and a TIFF a page per slice.
 ///
 /// # Errors
 /// As [`read_photo`](crate::read_photo) and [`preprocess`]; [`Error::Format`] where a file has other channels than the
@@ -54,6 +58,9 @@ pub fn decode_input(
     decoding: &Decoding,
     device: &Device,
 ) -> Result<Seen> {
+    if let Some(slices) = preprocessing.slices {
+        return Volume::decode(name, bytes, slices, preprocessing, decoding)?.seen(preprocessing, device);
+    }
     let wanted = preprocessing.channels();
     let bands = if bytes.starts_with(Array::MAGIC) {
         Some(Bands::of_array(name, bytes, wanted, decoding)?)
@@ -73,7 +80,7 @@ pub fn decode_input(
     let Some(bands) = bands else {
         let photo = decode_photo(name, bytes, decoding)?;
         let seen = preprocess(&photo, preprocessing, device)?;
-        return Ok(Seen { tensor: seen.tensor, placement: seen.placement, photo });
+        return Ok(Seen { tensor: seen.tensor, placement: seen.placement, photo, slices: None });
     };
     bands.seen(name, preprocessing, device)
 }
@@ -185,7 +192,7 @@ impl Bands {
         };
         let values: Vec<f32> = sources.par_iter().enumerate().flat_map_iter(channel).collect();
         let tensor = Tensor::from_vec(values, (1, sources.len(), height, width), device)?;
-        Ok(Seen { tensor, photo: self.picture(), placement })
+        Ok(Seen { tensor, photo: self.picture(), placement, slices: None })
     }
 
     /// The values of one of the network's channels.

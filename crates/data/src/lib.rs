@@ -30,6 +30,7 @@ mod scene;
 mod shape;
 mod texture;
 mod tiff;
+mod volume;
 
 pub use bands::{Bands, Seen, decode_input, read_input};
 pub use batch::{photo_tensor, scene_tensor};
@@ -42,3 +43,4 @@ pub use resample::resize_picture;
 pub use scene::{Object, SCENE_CLASSES, Scene, SceneClass, SceneSpec, draw_scene, draw_scene_of};
 pub use shape::Shape;
 pub use texture::Texture;
+pub use volume::Slices;

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod class;
 pub mod contents;
+mod drawing;
 pub mod evaluation;
 pub mod inputs;
 mod memory;
@@ -16,6 +17,7 @@ mod size;
 mod spec;
 
 pub use class::{ClassChoice, ScoreKind};
+pub use drawing::Drawing;
 pub use memory::{Budget, Demand};
 pub use method::{Method, Requested, methods};
 pub use model::{Classifier, Crop, FitKind, ModelOptions, Prediction, Resize};

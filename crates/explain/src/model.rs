@@ -206,6 +206,12 @@ impl ModelOptions {
     }
 
     fn override_preprocessing(&self, preprocessing: &mut Preprocessing) -> Result<()> {
+        let geometry = self.resize.is_some() || self.crop.is_some() || self.fit.is_some() || self.pad_color.is_some();
+        if preprocessing.slices.is_some() && (geometry || self.channels.is_some() || self.interpolation.is_some()) {
+            let reason = "a volume goes into the network as it is: leave --fit, --resize, --crop, --channels and \
+                          --interpolation out";
+            return Err(Error::parameter("model", reason));
+        }
         let before = preprocessing.fixed_size();
         match self.crop {
             Some(Crop::Whole) => preprocessing.crop = None,

@@ -1,18 +1,18 @@
 //! What a method finds, and how it is asked.
 
-use crate::{Method, Photo, Settings};
+use crate::{Drawing, Method, Photo, Settings};
 use candle_core::{DType, Tensor};
 use faithful_cam::{CamParameters, EstimatorParameters, HyperParameters, Layout, hyper_parts};
 use faithful_core::{Convergence, Error, LayerId, Objective, Result, Score, Stream, write_atomic};
 use faithful_gradient::{Channels, GradientParameters, attribute_at_layer, reduce_channels};
 use faithful_report::image::RgbImage;
-use faithful_report::{Map, Scale, Style, encode_png, overlay, rescale};
+use faithful_report::{Map, Scale, Style, encode_png};
 use std::path::Path;
 
 /// What a method found, for one input and one score.
 #[derive(Clone, Debug)]
 pub struct MethodResult {
-    /// The raw map `(h, w)`; for a series `(t)` or `(sensors, t)`.
+    /// The raw map `(h, w)`; for a series `(t)` or `(sensors, t)`, for a volume `(slices, h, w)`.
     pub map: Tensor,
     /// Whether the map has the places of a layer, and not of the input.
     pub at_layer: bool,
@@ -26,7 +26,7 @@ pub struct MethodResult {
     pub completeness: Option<(f64, f64)>,
     /// What the reader of the map should know.
     pub notes: Vec<String>,
-    /// The raw maps `(h, w)` that it went through, by name, where they were asked for.
+    /// The raw maps, of the same axes, that it went through, by name, where they were asked for.
     pub parts: Vec<(String, Tensor)>,
 }
 
@@ -36,9 +36,9 @@ impl MethodResult {
         Map::from_tensor(&self.map.to_dtype(DType::F32)?)
     }
 
-    /// The map of a photo, laid on it at the photo's own size.
+    /// The map of a photo or a volume, laid on it at its own size.
     pub fn picture(&self, photo: &Photo, style: &Style) -> Result<RgbImage> {
-        overlay(&photo.picture, &rescale(&self.raw()?, &self.scale)?, photo.region, style)
+        Ok(Drawing::new(&self.map, photo, &self.scale, style)?.picture)
     }
 
     /// Writes [`picture`](Self::picture) as a PNG, whole or not at all.
@@ -51,7 +51,7 @@ impl MethodResult {
 }
 
 impl Method {
-    /// Explains one photo `(1, C, H, W)`, or one series `(1, C, T)`, for each of the scores, in their order.
+    /// Explains one photo `(1, C, H, W)`, volume `(1, C, slices, H, W)` or series `(1, C, T)`, for each of the scores, in their order.
     ///
     /// # Errors
     /// What the method itself returns.
@@ -95,7 +95,6 @@ impl Method {
                 };
                 parameters.perturbation.draws = draws;
                 parameters.perturbation.channels = cam.channels;
-                parameters.perturbation.probabilities = probabilities;
                 let mut parts = Vec::new();
                 let found = match *layers {
                     [layer] if cam.parts && self.has_parts() => {
@@ -190,9 +189,23 @@ fn in_places(
     }
 }
 
-/// The map of a photo as `(h, w)`; that of a series as the method gave it, `(t)` or `(sensors, t)`.
+/// The map of a photo as `(h, w)`, of a volume as `(slices, h, w)`; that of a series as the method gave it, `(t)` or
+/// `(sensors, t)`.
 fn places(map: &Tensor, input: &Tensor) -> Result<Tensor> {
-    if input.rank() == 3 { Ok(map.squeeze(0)?) } else { plane(map) }
+    match input.rank() {
+        3 => Ok(map.squeeze(0)?),
+        5 => volume(map),
+        _ => plane(map),
+    }
+}
+
+/// A map `(1, C, slices, H, W)` or `(1, slices, h, w)` as `(slices, h, w)`: channels are summed.
+fn volume(map: &Tensor) -> Result<Tensor> {
+    let map = if map.rank() == 5 { map.sum(1)? } else { map.clone() };
+    match map.dims() {
+        [1, _, _, _] => Ok(map.squeeze(0)?),
+        other => Err(Error::shape("the map", "one map with slices, height and width", other)),
+    }
 }
 
 /// A map `(1, C, H, W)` or `(1, h, w)` as `(h, w)`: channels are summed, which keeps the sign and the total.

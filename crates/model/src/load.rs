@@ -133,17 +133,19 @@ impl Model {
         })?;
         let mut notes = imported.notes(loading.output.is_some());
         let Imported { graph, outputs, files: data, .. } = imported;
-        let fixed = if let &[_, height, width] = graph.nominal_input() { Some([height, width]) } else { None };
+        let fixed = match *graph.nominal_input() {
+            [_, height, width] | [_, _, height, width] => Some([height, width]),
+            _ => None,
+        };
         if side.input_size().is_some() && side.input_size() != fixed {
             side = side.without_found_sizes();
         }
-        if let (Some(wanted), &[_, height, width]) = (loading.input_size.or(side.input_size()), graph.nominal_input())
-            && wanted != [height, width]
+        if let (Some(wanted), Some(fixed)) = (loading.input_size.or(side.input_size()), fixed)
+            && wanted != fixed
         {
             let what = if loading.input_size.is_some() { "--input-size" } else { json.as_str() };
             let reason = format!(
-                "input_size is {wanted:?}, but the model's file fixes {:?}; export it with free axes, or correct the size",
-                [height, width]
+                "input_size is {wanted:?}, but the model's file fixes {fixed:?}; export it with free axes, or correct the size"
             );
             return Err(Error::format(what, reason));
         }
@@ -164,14 +166,18 @@ impl Model {
     ) -> Result<Self> {
         let what = file.as_ref().map_or_else(|| name.into(), |file| file.with_extension("json").display().to_string());
         let mut notes = Vec::new();
-        let photo = match *graph.nominal_input() {
-            [channels @ 1..=Preprocessing::MOST_CHANNELS, height, width] => Some([channels, height, width]),
-            _ => None,
+        let (photo, slices) = match *graph.nominal_input() {
+            [channels @ 1..=Preprocessing::MOST_CHANNELS, height, width] => (Some([channels, height, width]), None),
+            [channels @ 1..=Preprocessing::MOST_CHANNELS, slices, height, width] => {
+                (Some([channels, height, width]), Some(slices))
+            }
+            _ => (None, None),
         };
         let preprocessing = match photo {
             Some(input) => Some({
                 let assumed = architecture.is_none() && !loading.values_said;
-                Self::seen(&what, &graph, &side, input, assumed, &mut notes)?
+                let seen = Self::seen(&what, &graph, &side, input, assumed, &mut notes)?;
+                Preprocessing { slices, ..seen }
             }),
             None => None,
         };

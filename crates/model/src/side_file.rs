@@ -279,8 +279,17 @@ impl SideFile {
             Some(name) => Channels::from_name(name).map_err(|error| refuse(error.to_string()))?,
             None => Channels::Rgb,
         };
-        let mut preprocessing =
-            Preprocessing { input_size, resize, crop: Some(crop), fit, channels: order, interpolation, mean, std };
+        let mut preprocessing = Preprocessing {
+            input_size,
+            slices: None,
+            resize,
+            crop: Some(crop),
+            fit,
+            channels: order,
+            interpolation,
+            mean,
+            std,
+        };
         if let Fit::Pad(_) = fit {
             preprocessing.fit = Fit::Pad(self.bars(what, &preprocessing.sources(), &preprocessing.mean)?);
         }

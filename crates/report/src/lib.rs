@@ -34,7 +34,7 @@ pub use faithful_core::write_atomic;
 pub use figure::{Anchor, Color, Figure};
 pub use image;
 pub use map::Map;
-pub use npy::{decode_npy, encode_npy};
+pub use npy::{decode_npy, encode_npy, encode_npy_slices};
 pub use overlay::{Style, encode_png, overlay};
 pub use resample::{Region, Resampled, resample};
 pub use scale::{Scale, Scaled, rescale};

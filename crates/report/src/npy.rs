@@ -3,18 +3,27 @@ use faithful_core::{Array, Error, Result};
 
 /// A map as the bytes of a `.npy` file: little-endian f32 of shape `(H, W)`, for `numpy.load`.
 pub fn encode_npy(map: &Map) -> Vec<u8> {
-    let shape = format!("({}, {})", map.height(), map.width());
+    encode(&format!("({}, {})", map.height(), map.width()), map.values().iter())
+}
+
+/// The maps of a volume's slices, of one size, as the bytes of a `.npy` file of shape `(slices, H, W)`.
+pub fn encode_npy_slices(maps: &[Map]) -> Vec<u8> {
+    let [height, width] = maps.first().map_or([0; 2], |map| [map.height(), map.width()]);
+    encode(&format!("({}, {height}, {width})", maps.len()), maps.iter().flat_map(Map::values))
+}
+
+fn encode<'a>(shape: &str, values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     // The values start at a multiple of 64 bytes; the header ends with a newline (NumPy's format, version 1.0).
     let unpadded = Array::MAGIC.len() + 4 + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
     header.push('\n');
-    let mut bytes = Vec::with_capacity(Array::MAGIC.len() + 4 + header.len() + 4 * map.values().len());
+    let mut bytes = Vec::with_capacity(Array::MAGIC.len() + 4 + header.len() + 4 * values.size_hint().0);
     bytes.extend_from_slice(Array::MAGIC);
     bytes.extend_from_slice(&[1, 0]);
     bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
     bytes.extend_from_slice(header.as_bytes());
-    map.values().iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    values.for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     bytes
 }
 

@@ -18,7 +18,7 @@ use crate::expectation::laid_out_activation;
 use crate::{Definition, Fusion, Layout, fuse};
 use candle_core::Tensor;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, Family, LayerId, Objective, Probabilities, Result, Score, Stream};
+use faithful_core::{Error, Family, LayerId, Objective, Result, Score, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -48,8 +48,6 @@ pub struct PerturbationParameters {
     pub stride: Option<NonZeroUsize>,
     /// What occlusion puts in the window's place, in the network's input space; 0.
     pub fill: f64,
-    /// How the network's outputs become the probabilities that weigh SESS's windows; the softmax unless said.
-    pub probabilities: Probabilities,
     /// Noise of unit deviation from elsewhere, in place of the stream's: reproduces another program's draws.
     pub noise: Option<Arc<dyn BaselineSampler>>,
 }
@@ -68,7 +66,6 @@ impl Default for PerturbationParameters {
             window: None,
             stride: None,
             fill: 0.0,
-            probabilities: Probabilities::Softmax,
             noise: None,
         }
     }
@@ -117,8 +114,6 @@ pub(crate) struct Entry {
     pub(crate) signed: bool,
     pub(crate) draws: bool,
     pub(crate) at_input: bool,
-    /// Whether it explains at layers and its map has the input's size.
-    pub(crate) enlarges: bool,
     /// Whether it has a way of its own to make one map of several layers.
     pub(crate) multiplies: bool,
     pub(crate) method: PerturbationMethod,
@@ -144,7 +139,6 @@ const LAYER: Entry = Entry {
     signed: false,
     draws: false,
     at_input: false,
-    enlarges: false,
     multiplies: false,
     method: score::score_cam,
 };

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let start = if let Start::Photo(path) = &arguments.start { Some(path.as_path()) } else { None };
     spare(&arguments.out, start.into_iter().chain(arguments.model.name.model.as_deref().map(Path::new)))?;
     output.writes_files();
-    let classifier = model::classifier_for_cpu(&arguments.model, output)?;
+    let classifier = model::photos_only(model::classifier_for_cpu(&arguments.model, output)?)?;
     let model = &classifier.model;
     let preprocessing = model.photo_preprocessing()?;
     let class = model::one_class(model, &arguments.class)?;

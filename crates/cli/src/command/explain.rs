@@ -14,11 +14,12 @@ use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
 use faithful_core::{Convergence, Error, Stop};
 use faithful_explain::{
-    CamChoices, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session, Settings, Setup, baseline,
+    CamChoices, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session, Settings, Setup,
+    baseline,
     inputs::{Input, Inputs},
     parse_stop, photo,
 };
-use faithful_report::{Colormap, Map, Scale, Style, chart_svg, encode_npy, encode_png, overlay, rescale};
+use faithful_report::{Colormap, Scale, Style, chart_svg, encode_png};
 use serde::Serialize;
 
 /// Everything that is the same for all photos of a run, checked before the first is read.
@@ -69,6 +70,9 @@ struct Line<'a> {
 /// What the raw map is.
 #[derive(Serialize)]
 struct MapLine {
+    /// Of a volume's map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slices: Option<usize>,
     height: usize,
     width: usize,
     /// `layer` or `input`: of what the map's places are places.
@@ -161,7 +165,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     };
     let folder = Folder::prepare(&arguments.out)?;
     let parts = arguments.parts.as_deref().map(Folder::prepare).transpose()?;
-    let classifier = model::classifier(&arguments.model, output)?;
+    let classifier = model::classifier_of_volumes(&arguments.model, output)?;
     let session = model::session(&setup, &classifier, output)?;
     let mut run = Run { arguments, output, session, baselines, scale, style, folder, parts };
     if arguments.show && (output.width().is_none() || output.is_json()) {
@@ -219,23 +223,19 @@ impl Run<'_> {
         let Explained { class, several, found, seconds } = explained;
         let (photo, model) = (&seen.photo, &self.session.classifier.model);
         let method = &self.method().spec.method;
-        let map = found.raw()?;
-        let scaled = rescale(&map, &self.scale)?;
-        let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
+        let drawing = Drawing::new(&found.map, photo, &self.scale, &self.style)?;
         if self.arguments.show {
-            self.output.show(&picture);
+            self.output.show(&drawing.picture);
         }
         let label = &self.method().spec.label;
         let name =
             if several { format!("{}.{label}.class{class}", input.stem) } else { format!("{}.{label}", input.stem) };
         if let Some(folder) = &self.parts {
             for (part, map) in &found.parts {
-                let map = Map::from_tensor(&map.to_dtype(DType::F32)?)?;
-                let scaled =
-                    rescale(&map, &Scale { signed: map.values().iter().any(|value| *value < 0.0), ..self.scale })?;
-                let picture = overlay(&photo.picture, &scaled, photo.region, &self.style)?;
-                folder.write(&format!("{name}.{part}.npy"), &encode_npy(&map))?;
-                folder.write(&format!("{name}.{part}.png"), &encode_png(&picture)?)?;
+                let signed = map.min_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? < 0.0;
+                let drawing = Drawing::new(map, photo, &Scale { signed, ..self.scale }, &self.style)?;
+                folder.write(&format!("{name}.{part}.npy"), &drawing.array)?;
+                folder.write(&format!("{name}.{part}.png"), &encode_png(&drawing.picture)?)?;
             }
         }
         let converged = found.convergence.as_ref().filter(|convergence| !convergence.trace.is_empty());
@@ -255,20 +255,20 @@ impl Run<'_> {
             _ => None,
         };
         let files = Files {
-            map: self.folder.write(&format!("{name}.npy"), &encode_npy(&map))?.display().to_string(),
-            overlay: self.folder.write(&format!("{name}.png"), &encode_png(&picture)?)?.display().to_string(),
+            map: self.folder.write(&format!("{name}.npy"), &drawing.array)?.display().to_string(),
+            overlay: self.folder.write(&format!("{name}.png"), &encode_png(&drawing.picture)?)?.display().to_string(),
             trace: trace.map(|path| path.display().to_string()),
             trace_figure: trace_figure.map(|path| path.display().to_string()),
         };
         let draws = method.draws();
-        let notes: Vec<String> = if found.notes.is_empty() { scaled.note.into_iter().collect() } else { found.notes };
-        let map = MapLine {
-            height: map.height(),
-            width: map.width(),
-            at: if found.at_layer { "layer" } else { "input" },
-            signed: scaled.signed,
-            shown: [scaled.low, scaled.high],
+        let notes: Vec<String> = if found.notes.is_empty() { drawing.note.into_iter().collect() } else { found.notes };
+        let (slices, height, width) = match drawing.size[..] {
+            [slices, height, width] => (Some(slices), height, width),
+            [height, width] => (None, height, width),
+            _ => return Err(Error::shape("the map", "(h, w) or (slices, h, w)", &drawing.size).into()),
         };
+        let at = if found.at_layer { "layer" } else { "input" };
+        let map = MapLine { slices, height, width, at, signed: drawing.signed, shown: drawing.shown };
         Ok(Line {
             image: input.path.display().to_string(),
             method: method.info().name,

@@ -444,21 +444,9 @@ pub(super) fn small(name: &str, shape: &[usize]) -> Result<usize> {
     }
 }
 
-/// Whether an operation only moves elements about.
+/// Whether an operation only moves elements about, whatever the batch.
 fn moves_only(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Concat { .. }
-            | Op::Slice { .. }
-            | Op::Reshape(_)
-            | Op::Flatten { .. }
-            | Op::Transpose(_)
-            | Op::Squeeze(_)
-            | Op::Unsqueeze(_)
-            | Op::Expand(_)
-            | Op::Gather { .. }
-            | Op::Identity
-    ) && !mentions_batch(op)
+    (op.moves_values() || matches!(op, Op::Concat { .. })) && !mentions_batch(op)
 }
 
 fn mentions_batch(op: &Op) -> bool {

@@ -3,27 +3,67 @@
 
 use super::proto::Entry;
 use crate::side_file::{Bars, Numbers, SideFile, Sides};
-use faithful_core::{Result, read_file};
+use faithful_core::{Result, open_file};
 use prost::Message;
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
-/// A model's notes, without its graph.
-#[derive(Clone, PartialEq, Message)]
-struct Notes {
-    #[prost(message, repeated, tag = "14")]
-    metadata_props: Vec<Entry>,
-}
+/// The field of a model that holds its notes.
+const NOTES: u64 = 14;
+/// Bytes that a note has at the most; longer ones are not read.
+const LONGEST: u64 = 1 << 20;
+/// Notes that are read at the most.
+const MOST: usize = 1000;
 
-/// What the notes of the file at `path` say; nothing where it is damaged, which reading its graph will tell.
+/// What the notes of the file at `path` say; nothing where it is damaged, which reading its graph will tell. The graph, with all
+/// weights, is skipped and not read.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read.
+/// [`Error::Io`] where the file cannot be opened.
 pub(crate) fn read(path: &Path) -> Result<SideFile> {
-    let bytes = read_file(path)?;
-    let notes = Notes::decode(bytes.as_slice()).unwrap_or_default();
-    let pairs: Vec<(&str, &str)> =
-        notes.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+    let notes = notes(&mut BufReader::new(open_file(path)?)).unwrap_or_default();
+    let pairs: Vec<(&str, &str)> = notes.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
     Ok(understood(&pairs))
+}
+
+/// The notes among a model's fields.
+fn notes(file: &mut BufReader<impl Read + Seek>) -> io::Result<Vec<Entry>> {
+    let mut notes = Vec::new();
+    while notes.len() < MOST && !file.fill_buf()?.is_empty() {
+        let key = varint(file)?;
+        let length = match key & 7 {
+            0 => {
+                varint(file)?;
+                0
+            }
+            1 => 8,
+            2 => varint(file)?,
+            5 => 4,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        if key == NOTES << 3 | 2 && length <= LONGEST {
+            let mut bytes = Vec::new();
+            file.take(length).read_to_end(&mut bytes)?;
+            notes.extend(Entry::decode(bytes.as_slice()));
+        } else {
+            file.seek_relative(i64::try_from(length).map_err(|_| io::ErrorKind::InvalidData)?)?;
+        }
+    }
+    Ok(notes)
+}
+
+/// A number of protobuf's: seven bits a byte, the lowest first, the last byte below 128.
+fn varint(file: &mut impl Read) -> io::Result<u64> {
+    let mut number = 0;
+    for place in 0..10 {
+        let mut byte = [0];
+        file.read_exact(&mut byte)?;
+        number |= u64::from(byte[0] & 0x7f) << (7 * place);
+        if byte[0] < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 fn understood(pairs: &[(&str, &str)]) -> SideFile {
@@ -87,6 +127,25 @@ fn names(text: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use faithful_core::{Channels, Fit};
+
+    #[test]
+    fn notes_are_found_behind_a_graph_that_is_not_read() {
+        let entry = Entry { key: "author".into(), value: "x".into() }.encode_to_vec();
+        // A version, a graph of 20,000 bytes, a note.
+        let mut bytes = vec![1 << 3, 200, 1, 7 << 3 | 2, 0xa0, 0x9c, 1];
+        bytes.extend(vec![0xff; 20_000]);
+        bytes.extend([14 << 3 | 2, entry.len() as u8]);
+        bytes.extend(&entry);
+        let found = |bytes: &[u8]| notes(&mut BufReader::new(io::Cursor::new(bytes)));
+        let whole = found(&bytes).unwrap();
+        assert_eq!((whole.len(), whole[0].key.as_str()), (1, "author"));
+        for damaged in [&bytes[..2], &[14 << 3 | 7, 1], &[0x80; 11], &[7 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]]
+        {
+            assert!(found(damaged).is_err());
+        }
+        // What a length promises beyond the end is missing, and that is all.
+        assert!(found(&bytes[..10_000]).unwrap().is_empty());
+    }
 
     #[test]
     fn windows_mls_properties_are_understood() {

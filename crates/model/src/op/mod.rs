@@ -201,6 +201,22 @@ impl Op {
         }
     }
 
+    /// Whether the operation only takes values of its one operand elsewhere, some of them not at all or several times.
+    pub(crate) fn moves_values(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity
+                | Self::Reshape(_)
+                | Self::Flatten { .. }
+                | Self::Transpose(_)
+                | Self::Squeeze(_)
+                | Self::Unsqueeze(_)
+                | Self::Expand(_)
+                | Self::Slice { .. }
+                | Self::Gather { .. }
+        )
+    }
+
     /// A composition as an operation.
     pub(crate) fn composed(composition: impl Composition + 'static) -> Self {
         Self::Composed(Arc::new(composition))

@@ -130,16 +130,8 @@ impl Rule for Relevance<'_> {
             | Op::AdaptiveMaxPool2d(_)
             | Op::Reduce { reduction: Reduction::Max, .. }
             | Op::Concat { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Reshape(_)
-            | Op::Flatten { .. }
-            | Op::Squeeze(_)
-            | Op::Unsqueeze(_)
-            | Op::Transpose(_)
-            | Op::Expand(_)
-            | Op::Gather { .. }
-            | Op::Identity => self.run.vjp(node, &operands, relevance),
+            | Op::Pad { .. } => self.run.vjp(node, &operands, relevance),
+            op if op.moves_values() => self.run.vjp(node, &operands, relevance),
             // As if it were linear at its operands, which share alike.
             _ => {
                 let parts = self.epsilon(index, node, relevance)?;

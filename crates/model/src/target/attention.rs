@@ -88,19 +88,7 @@ impl Graph {
 
 /// Whether an operation only moves values about.
 pub(super) fn moves(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Identity
-            | Op::Reshape(_)
-            | Op::Flatten { .. }
-            | Op::Transpose(_)
-            | Op::Squeeze(_)
-            | Op::Unsqueeze(_)
-            | Op::Expand(_)
-            | Op::Slice { .. }
-            | Op::Gather { .. }
-            | Op::Pad { .. }
-    )
+    op.moves_values() || matches!(op, Op::Pad { .. })
 }
 
 pub(super) fn normalises(op: &Op) -> bool {
