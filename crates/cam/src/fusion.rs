@@ -74,3 +74,10 @@ pub(crate) fn resize_map(map: &Tensor, size: [usize; 2]) -> Result<Tensor> {
     let wide = if map.dtype() == DType::F64 { map.clone() } else { map.to_dtype(DType::F32)? };
     Ok(resize2d(&wide.unsqueeze(1)?, size, &Resize::default())?.squeeze(1)?.to_dtype(map.dtype())?)
 }
+/// Trilinear, as [`resize_map`]: `(N, d, h, w)` to `(N, D, H, W)`, slices by slices and then along them.
+pub(crate) fn resize_volume(map: &Tensor, [slices, height, width]: [usize; 3]) -> Result<Tensor> {
+    let (n, depth, rows, columns) = map.dims4()?;
+    let flat = resize_map(&map.reshape((n * depth, rows, columns))?, [height, width])?;
+    let along = resize_map(&flat.reshape((n, depth, height * width))?, [slices, height * width])?;
+    Ok(along.reshape((n, slices, height, width))?)
+}

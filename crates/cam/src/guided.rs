@@ -1,6 +1,6 @@
 //! Maps at the layer, refined by what the input's own gradient says.
 
-use crate::fusion::resize_map;
+use crate::fusion::{resize_map, resize_volume};
 use candle_core::Tensor;
 use faithful_core::{BackwardRule, Error, Objective, Result, Score};
 
@@ -14,14 +14,22 @@ pub(crate) enum Guide {
     Attribution,
 }
 
-/// `up(map) * attribution`: `(N, h, w)` bilinearly upsampled to the attribution's `(N, C, H, W)`, or `(N, t)` to `(N, C, T)`.
+/// `up(map) * attribution`: `(N, h, w)` bilinearly upsampled to the attribution's `(N, C, H, W)`, `(N, t)` to `(N, C, T)`, or
+/// `(N, slices, h, w)` trilinearly to a volume's `(N, C, slices, H, W)`.
 pub(crate) fn refine(map: &Tensor, attribution: &Tensor) -> Result<Tensor> {
     if attribution.rank() == 3 && map.rank() == 2 {
         // A series is a picture of height one.
         return Ok(refine(&map.unsqueeze(1)?, &attribution.unsqueeze(2)?)?.squeeze(2)?);
     }
+    if let (&[_, _, slices, height, width], 4) = (attribution.dims(), map.rank()) {
+        return Ok(attribution.broadcast_mul(&resize_volume(map, [slices, height, width])?.unsqueeze(1)?)?);
+    }
     let (_, _, height, width) = attribution.dims4().map_err(|_| {
-        Error::shape("the input of a guided map", "an image (N, C, H, W) or a series (N, C, T)", attribution.dims())
+        Error::shape(
+            "the input of a guided map",
+            "an image (N, C, H, W), a series (N, C, T) or a volume (N, C, D, H, W)",
+            attribution.dims(),
+        )
     })?;
     Ok(attribution.broadcast_mul(&resize_map(map, [height, width])?.unsqueeze(1)?)?)
 }

@@ -189,12 +189,52 @@ fn jpeg_has_its_end(bytes: &[u8]) -> bool {
     false
 }
 
+/// Whether scans give every coefficient of every component to its last bit (ITU-T T.81, B.2.3): a progressive photo that
+/// ends between two scans is one of less detail.
+fn jpeg_has_its_scans(bytes: &[u8]) -> bool {
+    let mut left: Vec<(u8, [bool; 64])> = Vec::new();
+    let mut at = 2;
+    while at + 3 < bytes.len() {
+        match (bytes[at], bytes[at + 1]) {
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd9) => at += 2,
+            (0xff, marker @ 0x02..=0xfe) => {
+                let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])).max(2);
+                let segment = bytes.get(at + 4..at + 2 + length).unwrap_or_default();
+                match (marker, segment) {
+                    // A frame: depth, height, width, and three bytes for each component.
+                    (0xc0..=0xc3, [_, _, _, _, _, _, components @ ..]) if left.is_empty() => {
+                        left = components.chunks_exact(3).map(|component| (component[0], [true; 64])).collect();
+                    }
+                    // A scan: its components, two bytes each, the first and last coefficient, and the bits' places.
+                    (0xda, [count, rest @ ..]) if rest.len() >= 2 * usize::from(*count) + 3 => {
+                        let (components, form) = rest.split_at(2 * usize::from(*count));
+                        let (first, last, place) = (usize::from(form[0]), usize::from(form[1]).min(63), form[2] & 15);
+                        for (name, missing) in &mut left {
+                            let is_in = components.chunks_exact(2).any(|component| component[0] == *name);
+                            if is_in && place == 0 && first <= last {
+                                missing[first..=last].fill(false);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                at += 2 + length;
+            }
+            _ => at += 1,
+        }
+    }
+    !left.is_empty() && left.iter().all(|(_, missing)| !missing.contains(&true))
+}
+
 /// The picture of a JPEG without its end marker, where all of it is there: small cameras leave the marker out, and
 /// phones write their own data in its place. `None` where the picture is cut off.
 ///
 /// A decoder of a picture that is whole does not read what comes behind it, so whatever is put there, the pixels are the
 /// same; where data is missing, it makes pixels of it.
 fn whole_without_its_end(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<DynamicImage>) -> Option<DynamicImage> {
+    if !jpeg_has_its_scans(bytes) {
+        return None;
+    }
     let with = |behind: &[u8]| decode(&[bytes, behind, &[0xff, 0xd9]].concat());
     let picture = with(&[])?;
     // Bits of many kinds, and what the file itself is like: a decoder that misses something reads them as such.

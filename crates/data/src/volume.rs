@@ -212,7 +212,7 @@ mod tests {
         assert!(error(&npy("(4, 3, 2)", &[0; 24])).contains("[4, 3, 2]"));
         let body: Vec<u8> = (0..24).map(|value| value * 10).collect();
         let seen = decode(&npy("(1, 4, 2, 3)", &body)).unwrap().seen(&preprocessing, &Device::Cpu).unwrap();
-        assert_eq!((seen.tensor.dims(), seen.photo.height, seen.photo.width), (&[1, 1, 4, 2, 3][..], 8, 3));
+        assert_eq!((seen.tensor.dims(), seen.photo.height, seen.photo.width), (&[1, 1, 4, 2, 3][..], 4, 6));
         let values: Vec<f32> = seen.tensor.flatten_all().unwrap().to_vec1().unwrap();
         assert!((values[23] - (230.0 / 255.0 - 0.5) / 0.5).abs() < 1e-6, "{values:?}");
     }

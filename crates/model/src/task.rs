@@ -233,10 +233,11 @@ fn detector(a: usize, b: usize, classes: usize) -> Option<Form> {
     }
 }
 
-/// The form of an output `(a, b)` without labels: the shorter axis is that of a box.
+/// The form of an output `(a, b)` without labels: the shorter axis is that of a box, where it can be.
 fn likely_detector(a: usize, b: usize) -> Option<Form> {
-    let width = a.min(b);
-    (5..=4 + MOST_CLASSES).contains(&width).then(|| Form { classes: width - 4, before: 4, boxes_first: b < a })
+    let is_box = |width: &usize| (5..=4 + MOST_CLASSES).contains(width);
+    let width = [a.min(b), a.max(b)].into_iter().find(is_box)?;
+    Some(Form { classes: width - 4, before: 4, boxes_first: width == b })
 }
 
 /// Nodes that are appended to a graph.

@@ -201,15 +201,18 @@ impl Inner {
         State::Unknown
     }
 
-    /// Forgets results until the others are few and small enough: the oldest of the address that has most.
+    /// Forgets results until all are few and small enough: the oldest of the address that has most. The newest stays, as its
+    /// user has not seen it; where it alone is larger than all may be, it does not count.
     fn make_room(&mut self, limits: &Limits) {
         while self.finished.len() > 1 {
             let mut held: HashMap<IpAddr, (usize, usize)> = HashMap::new();
-            for Finished { owner, bytes, .. } in &self.finished {
+            for Finished { owner, bytes, .. } in self.finished.iter().rev().skip(1) {
                 let own = held.entry(*owner).or_default();
                 *own = (own.0 + bytes, own.1 + 1);
             }
-            let bytes: usize = held.values().map(|(bytes, _)| bytes).sum();
+            let newest = self.finished.back().map_or(0, |newest| newest.bytes);
+            let newest = if newest > limits.kept_bytes { 0 } else { newest };
+            let bytes: usize = newest + held.values().map(|(bytes, _)| bytes).sum::<usize>();
             let too_large = bytes > limits.kept_bytes;
             if !too_large && self.finished.len() <= limits.kept {
                 return;

@@ -39,7 +39,7 @@ fn volumes_are_scored_and_explained_slice_by_slice() {
     for method in ["grad-cam", "layer-cam", "gradient"] {
         let run = ["explain", &array, "--model", &net, "--method", method, "--out", "maps", "--legend", "--json"];
         let object = &place.run(&run).objects()[0];
-        let map = Array::decode(&std::fs::read(object["files"]["map"].as_str().unwrap()).unwrap()).unwrap();
+        let map = Array::decode(&std::fs::read(place.path(object["files"]["map"].as_str().unwrap())).unwrap()).unwrap();
         let shape: Vec<u64> = map.shape.iter().map(|side| *side as u64).collect();
         let said = ["slices", "height", "width"].map(|side| object["map"][side].as_u64().unwrap());
         assert_eq!(shape, said, "{method}");
@@ -71,5 +71,5 @@ fn what_does_not_fit_a_network_of_volumes_is_said() {
     let photo = place.scene("photo.png", 0);
     place.run(&["predict", name(&photo), "--model", &net]).refused(1, &["a volume of (6, 12, 10)", "page per slice"]);
     place.run(&["predict", &array, "--model", &net, "--crop", "8x8"]).refused(2, &["a volume goes into the network"]);
-    place.run(&["compare", &array, "--model", &net]).refused(2, &["takes volumes", "explain"]);
+    place.run(&["compare", &array, "--model", &net, "--out", "page.html"]).refused(2, &["takes volumes", "explain"]);
 }

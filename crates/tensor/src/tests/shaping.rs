@@ -214,6 +214,7 @@ fn resizing_by_a_factor_divides_by_the_factor() {
                     let flat = |w: &[Vec<f64>]| tensor(&w.concat(), &[w.len(), w[0].len()]);
                     let wanted = flat(&rows).broadcast_matmul(&x).unwrap();
                     let wanted = wanted.broadcast_matmul(&flat(&columns).t().unwrap()).unwrap();
+                    eprintln!("{rules:?} {down} {across}");
                     assert_close(&y, &wanted, 1e-6);
                     check_gradients(&[x.clone()], |t| resize2d_by(&t[0], [down, across], size, &rules));
                 }
