@@ -152,6 +152,9 @@ pub(crate) struct PredictArguments {
     /// How many classes to print
     #[arg(long, value_parser = count::<MANY>, value_name = "K", default_value = "5")]
     pub(crate) top: NonZeroUsize,
+    /// Memory that the process may take, as `2GiB`: photos that take more are refused
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@
 use crate::{ByteSize, Method, Settings};
 use faithful_core::{Error, LayerId, Network, Objective, Result, Tap, Target};
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Rows beyond which more bring no speed.
 const MOST: usize = 1024;
@@ -34,6 +34,11 @@ pub struct Demand {
 impl Demand {
     /// A pass without gradients, of inputs that are made for it.
     pub const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
+
+    /// A step along the gradient at the input, which keeps the input, its best and their moments.
+    pub fn ascent() -> Self {
+        Self { taps: vec![Tap::Input], gradients: 1, input_copies: 4, layer_copies: 0, kept: 6 }
+    }
 
     /// What `method` does at `layers` for so many `classes` of a photo.
     ///
@@ -97,18 +102,32 @@ fn estimated(network: &dyn Network, scale: f64, input: u64) -> u64 {
     (values * network.dtype().size_in_bytes() as f64) as u64
 }
 
-/// A limit on the process's memory, and what is taken of it before the first row.
+/// A limit on the process's memory, and what is taken of it before the first row. Copies know of each other.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limit: u64,
+    /// How many explanations run at a time.
+    together: u64,
+    /// What will be taken besides.
+    reserved: u64,
     /// Asked of the system once, when the network has prepared its kernels: what runs leave behind is used again.
-    taken: OnceLock<u64>,
+    taken: Arc<OnceLock<u64>>,
 }
 
 impl Budget {
     /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
     pub fn new(limit: ByteSize) -> Self {
-        Self { limit: limit.0, taken: OnceLock::new() }
+        Self { limit: limit.0, together: 1, reserved: 0, taken: Arc::default() }
+    }
+
+    /// The same limit for so many explanations at a time, each with its own photo.
+    pub fn shared_by(self, together: NonZeroUsize) -> Self {
+        Self { together: together.get() as u64, ..self }
+    }
+
+    /// The limit less so many bytes, which will be taken later: a copy of the weights.
+    pub fn without(self, bytes: u64) -> Self {
+        Self { reserved: self.reserved + bytes, ..self }
     }
 
     fn taken(&self) -> u64 {
@@ -122,7 +141,7 @@ impl Budget {
         let needs = |rows: usize| {
             // In this order: to plan a pass is to prepare its kernels.
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);
-            self.taken() + PER_PIXEL * pixels + own
+            self.taken() + self.reserved + self.together * (PER_PIXEL * pixels + own)
         };
         let one = needs(1);
         if one > self.limit {
@@ -213,7 +232,7 @@ mod tests {
 
     #[test]
     fn as_many_rows_go_as_fit_and_one_that_does_not_is_refused() {
-        let budget = |limit| Budget { limit, taken: OnceLock::from(1000) };
+        let budget = |limit| Budget { limit, together: 1, reserved: 0, taken: Arc::new(OnceLock::from(1000)) };
         let fit = |limit| budget(limit).fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD, at_the_layer(1)]);
         for rows in [1u64, 2, 7, 100, 1000] {
             // The forward pass takes more here: four copies of 48 numbers a row, and four that are kept.
@@ -225,5 +244,8 @@ mod tests {
         let one = 1000 + 240 + 102 + 1024 + 4 * 4 * 48 * 2;
         assert_eq!(fit(one).unwrap().get(), 1);
         assert!(fit(one - 1).unwrap_err().to_string().contains("one row takes about"));
+        // Two at a time have half of what is left each.
+        let two = budget(1000 + 2 * (one - 1000)).shared_by(const { NonZeroUsize::new(2).unwrap() });
+        assert_eq!(two.fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD]).unwrap().get(), 1);
     }
 }

@@ -5,7 +5,7 @@ use crate::class::{self, ClassChoice, ScoreKind};
 use crate::memory::{Budget, Demand};
 use crate::model::{self, Classifier, Prediction};
 use crate::photo::{self, Photo};
-use crate::{ByteSize, MethodResult, MethodSpec, Settings, baseline};
+use crate::{MethodResult, MethodSpec, Settings, baseline};
 use faithful_core::{LayerId, Network, Objective, Result, Score, Stream, Target, Watch, Watched};
 use faithful_data::Decoding;
 use faithful_evaluate::fitted;
@@ -35,7 +35,7 @@ pub struct Setup {
     /// How many rows go through the network at a time; nothing for as many as fit.
     pub batch: Option<NonZeroUsize>,
     /// How much memory the process may take.
-    pub memory: Option<ByteSize>,
+    pub memory: Option<Budget>,
     /// The limits of photos.
     pub decoding: Decoding,
 }
@@ -120,7 +120,7 @@ impl Setup {
             methods,
             classes,
             score,
-            batch: BatchSize::new(self.batch, self.memory, demands),
+            batch: BatchSize::new(self.batch, self.memory.clone(), demands),
             settings,
             seed: self.seed,
             decoding: self.decoding,
@@ -192,6 +192,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// How many pixels the photo has at its own size.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.photo.picture.width()) * u64::from(self.photo.picture.height())
+    }
+
     /// The photo's own random stream.
     pub fn stream(&self) -> &Stream {
         &self.stream
@@ -261,8 +266,8 @@ pub struct BatchSize {
 impl BatchSize {
     /// What was asked for. Everything that stays in memory must be there by now; `demands` are those of all that will
     /// be done.
-    pub fn new(batch: Option<NonZeroUsize>, memory: Option<ByteSize>, demands: Vec<Demand>) -> Self {
-        Self { batch, budget: memory.map(|memory| (Budget::new(memory), demands)) }
+    pub fn new(batch: Option<NonZeroUsize>, memory: Option<Budget>, demands: Vec<Demand>) -> Self {
+        Self { batch, budget: memory.map(|budget| (budget, demands)) }
     }
 
     /// For an input `(…)` that was made of a photo of so many pixels; an error where not even one fits.

@@ -3,6 +3,7 @@
 use super::bounds::{MANY, SIDE, count, whole};
 use super::{Flag, ModelArguments};
 use clap::Args;
+use faithful_explain::ByteSize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -46,6 +47,9 @@ pub(crate) struct DreamArguments {
     /// Refuse a photo with more pixels than this, in millions
     #[arg(long, value_name = "MILLIONS", default_value = "150", help_heading = "Limits")]
     pub(crate) max_megapixels: f64,
+    /// Memory that the process may take, as `2GiB`: a picture that takes more is refused
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
 }
 
 /// Where a dream begins.

@@ -3,7 +3,7 @@
 use super::bounds::{MANY, ROWS, count, threads, whole};
 use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
 use clap::Args;
-use faithful_explain::{ByteSize, Settings, Setup, parse_stop};
+use faithful_explain::{Budget, ByteSize, Settings, Setup, parse_stop};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ impl MapArguments {
             settings: Settings { draws: self.draws, stop: parse_stop(&self.stop)?, ..Settings::default() },
             seed: self.seed,
             batch: self.batch,
-            memory: self.memory,
+            memory: self.memory.map(Budget::new),
             ..Setup::default()
         })
     }
@@ -159,6 +159,9 @@ pub(crate) struct ServeArguments {
     /// How many photos are explained at a time
     #[arg(long, value_parser = threads, value_name = "N", default_value = "1", help_heading = "Limits")]
     pub(crate) workers: NonZeroUsize,
+    /// Memory that the process may take, as `2GiB`, shared by the photos that are explained at a time
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
     /// Refuse uploads that are larger, as `32MiB`
     #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Limits")]
     pub(crate) max_upload: ByteSize,

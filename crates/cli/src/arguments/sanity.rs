@@ -3,6 +3,7 @@
 use super::bounds::{MANY, count};
 use super::{Flag, ModelArguments, PhotoArguments};
 use clap::{Args, ValueEnum};
+use faithful_explain::ByteSize;
 use std::num::NonZeroUsize;
 
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub(crate) struct SanityArguments {
     /// The seed of everything random: draws, and the order in which weights are shuffled
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
+    /// Memory that the process may take, as `2GiB`: decides how many rows go through the network at a time
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,7 @@ use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{Objective, Preprocessing, Stream};
-use faithful_explain::{class, model::predict, photo};
+use faithful_explain::{Budget, Demand, class, model::predict, photo};
 use faithful_gradient::{ClassModel, class_model};
 use faithful_report::image::RgbImage;
 use faithful_report::{encode_png, write_atomic};
@@ -44,6 +44,10 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     let objective = Objective::new(classifier.network(), &target);
     let stream = Stream::new(arguments.seed, "dream");
     let start = begin(&arguments.start, preprocessing, arguments.max_megapixels, &stream)?;
+    if let Some(memory) = arguments.memory.map(Budget::new) {
+        let pixels = start.dims()[2..].iter().map(|&side| side as u64).product();
+        memory.fit(&model.graph, &start.dims()[1..], pixels, &[Demand::ascent()])?;
+    }
     let usual = match start.dims() {
         [_, _, height, width] => ClassModel::for_size([*height, *width]),
         _ => ClassModel::default(),

@@ -13,7 +13,7 @@ use faithful_evaluate::{Event, Manifest, Plan, Shard, Source, Store, Summary, Ta
 use faithful_explain::contents::{Contents, digest_of_photos};
 use faithful_explain::evaluation::{EvaluatedMethod, Images, Masks};
 use faithful_explain::{
-    Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, baseline, parse_stop, photo,
+    Budget, Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, baseline, parse_stop, photo,
 };
 use faithful_metric::{Canvas, CurveScore, Metric, Protocol, Steps};
 use faithful_model::{Model, Precision};
@@ -54,7 +54,7 @@ fn setup(arguments: &EvaluateArguments, baselines: &str) -> faithful_core::Resul
         settings: Settings { draws: arguments.draws, stop: parse_stop(&arguments.stop)?, ..Settings::default() },
         seed: arguments.seed,
         batch: arguments.batch,
-        memory: arguments.memory,
+        memory: arguments.memory.map(Budget::new),
         decoding: photo::decoding(arguments.max_megapixels)?,
         ..Setup::default()
     })

@@ -14,7 +14,7 @@ use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
 use faithful_core::{Convergence, Error, Stop};
 use faithful_explain::{
-    CamChoices, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session, Settings, Setup,
+    Budget, CamChoices, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session, Settings, Setup,
     baseline,
     inputs::{Input, Inputs},
     parse_stop, photo,
@@ -159,7 +159,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         },
         seed: arguments.seed,
         batch: arguments.batch,
-        memory: arguments.memory,
+        memory: arguments.memory.map(Budget::new),
         decoding: photo::decoding(arguments.photos.max_megapixels)?,
         ..Setup::default()
     };

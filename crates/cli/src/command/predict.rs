@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::table::{Column, Table};
 use anyhow::Result;
 use faithful_core::{Objective, Target};
-use faithful_explain::{model::predict, photo};
+use faithful_explain::{Budget, Demand, model::predict, photo};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     let model = &classifier.model;
     let preprocessing = model.photo_preprocessing()?;
     let objective = Objective::new(classifier.network(), &Target::Output(0));
+    let memory = arguments.memory.map(Budget::new);
     let inputs = run::photos(&arguments.photos.images);
     let table = Table::new(&[
         Column::left("image").width(run::name_width(&inputs)),
@@ -42,6 +43,10 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     let mut headings = Some(table.headings());
     run::for_each_photo(&inputs, output, "predicting", |input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
+        if let Some(memory) = &memory {
+            let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
+            memory.fit(&model.graph, &photo.tensor.dims()[1..], pixels, &[Demand::FORWARD])?;
+        }
         let prediction = predict(&objective, model.probabilities, &photo.tensor)?;
         let top: Vec<Entry> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]
             .iter()

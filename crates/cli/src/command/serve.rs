@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use faithful_baseline::BaselineSampler;
 use faithful_core::{Error, Watch};
 use faithful_data::{Decoding, decode_photo};
-use faithful_explain::{Classifier, Listener, Method, MethodSpec, Settings, Setup, baseline, class, methods, photo};
+use faithful_explain::{
+    Budget, Classifier, Listener, Method, MethodSpec, Settings, Setup, baseline, class, methods, photo,
+};
 use faithful_metric::{Protocol, Steps};
 use faithful_page::{Download, Extra, Gallery, Page, Section};
 use faithful_report::{Style, encode_npy, encode_png};
@@ -48,7 +50,8 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
             .map_err(|error| model::with_hint(model, error))?;
         models.push(Loaded { name, classifier, sampler });
     }
-    let photos = Photos { models, decoding, seed: arguments.seed };
+    let memory = arguments.memory.map(|limit| Budget::new(limit).shared_by(arguments.workers));
+    let photos = Photos { models, decoding, seed: arguments.seed, memory };
     let limits =
         Limits { upload: arguments.max_upload.0 as usize, workers: arguments.workers.get(), ..Limits::default() };
     let data = photos.describe(limits.upload);
@@ -119,6 +122,7 @@ struct Photos {
     models: Vec<Loaded>,
     decoding: Decoding,
     seed: u64,
+    memory: Option<Budget>,
 }
 
 /// What a user sees of an explanation, and the end of one that nobody wants any more.
@@ -194,6 +198,7 @@ impl Photos {
                 ..Settings::default()
             },
             seed: self.seed,
+            memory: self.memory.clone(),
             decoding: self.decoding,
             ..Setup::default()
         };
