@@ -3,6 +3,7 @@ use crate::shell::{cargo, run};
 /// What is run: package, example or program, arguments. The other examples are timings and chores, which take long or
 /// write files; `cargo test` compiles them.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
+    ("faithful-kernel", "same_on_every_processor", &[]),
     ("faithful-tensor", "right_gradients", &[]),
     ("faithful-core", "score_of_ones_own", &[]),
     ("faithful-model", "inside_an_onnx", &[]),

@@ -40,7 +40,7 @@ enum Command {
     Examples,
     /// Send damaged input to everything that is read, by cargo-fuzz (see fuzz/README.md)
     Fuzz(fuzz::Fuzz),
-    /// Compare what `explain --memory` takes with what it may take (Linux)
+    /// Compare what commands take under `--memory` with what they may take (Linux)
     MemoryCheck(memory::MemoryCheck),
     /// Run every snippet of docs/python.md
     PythonDocs(python::PythonDocs),

@@ -13,6 +13,9 @@ pub(crate) struct MemoryCheck {
     /// Photos
     #[arg(required = true)]
     photos: Vec<PathBuf>,
+    /// What is done with them: `explain`, `compare`, `atlas`, `evaluate` with --crop none, `sanity`, `predict`
+    #[arg(long, value_delimiter = ',', default_value = "explain", value_parser = clap::builder::PossibleValuesParser::new(COMMANDS))]
+    commands: Vec<String>,
     /// Methods
     #[arg(
         long,
@@ -26,12 +29,14 @@ pub(crate) struct MemoryCheck {
     /// The program, where it is built already; a release build by default
     #[arg(long)]
     program: Option<PathBuf>,
-    /// More options of `faithful explain`, such as `--crop none --resize 2000`
+    /// More options of the commands, such as `--crop none --resize 2000`
     #[arg(last = true)]
     options: Vec<String>,
 }
 
-/// Explains under `--memory` and prints the most that the process ever had in memory, beside the limit.
+const COMMANDS: [&str; 6] = ["explain", "compare", "atlas", "evaluate", "sanity", "predict"];
+
+/// Runs commands under `--memory` and prints the most that the process ever had in memory, beside the limit.
 pub(crate) fn check(arguments: &MemoryCheck) -> Result<()> {
     let program = if let Some(program) = &arguments.program {
         program.clone()
@@ -42,30 +47,65 @@ pub(crate) fn check(arguments: &MemoryCheck) -> Result<()> {
     let out = std::env::temp_dir().join(format!("faithful-memory-{}", std::process::id()));
     let models: Vec<Option<&String>> =
         if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().map(Some).collect() };
-    println!("| network | photo | method | limit | most, MiB | of the limit | |");
-    println!("|---|---|---|---|---|---|---|");
-    for model in models {
-        for photo in &arguments.photos {
-            for method in &arguments.methods {
-                for limit in &arguments.limits {
-                    let mut command = Command::new(&program);
-                    command.arg("explain").arg(photo).args(["--method", method, "--memory", limit, "--out"]).arg(&out);
-                    // As many draws as there may be rows: fewer would not fill what is allowed.
-                    if !["grad-cam", "score-cam", "hyper-expected-grad-cam"].contains(&method.as_str()) {
-                        command.args(["--draws", "200"]);
+    println!("| command | network | photo | method | limit | most, MiB | of the limit | |");
+    println!("|---|---|---|---|---|--:|--:|---|");
+    for (index, model) in models.iter().enumerate() {
+        for (place, photo) in arguments.photos.iter().enumerate() {
+            // `atlas` and `evaluate` take folders.
+            let folder = out.join(format!("photo-{index}-{place}"));
+            std::fs::create_dir_all(&folder)?;
+            std::fs::copy(photo, folder.join(photo.file_name().context("a photo has a name")?))?;
+            for name in &arguments.commands {
+                for method in &arguments.methods {
+                    for limit in &arguments.limits {
+                        let mut command = Command::new(&program);
+                        command.arg(name).args(["--memory", limit]);
+                        asked(&mut command, name, method, photo, &folder, &out.join(format!("{name}-{limit}")));
+                        command.args(model.iter().flat_map(|model| ["--model", model.as_str()]));
+                        let (most, note) = peak(command.args(&arguments.options))?;
+                        let share = 100.0 * most / mebibytes(limit)?;
+                        let of = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        let network = model.map_or_else(|| "built-in".into(), |model| of(Path::new(model)));
+                        let photo = of(photo);
+                        println!(
+                            "| {name} | {network} | {photo} | {method} | {limit} | {most:.0} | {share:.0}% | {note} |"
+                        );
+                        // A run is not gone on with.
+                        let _ = std::fs::remove_dir_all(out.join(format!("{name}-{limit}")));
                     }
-                    command.args(model.iter().flat_map(|model| ["--model", model.as_str()])).args(&arguments.options);
-                    let (most, note) = peak(&mut command)?;
-                    let share = 100.0 * most / mebibytes(limit)?;
-                    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let network = model.map_or_else(|| "built-in".into(), |model| name(Path::new(model)));
-                    let photo = name(photo);
-                    println!("| {network} | {photo} | {method} | {limit} | {most:.0} | {share:.0}% | {note} |");
+                    if name == "predict" {
+                        break;
+                    }
                 }
             }
         }
     }
     Ok(std::fs::remove_dir_all(out)?)
+}
+
+/// What `command`, called `name`, is told besides its limit.
+fn asked(command: &mut Command, name: &str, method: &str, photo: &Path, folder: &Path, out: &Path) {
+    // As many draws as there may be rows: fewer would not fill what is allowed.
+    let draws = !["grad-cam", "score-cam", "hyper-expected-grad-cam"].contains(&method);
+    match name {
+        "predict" => command.arg(photo),
+        "explain" => command.arg(photo).args(["--method", method, "--out"]).arg(out),
+        "compare" => command.arg(photo).args(["--methods", method, "--out"]).arg(out.with_extension("html")),
+        "atlas" => command
+            .args(["--class", "0", "--least", "0", "--method", method, "--images"])
+            .arg(folder)
+            .arg("--out")
+            .arg(out.with_extension("html")),
+        "sanity" => command.arg(photo).args(["--methods", method, "--layers", "2"]),
+        _ => command
+            .args(["--crop", "none", "--methods", method, "--metrics", "insertion", "--steps", "8", "--images"])
+            .arg(folder)
+            .arg("--out")
+            .arg(out),
+    };
+    if draws && ["explain", "compare", "atlas", "sanity"].contains(&name) {
+        command.args(["--draws", "200"]);
+    }
 }
 
 /// The most memory that a program ever had, in MiB, and what it said of the limit.
