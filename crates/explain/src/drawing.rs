@@ -39,12 +39,10 @@ impl Drawing {
         };
         let flat = Map::from_tensor(&flat)?;
         let scaled = rescale(&flat, scale)?;
-        let (picture, array) = match photo.slices {
-            None => (overlay(&photo.picture, &scaled, photo.region, style)?, encode_npy(&flat)),
-            Some(_) => {
-                let maps = cut(&flat, slices)?;
-                (on_slices(photo, &scaled, slices, style)?, encode_npy_slices(&maps))
-            }
+        let (picture, array) = if photo.slices.is_some() {
+            (on_slices(photo, &scaled, slices, *style)?, encode_npy_slices(&cut(&flat, slices)?))
+        } else {
+            (overlay(&photo.picture, &scaled, photo.region, style)?, encode_npy(&flat))
         };
         let Scaled { low, high, signed, note, .. } = scaled;
         Ok(Self { picture, array, size, shown: [low, high], signed, note })
@@ -58,10 +56,10 @@ fn cut(map: &Map, count: usize) -> Result<Vec<Map>> {
 }
 
 /// Every slice of a volume under its own part of the map, which has `count` slices: between them, linearly.
-fn on_slices(photo: &Photo, scaled: &Scaled, count: usize, style: &Style) -> Result<RgbImage> {
+fn on_slices(photo: &Photo, scaled: &Scaled, count: usize, style: Style) -> Result<RgbImage> {
     let slices = photo.slices.ok_or_else(|| Error::internal("a volume without slices"))?;
     let maps = cut(&scaled.map, count)?;
-    let plain = Style { legend: false, ..*style };
+    let plain = Style { legend: false, ..style };
     let (height, width) = (slices.height as u32, slices.width as u32);
     let region = Region { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) };
     let mut picture = photo.picture.clone();
@@ -80,7 +78,7 @@ fn on_slices(photo: &Photo, scaled: &Scaled, count: usize, style: &Style) -> Res
         // The strip beside the picture alone: nothing is drawn over it a second time.
         let whole =
             Region { left: 0.0, top: 0.0, width: f64::from(picture.width()), height: f64::from(picture.height()) };
-        return overlay(&picture, scaled, whole, &Style { opacity: 0.0, ..*style });
+        return overlay(&picture, scaled, whole, &Style { opacity: 0.0, ..style });
     }
     Ok(picture)
 }
