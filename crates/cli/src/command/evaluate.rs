@@ -121,7 +121,7 @@ impl<'a> Evaluation<'a> {
         Ok(Manifest {
             format: Manifest::FORMAT,
             version: VERSION.into(),
-            model: format!("{} {}{precision}", self.model().name, self.model().digest()?),
+            model: format!("{} {}{precision}, {}", self.model().name, self.model().digest()?, self.outputs()),
             labels: digest_of_labels(self.model()),
             preprocessing: format!("{:?}, {:?}", self.model().photo_preprocessing()?, self.setup.decoding),
             images: images.contents().digest(),
@@ -136,6 +136,13 @@ impl<'a> Evaluation<'a> {
                 + &explained,
             seed: arguments.seed,
         })
+    }
+
+    /// What is taken for the network's scores, as options and its file say it.
+    fn outputs(&self) -> String {
+        let model = self.model();
+        let output = model.graph.layers().get(model.graph.output().0).map_or("", |layer| layer.name.as_str());
+        format!("`{output}` by {:?}", model.probabilities)
     }
 
     /// How many rows of an input `(1, …)` go through the network at a time.

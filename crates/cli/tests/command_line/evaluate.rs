@@ -297,6 +297,7 @@ fn a_run_is_only_resumed_with_everything_that_defines_it() {
         (&["--resize", "100"], "preprocessing is"),
         (&["--interpolation", "nearest"], "preprocessing is"),
         (&["--max-megapixels", "1"], "preprocessing is"),
+        (&["--activation", "sigmoid"], "model is"),
         (&["--draws", "3"], "methods is"),
     ] {
         let more: Vec<&str> = more.to_vec();
