@@ -64,6 +64,11 @@ impl<'a> Input<'a> {
         Ok(Self { name: &input.name, sizes, channels: first_layer(&input.name, file), of_bytes })
     }
 
+    /// Whether the file leaves the sizes of its places free.
+    pub(super) fn is_free(&self) -> bool {
+        self.sizes.as_ref().is_none_or(|sizes| sizes.iter().skip(1).any(Option::is_none))
+    }
+
     /// The ways to read the file, the likeliest first; `vector` where its output is declared with one axis.
     pub(super) fn ways(&self, vector: bool) -> Vec<Way> {
         let sizes = self.sizes.as_deref().unwrap_or_default();

@@ -15,15 +15,25 @@ const LONGEST: u64 = 1 << 20;
 /// Notes that are read at the most.
 const MOST: usize = 1000;
 
-/// What the notes of the file at `path` say; nothing where it is damaged, which reading its graph will tell. The graph, with all
+/// The notes of the file at `path`; nothing where it is damaged, which reading its graph will tell. The graph, with all
 /// weights, is skipped and not read.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be opened.
-pub(crate) fn read(path: &Path) -> Result<SideFile> {
+pub(crate) fn pairs(path: &Path) -> Result<Vec<(String, String)>> {
     let notes = notes(&mut BufReader::new(open_file(path)?)).unwrap_or_default();
-    let pairs: Vec<(&str, &str)> = notes.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
-    Ok(understood(&pairs))
+    Ok(notes.into_iter().map(|entry| (entry.key, entry.value)).collect())
+}
+
+/// What the notes of a file say of its photos and classes.
+pub(crate) fn read(pairs: &[(String, String)]) -> SideFile {
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    understood(&pairs)
+}
+
+/// The output that an exported file's map is, where the notes say so.
+pub(crate) fn map(pairs: &[(String, String)]) -> Option<&str> {
+    pairs.iter().find(|(key, _)| key == "faithful.map").map(|(_, value)| value.as_str())
 }
 
 /// The notes among a model's fields.

@@ -15,11 +15,12 @@ mod layout;
 pub(crate) mod metadata;
 mod operators;
 mod order;
-mod proto;
-mod tensor;
+pub(crate) mod proto;
+pub(crate) mod tensor;
 mod unroll;
 mod value;
 
+use crate::layer_names::of_scopes;
 use crate::{Graph, GraphBuilder, NodeId, Op};
 use batch::Lead;
 use candle_core::DType;
@@ -54,13 +55,27 @@ pub(crate) struct Imported {
     pub(crate) outputs: Vec<String>,
     /// Files beside it that hold its data.
     pub(crate) files: Vec<PathBuf>,
+    /// The paths of the modules that made its nodes, by the nodes' names, where the exporter noted them.
+    pub(crate) modules: BTreeMap<String, String>,
     /// The one that the graph gives.
-    output: String,
+    pub(crate) output: String,
+    /// Whether the file leaves the size of its pictures free.
+    pub(crate) free_size: bool,
     /// How many rows the file computes for each input: the batch that it fixes, where it cannot be freed.
     copies: usize,
 }
 
 impl Imported {
+    /// The node that has the value of the file's output, before it became rows.
+    pub(crate) fn output_node(&self) -> NodeId {
+        let last = self.graph.output();
+        let node = self.graph.node(last);
+        match node.inputs.as_slice() {
+            [before] if node.name == format!("{}/rows", self.output) => *before,
+            _ => last,
+        }
+    }
+
     /// What people should know of the file, a sentence each; `chosen` where they chose the output.
     pub(crate) fn notes(&self, chosen: bool) -> Vec<String> {
         let mut notes = Vec::new();
@@ -147,7 +162,8 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
                 }
                 let copies = if let Way::AsWritten(Lead::Batch(rows)) = way { rows } else { 1 };
                 let outputs = outputs.iter().map(ToString::to_string).collect();
-                return Ok(Imported { graph, outputs, files: Vec::new(), output: output.to_owned(), copies });
+                let (modules, output, free_size) = (modules(&model), output.to_owned(), source.is_free());
+                return Ok(Imported { graph, outputs, files: Vec::new(), modules, output, free_size, copies });
             }
             // As the file writes it, all of its sizes are known: what is wrong then is said most plainly.
             Err(error) if failed.is_none() || matches!(way, Way::AsWritten(Lead::Batch(_))) => failed = Some(error),
@@ -155,6 +171,16 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
         }
     }
     Err(failed.unwrap_or_else(|| not_onnx("its graph has no input".into())))
+}
+
+/// The paths of the modules that made a file's nodes, where `PyTorch`'s exporter noted them.
+fn modules(model: &proto::Model) -> BTreeMap<String, String> {
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    let noted = nodes.filter_map(|node| {
+        let scopes = node.metadata_props.iter().find(|entry| entry.key == "pkg.torch.onnx.name_scopes")?;
+        Some((order::label(node).to_owned(), of_scopes(&scopes.value)?))
+    });
+    noted.collect()
 }
 
 /// What is read of a file.

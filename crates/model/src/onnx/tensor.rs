@@ -9,7 +9,7 @@ use faithful_core::{Error, Result};
 use half::{bf16, f16};
 
 /// ONNX's numbers for element types.
-pub(super) mod element {
+pub(crate) mod element {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const UINT8: i32 = 2;
     pub(crate) const INT8: i32 = 3;

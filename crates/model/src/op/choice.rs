@@ -2,6 +2,7 @@
 
 use super::Composition;
 use super::shape::broadcast;
+use crate::export::{Backward, Extent, OnnxWriter, Symbol};
 use candle_core::{Result, Tensor};
 use faithful_core::BackwardRule;
 use faithful_tensor::{Binary, choose, guarded_binary};
@@ -49,6 +50,25 @@ impl Composition for Choose {
     fn chooses(&self) -> bool {
         true
     }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], _: &[Extent]) -> faithful_core::Result<Symbol> {
+        let condition = writer.as_condition(operands[0]);
+        writer.choose(&condition, operands[1], operands[2])
+    }
+
+    fn write_gradient(&self, writer: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        let condition = writer.as_condition(of.operands[0]);
+        let zero = writer.number(0.0);
+        let mut gradients = vec![None; 3];
+        for side in [1, 2] {
+            if of.wanted[side] {
+                let [taken, other] = if side == 1 { [of.g, &zero] } else { [&zero, of.g] };
+                let part = writer.choose(&condition, taken, other)?;
+                gradients[side] = Some(writer.sum_to(&part, of.operands[side].shape())?);
+            }
+        }
+        Ok(gradients)
+    }
 }
 
 /// [`faithful_tensor::guarded_binary`]: a product or quotient in a branch that need not be taken.
@@ -82,6 +102,28 @@ impl Composition for Guarded {
 
     fn is_elementwise(&self) -> bool {
         true
+    }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], _: &[Extent]) -> faithful_core::Result<Symbol> {
+        writer.binary(if self.0 == Binary::Div { "Div" } else { "Mul" }, operands[0], operands[1])
+    }
+
+    fn write_gradient(&self, writer: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        let mut gradients = vec![None; 2];
+        for (side, gradient) in gradients.iter_mut().enumerate().filter(|(side, _)| of.wanted[*side]) {
+            let other = of.operands[1 - side];
+            let partial = match (self.0, side) {
+                (Binary::Div, 0) => writer.unary("Reciprocal", other),
+                (Binary::Div, _) => {
+                    let quotient = writer.div(of.y, of.operands[1])?;
+                    writer.unary("Neg", &quotient)
+                }
+                _ => other.clone(),
+            };
+            let part = writer.times_asked(&partial, of.g)?;
+            *gradient = Some(writer.sum_to(&part, of.operands[side].shape())?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -199,5 +241,48 @@ impl Composition for Truth {
 
     fn is_elementwise(&self) -> bool {
         true
+    }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], _: &[Extent]) -> faithful_core::Result<Symbol> {
+        let name = match self {
+            Self::Equal => "Equal",
+            Self::Greater => "Greater",
+            Self::Less => "Less",
+            Self::GreaterOrEqual => "GreaterOrEqual",
+            Self::LessOrEqual => "LessOrEqual",
+            Self::And | Self::Or | Self::Xor => {
+                let [a, b] = [writer.as_condition(operands[0]), writer.as_condition(operands[1])];
+                let name = match self {
+                    Self::And => "And",
+                    Self::Or => "Or",
+                    _ => "Xor",
+                };
+                let held = writer.binary(name, &a, &b)?;
+                return Ok(writer.as_number(&held));
+            }
+            Self::Not => {
+                let condition = writer.as_condition(operands[0]);
+                let held = writer.unary("Not", &condition);
+                return Ok(writer.as_number(&held));
+            }
+            Self::Set => {
+                let held = writer.as_condition(operands[0]);
+                return Ok(writer.as_number(&held));
+            }
+            Self::IsNaN => {
+                let held = writer.unary("IsNaN", operands[0]);
+                return Ok(writer.as_number(&held));
+            }
+            Self::IsInf(signs) => {
+                let held = writer.is_infinite(operands[0], *signs);
+                return Ok(writer.as_number(&held));
+            }
+        };
+        let held = writer.binary(name, operands[0], operands[1])?;
+        Ok(writer.as_number(&held))
+    }
+
+    fn write_gradient(&self, _: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        Ok(vec![None; of.operands.len()])
     }
 }

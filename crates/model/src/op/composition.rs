@@ -1,5 +1,6 @@
+use crate::export::{Extent, OnnxWriter, Symbol, reverse::Backward};
 use candle_core::Tensor;
-use faithful_core::BackwardRule;
+use faithful_core::{BackwardRule, Error};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -52,5 +53,21 @@ pub trait Composition: Debug + Send + Sync {
     /// Whether it is a convolution over the axes behind the channels.
     fn is_convolution(&self) -> bool {
         false
+    }
+
+    /// Its value, of `shape`, in ONNX's operators.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where it cannot be written.
+    fn write(&self, _: &mut OnnxWriter, _: &[&Symbol], _: &[Extent]) -> faithful_core::Result<Symbol> {
+        Err(Error::Unsupported(Vec::new()))
+    }
+
+    /// The gradients of its operands in ONNX's operators; none where one is zero.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where they cannot be written.
+    fn write_gradient(&self, _: &mut OnnxWriter, _: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        Err(Error::Unsupported(Vec::new()))
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod choice;
 mod composition;
 mod evaluate;
+pub(crate) mod highest;
 mod kind;
 pub(crate) mod quantise;
 pub(crate) mod recurrence;

@@ -1,5 +1,6 @@
 use super::Composition;
 use super::shape::broadcast;
+use crate::export::{Backward, Extent, OnnxWriter, Symbol};
 use candle_core::{Result, Tensor};
 use faithful_core::BackwardRule;
 use std::sync::Arc;
@@ -44,4 +45,37 @@ impl Composition for Quantise {
     fn is_elementwise(&self) -> bool {
         true
     }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], _: &[Extent]) -> faithful_core::Result<Symbol> {
+        let rounded = rounded(writer, operands)?;
+        let [low, high] = self.bounds.map(|bound| writer.number(bound));
+        let above = writer.binary("Max", &rounded, &low)?;
+        writer.binary("Min", &above, &high)
+    }
+
+    fn write_gradient(&self, writer: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        let rounded = rounded(writer, of.operands)?;
+        let [low, high] = self.bounds.map(|bound| writer.number(bound));
+        let above = writer.binary("GreaterOrEqual", &rounded, &low)?;
+        let below = writer.binary("LessOrEqual", &rounded, &high)?;
+        let within = writer.binary("And", &above, &below)?;
+        let kept = writer.only_where(&within, of.g)?;
+        let scale = of.operands[1];
+        let steps = writer.div(&kept, scale)?;
+        let mut gradients = vec![Some(steps.clone()), None, None];
+        if of.wanted[1] {
+            let values = writer.div(of.operands[0], scale)?;
+            let product = writer.mul(&steps, &values)?;
+            let sum = writer.sum_to(&product, scale.shape())?;
+            gradients[1] = Some(writer.unary("Neg", &sum));
+        }
+        Ok(gradients)
+    }
+}
+
+/// `round(x / scale) + zero_point`.
+fn rounded(writer: &mut OnnxWriter, operands: &[&Symbol]) -> faithful_core::Result<Symbol> {
+    let steps = writer.div(operands[0], operands[1])?;
+    let whole = writer.unary("Round", &steps);
+    writer.add(&whole, operands[2])
 }

@@ -245,7 +245,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 }
 
 /// The places of a window of `kernel` taps over `size` cells with `before` and `after` cells around.
-pub(super) fn windows(
+pub(crate) fn windows(
     size: usize,
     kernel: usize,
     stride: usize,

@@ -3,6 +3,8 @@
 
 use super::Composition;
 use super::shape::windows;
+use crate::export::reverse::{Window, convolution, transposed_convolution};
+use crate::export::{Backward, Extent, OnnxWriter, Symbol, counts, window_attributes, write_layer};
 use candle_core::{Result, Tensor};
 use faithful_core::BackwardRule;
 use faithful_tensor::{Conv, PadMode, Pool, avg_pool2d, conv_transpose2d, conv2d, gather, max_pool2d, pad};
@@ -23,6 +25,17 @@ impl Window3 {
     fn plane_padding(&self) -> [usize; 4] {
         let [_, [top, bottom], [left, right]] = self.padding;
         [top, left, bottom, right]
+    }
+
+    /// As ONNX's attributes.
+    fn attributes(&self, groups: usize) -> Vec<crate::onnx::proto::Attribute> {
+        let padding: Vec<usize> = (0..2).flat_map(|side| self.padding.map(|pads| pads[side])).collect();
+        window_attributes(&self.stride, &padding, &self.dilation, groups)
+    }
+
+    fn of_groups(&self, groups: usize) -> Window {
+        let (stride, dilation) = (self.stride.to_vec(), self.dilation.to_vec());
+        Window { stride, dilation, padding: self.padding.to_vec(), groups }
     }
 
     fn sizes(&self, x: &[usize], ceil: bool) -> std::result::Result<[usize; 3], String> {
@@ -105,6 +118,17 @@ impl Composition for Conv3d {
 
     fn is_convolution(&self) -> bool {
         true
+    }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], shape: &[Extent]) -> faithful_core::Result<Symbol> {
+        let attributes = self.window.attributes(self.groups);
+        let name = writer.name_of("Conv");
+        write_layer(writer, &name, "Conv", operands[0], &self.weight, self.bias.as_ref(), attributes, shape.to_vec())
+    }
+
+    fn write_gradient(&self, writer: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        let window = self.window.of_groups(self.groups);
+        Ok(vec![Some(convolution(writer, of.g, &self.weight, &window, of.operands[0])?)])
     }
 }
 
@@ -194,6 +218,18 @@ impl Composition for ConvTranspose3d {
 
     fn is_convolution(&self) -> bool {
         true
+    }
+
+    fn write(&self, writer: &mut OnnxWriter, operands: &[&Symbol], shape: &[Extent]) -> faithful_core::Result<Symbol> {
+        let mut attributes = self.window.attributes(self.groups);
+        attributes.push(counts("output_padding", &self.output_padding));
+        let (name, bias) = (writer.name_of("ConvTranspose"), self.bias.as_ref());
+        write_layer(writer, &name, "ConvTranspose", operands[0], &self.weight, bias, attributes, shape.to_vec())
+    }
+
+    fn write_gradient(&self, writer: &mut OnnxWriter, of: &Backward<'_>) -> faithful_core::Result<Vec<Option<Symbol>>> {
+        let window = self.window.of_groups(self.groups);
+        Ok(vec![Some(transposed_convolution(writer, of.g, &self.weight, &window, of.operands[0])?)])
     }
 }
 

@@ -1,6 +1,7 @@
 //! ONNX files of many makes against ONNX Runtime; `fixtures/goldens/onnx/make.py` made both.
 
 mod damage;
+mod export;
 mod one_picture;
 mod operators;
 mod real;

@@ -32,7 +32,7 @@ fn input(goldens: &HashMap<String, Tensor>, name: &str, graph: &Graph) -> Tensor
 }
 
 /// How far a network of rounded values may be: a value at a rounding's edge falls on the other side.
-fn tolerance(name: &str) -> f64 {
+pub(super) fn tolerance(name: &str) -> f64 {
     match name {
         "static_qdq" | "static_qoperator" | "dynamic_network" => 5e-2,
         "half_weights" => 1e-3,

@@ -100,6 +100,7 @@ fn find(name: &str) -> Option<Operator> {
         "Resize" | "Upsample" => resize::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
         | "ReduceLogSumExp" | "ReduceProd" => reduction::reduce,
+        "ArgMax" | "ArgMin" => reduction::place,
         "QuantizeLinear" => quantised::quantize,
         "DequantizeLinear" => quantised::dequantize,
         "DynamicQuantizeLinear" => quantised::dynamic,

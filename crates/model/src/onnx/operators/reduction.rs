@@ -2,6 +2,7 @@ use crate::Op;
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
 use crate::onnx::value::{Integers, Size, Value};
+use crate::op::highest::Highest;
 use faithful_core::Result;
 use faithful_tensor::Reduction;
 
@@ -35,6 +36,23 @@ pub(super) fn reduce(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
         return Err(call.unsupported("over the batch"));
     }
     Ok(vec![importer.emit(&call.name, Op::Reduce { axes, keep, reduction }, &[x])?])
+}
+
+/// `ArgMax` and `ArgMin`.
+pub(super) fn place(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let x = call.required(0)?;
+    let rank = importer.rank(&x)?;
+    let axis = call.axis(call.integer("axis", 0), rank)?;
+    if importer.sizes(&x)?.get(axis).is_some_and(|size| size.batches != 0) {
+        return Err(call.unsupported("over the batch"));
+    }
+    let op = Op::composed(Highest {
+        axis,
+        keep: call.integer("keepdims", 1) != 0,
+        last: call.integer("select_last_index", 0) != 0,
+        lowest: call.node.op_type == "ArgMin",
+    });
+    Ok(vec![importer.emit(&call.name, op, &[x])?])
 }
 
 /// The product, sum or extreme of a list of sizes.
