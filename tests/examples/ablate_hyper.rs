@@ -7,8 +7,8 @@
 //! choose among the variants; the first one chosen is what the others' paired differences refer to.
 
 use faithful_cam::{
-    CamParameters, Combination, Filter, FusionParameters, HyperParameters, Mixture, Quality, Refinement,
-    StageParameters, Weighting, explain, method,
+    CamParameters, Combination, Evidence, Filter, FusionParameters, HyperParameters, Quality, StageParameters,
+    Weighting, explain, method,
 };
 use faithful_core::{Error, Network, Objective, Result, Stream, Target};
 use faithful_data::{Decoding, list_photos, preprocess, read_photo};
@@ -32,8 +32,14 @@ const VARIANTS: &[Variant] = &[
     ("hyper", HYPER, |_| {}),
     ("draft", HYPER, |p| quality(p, Quality::Draft)),
     ("full", HYPER, |p| quality(p, Quality::Full)),
-    ("unrefined", HYPER, |p| p.hyper.refinement = Refinement::None),
-    ("mixed", HYPER, |p| p.hyper.refinement = Refinement::Mixed(Mixture { width: 0.75, share: 2.0 / 3.0 })),
+    ("compact", HYPER, |p| quality(p, Quality::Compact)),
+    ("thesis", HYPER, |p| quality(p, Quality::Thesis)),
+    ("evidence-place", HYPER, |p| p.hyper.decomposition.evidence = Evidence::Place),
+    ("evidence-layer", HYPER, |p| p.hyper.decomposition.evidence = Evidence::Layer),
+    ("base-0", HYPER, |p| p.hyper.fusion.base = 0.0),
+    ("base-0.5", HYPER, |p| p.hyper.fusion.base = 0.5),
+    ("base-1", HYPER, |p| p.hyper.fusion.base = 1.0),
+    ("uniform", HYPER, |p| p.hyper.stratified = false),
     ("no-contrast", HYPER, |p| p.hyper.contrast = false),
     ("no-stages", HYPER, |p| p.hyper.stages.count = Some(0)),
     ("stages-0.5", HYPER, |p| {
@@ -53,9 +59,11 @@ const VARIANTS: &[Variant] = &[
     ("filter-gaussian", HYPER, |p| p.hyper.decomposition.filter = Filter::Gaussian),
     ("filter-fft", HYPER, |p| p.hyper.decomposition.filter = Filter::BandPass),
     ("filter-laplacian", HYPER, |p| p.hyper.decomposition.filter = Filter::Laplacian),
-    ("injection-0.25", HYPER, |p| p.hyper.decomposition.injection = 0.25),
-    ("injection-0.5", HYPER, |p| p.hyper.decomposition.injection = 0.5),
+    ("filter-dog", HYPER, |p| p.hyper.decomposition.filter = Filter::DifferenceOfGaussians),
+    ("filter-gabor", HYPER, |p| p.hyper.decomposition.filter = Filter::Gabor),
     ("injection-1", HYPER, |p| p.hyper.decomposition.injection = 1.0),
+    ("injection-1.3", HYPER, |p| p.hyper.decomposition.injection = 1.3),
+    ("injection-2", HYPER, |p| p.hyper.decomposition.injection = 2.0),
     ("blurred-0", HYPER, |p| p.hyper.blurred = 0.0),
     ("blurred-1", HYPER, |p| p.hyper.blurred = 1.0),
     ("draws-8", HYPER, |p| p.gradient.draws = Quality::Draft.draws()),

@@ -10,6 +10,8 @@ mod cam_runs;
 mod concurrency;
 mod gradient;
 mod hyper;
+mod hyper_reference;
+mod hyper_scenes;
 mod layers;
 mod masking;
 mod networks;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, LayerId, LayerInfo, Network, Probe,
+    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Network, Probe,
     Propagation, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer, VectorJacobianProducts, Watch, Watched,
     delegate_network,
 };
@@ -51,6 +51,11 @@ impl Recording {
 
 impl Network for Recording {
     delegate_network!(self => self.network; layers, dtype, device, input_shape);
+
+    fn grid(&self, _: LayerId) -> Option<Grid> {
+        self.note("grid");
+        None
+    }
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.note("forward").forward(input, probe)
@@ -134,8 +139,8 @@ struct Own<N>(N);
 
 impl<N: Network> Network for Own<N> {
     delegate_network!(self => self.0;
-        layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases, announce,
-        vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
+        layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume, biases,
+        announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
 }
 
 const FIRST: LayerId = LayerId(0);
@@ -145,6 +150,7 @@ fn call(method: &str, network: &dyn Network, input: &Tensor, activation: &Tensor
     let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?]);
     let taps = [Tap::Layer(FIRST)];
     match method {
+        "grid" => drop(network.grid(FIRST)),
         "forward" => drop(network.forward(input, &mut faithful_core::Unobserved).unwrap()),
         "evaluate" => drop(network.evaluate(input, &[]).unwrap()),
         "evaluate_similar" => drop(network.evaluate_similar(input).unwrap()),
@@ -162,7 +168,8 @@ fn call(method: &str, network: &dyn Network, input: &Tensor, activation: &Tensor
     }
 }
 
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 14] = [
+    "grid",
     "forward",
     "evaluate",
     "evaluate_similar",
@@ -214,8 +221,10 @@ fn every_call_reaches_the_network_behind() {
     check("an arc", log, &(Arc::new(network.clone()) as Arc<dyn Network>), &[4, 2, 3], same);
     check("one's own", log, &Own(&network), &[4, 2, 3], same);
     check("watched", log, &Watched::new(&network, &heard), &[4, 2, 3], same);
-    check("a series", log, &series(SeriesLayout::SensorsTime), &[4, 2, 3], same);
-    check("a picture", log, &series(SeriesLayout::SensorsTime).as_picture(), &[4, 2, 1, 3], same);
+    // A series has no image's places.
+    let but_grid: &dyn Fn(&'static str) -> &'static str = &|method| if method == "grid" { "" } else { method };
+    check("a series", log, &series(SeriesLayout::SensorsTime), &[4, 2, 3], but_grid);
+    check("a picture", log, &series(SeriesLayout::SensorsTime).as_picture(), &[4, 2, 1, 3], but_grid);
     for copies in [1, 3] {
         let replicas = Replicas::new(vec![&network; copies], Device::Cpu, DType::F64).unwrap();
         check("replicas", log, &replicas, &[4, 2, 3], same);
@@ -227,6 +236,7 @@ fn every_call_reaches_the_network_behind() {
         "evaluate" | "evaluate_similar" => "resume",
         "activations" => "forward",
         "vjp" => "vjp_from",
+        "grid" => "",
         other => other,
     });
     let up_to = UpToLayer::new(&network, FIRST).unwrap();

@@ -60,14 +60,14 @@ pub use expectation::{Completeness, Difference};
 pub use faithful_baseline::BaselineCache;
 pub use fusion::{Fusion, fuse};
 pub use hyper::{
-    Calibration, Combination, DecompositionParameters, DependencyParameters, Filter, FrequencyMap, Fused,
-    FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, Stage,
+    Calibration, Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FrequencyMap, Fused,
+    FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, SOFT_STEEPNESS, Stage,
     StageParameters, StagePlan, Supermap, Weighting, decompose, decomposition_layers, fuse_parts, hyper_parts,
-    plan_stages,
+    plan_stages, soft_scale,
 };
 pub use layout::Layout;
 pub use method::{CamParameters, Explanation, METHODS, Method, explain, explain_scores, method};
-pub use perturbation::PerturbationParameters;
+pub use perturbation::{PerturbationParameters, windows_of_places};
 pub use rule::{CamRule, Estimate};
 pub use rules::{RULES, rule};
 pub use stages::stage_layers;

@@ -234,12 +234,12 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
     methods.extend(estimator("expected").ok().map(|expected| Method {
         info: MethodInfo {
             name: "hyper-expected-grad-cam",
-            summary: "the evidence of every resolution in one map, blurred and scaled by what raises the network's probability",
+            summary: "the evidence of every resolution in one map: where, contours and textures, for and against",
             source: "Buono and Åkesson 2023, 4.8",
             family: Family::Cam,
             resolution: Resolution::Input,
             class_agnostic: false,
-            signed: false,
+            signed: true,
             draws: true,
         },
         kind: Kind::Hyper(expected),

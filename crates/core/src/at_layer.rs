@@ -1,6 +1,6 @@
 use crate::candle_model::no_vjp_from;
 use crate::{
-    BackwardRule, Cotangents, Error, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network, evaluate_by_candle, vjp_by_candle,
 };
 use candle_core::Tensor;
@@ -104,6 +104,11 @@ impl<N: Network> Network for AtLayer<N> {
     /// The layer's own size, for the network's usual input.
     fn input_shape(&self) -> Option<&[usize]> {
         Some(&self.network.layers()[self.layer.0].shape)
+    }
+
+    /// Not known: the input is the layer's own activation.
+    fn grid(&self, _: LayerId) -> Option<Grid> {
+        None
     }
 
     fn evaluate(&self, activation: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {

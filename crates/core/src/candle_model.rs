@@ -1,5 +1,5 @@
 use crate::{
-    Cotangents, Error, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network,
 };
 use candle_core::{DType, Device, Tensor, Var};
@@ -72,6 +72,10 @@ pub struct CandleNetwork<M>(
 
 impl<M: CandleModel> Network for CandleNetwork<M> {
     delegate_network!(self => self.0; layers, forward, dtype, device, input_shape);
+
+    fn grid(&self, _: LayerId) -> Option<Grid> {
+        None
+    }
 
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
         evaluate_by_candle(self, input, layers)

@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///
 /// impl<N: Network> Network for Counting<N> {
 ///     delegate_network!(self => self.network;
-///         layers, forward, dtype, device, input_shape, evaluate_similar, activations, resume, biases, announce,
+///         layers, forward, dtype, device, input_shape, grid, evaluate_similar, activations, resume, biases, announce,
 ///         vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
 ///
 ///     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
@@ -58,6 +58,11 @@ macro_rules! delegate_network {
     (@ input_shape $me:ident, $to:expr) => {
         fn input_shape(&$me) -> Option<&[usize]> {
             $to.input_shape()
+        }
+    };
+    (@ grid $me:ident, $to:expr) => {
+        fn grid(&$me, layer: $crate::LayerId) -> Option<$crate::Grid> {
+            $to.grid(layer)
         }
     };
     (@ evaluate $me:ident, $to:expr) => {
@@ -159,8 +164,8 @@ macro_rules! pointers {
     ($($pointer:ty),*) => {$(
         impl<N: Network + ?Sized> Network for $pointer {
             delegate_network!(self => (**self);
-                layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases,
-                announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
+                layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume,
+                biases, announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
         }
     )*};
 }

@@ -1,4 +1,4 @@
-use crate::{Error, Propagation, Result, suggest};
+use crate::{Error, Grid, Propagation, Result, suggest};
 use candle_core::{DType, Device, Tensor};
 use faithful_tensor::BackwardRule;
 
@@ -81,6 +81,10 @@ pub trait Network: Send + Sync {
 
     /// The shape of one input without the batch, where the network has a usual one: `[3, 224, 224]`.
     fn input_shape(&self) -> Option<&[usize]>;
+
+    /// Where the places of `layer`'s map lie on an input image, where that is known: `None` for maps without places and for
+    /// networks that do not know their own strides and paddings.
+    fn grid(&self, layer: LayerId) -> Option<Grid>;
 
     /// The output and the activations of `layers`, without tracking.
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)>;

@@ -1,5 +1,5 @@
 use crate::{
-    BackwardRule, Cotangents, Error, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network,
 };
 use candle_core::Tensor;
@@ -126,6 +126,11 @@ impl<N: Network> Network for SeriesView<N> {
 
     fn input_shape(&self) -> Option<&[usize]> {
         Some(&self.shape)
+    }
+
+    /// None: a series has no image's places.
+    fn grid(&self, _: LayerId) -> Option<Grid> {
+        None
     }
 
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {

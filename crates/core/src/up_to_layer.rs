@@ -43,7 +43,7 @@ impl Probe for Tee<'_> {
 }
 
 impl<N: Network> Network for UpToLayer<N> {
-    delegate_network!(self => self.network; dtype, device, input_shape, announce);
+    delegate_network!(self => self.network; dtype, device, input_shape, grid, announce);
 
     fn layers(&self) -> &[LayerInfo] {
         &self.network.layers()[..=self.layer.0]

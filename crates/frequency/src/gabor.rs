@@ -1,4 +1,4 @@
-use crate::fourier::{Edge, spectrum_times};
+use crate::fourier::{Edge, filtered, spectrum_times};
 use crate::planes::Planes;
 use candle_core::{Result, Tensor, bail};
 use std::f64::consts::{LN_2, PI};
@@ -92,6 +92,54 @@ pub fn gabor_responses(map: &Tensor, bank: &GaborBank) -> Result<Vec<GaborRespon
     Ok(responses)
 }
 
+/// The waves of maps `(H, W)` or `(N, H, W)` that are finer than `cutoff` cycles per pixel, in all directions: the map through a
+/// bank of Gabor filters, of which each passes what its frequency response says.
+///
+/// Centre frequencies are `2^0.5`, `2^1.5` … times the cut-off as far as the map's pixels hold them (at least one), directions eight
+/// over half a turn, widths those of [`gabor_responses`] at one octave. A wave passes as far as any filter lets it:
+/// `1 - prod_i (1 - g_i)` of its amplitude, without a shift, less what that is for the mean and over the rest, so that the mean does not
+/// pass.
+///
+/// # Errors
+/// Where the map has another shape or no pixels, or the cut-off is outside `(0, 0.5]`.
+pub fn gabor_high_pass(map: &Tensor, cutoff: f64) -> Result<Tensor> {
+    if !(cutoff > 0.0 && cutoff <= 0.5) {
+        bail!("gabor_high_pass: the cut-off is in (0, 0.5] cycles per pixel, got {cutoff}");
+    }
+    let planes = Planes::of("gabor_high_pass", map)?;
+    let relative = 1.0 / 3.0 / (2.0 * LN_2).sqrt();
+    let mut centres = Vec::new();
+    let mut frequency = (cutoff * 2f64.sqrt()).min(0.5);
+    loop {
+        for turn in 0..8 {
+            let orientation = PI * f64::from(turn) / 8.0;
+            centres.push((frequency * orientation.sin(), frequency * orientation.cos(), frequency * relative));
+        }
+        frequency *= 2.0;
+        // The corners of the spectrum lie at sqrt(0.5).
+        if frequency > 0.5f64.sqrt() {
+            break;
+        }
+    }
+    let response = |u: f64, v: f64| {
+        // Centres beyond the highest frequency along an axis are for the corners; they do not come round to the mean.
+        let (u, v) = (wrapped(u), wrapped(v));
+        let blocked: f64 = centres
+            .iter()
+            .map(|&(down, across, width)| {
+                let near = |sign: f64| {
+                    let square = (u - sign * down).powi(2) + (v - sign * across).powi(2);
+                    (-square / (2.0 * width * width)).exp()
+                };
+                1.0 - near(1.0).max(near(-1.0))
+            })
+            .product();
+        1.0 - blocked
+    };
+    let mean = response(0.0, 0.0);
+    filtered(&planes, Edge::Mirror, &|u, v| ((response(u, v) - mean) / (1.0 - mean)).max(0.0))
+}
+
 /// A difference of frequencies on the circle on which a sampled signal's frequencies lie: in `[-0.5, 0.5]`.
 fn wrapped(difference: f64) -> f64 {
     difference - difference.round()
@@ -117,6 +165,31 @@ mod tests {
         let best = answers.iter().max_by(|a, b| centre(a).total_cmp(&centre(b))).unwrap();
         assert_eq!((best.frequency, best.orientation), (frequency, orientation));
         assert!((centre(best) - 1.0).abs() < 0.02, "{}", centre(best));
+    }
+
+    #[test]
+    fn fine_waves_pass_in_all_directions_and_coarse_ones_do_not() {
+        let passed = |frequency: f64, orientation: f64| {
+            let size = 64usize;
+            let value = |cell: usize| {
+                let (row, column) = ((cell / size) as f64 - 32.0, (cell % size) as f64 - 32.0);
+                (2.0 * PI * frequency * (row * f64::sin(orientation) + column * f64::cos(orientation))).cos()
+            };
+            let wave: Vec<f64> = (0..size * size).map(value).collect();
+            let wave = Tensor::from_vec(wave, (size, size), &Device::Cpu).unwrap();
+            gabor_high_pass(&wave, 0.0625).unwrap().to_vec2::<f64>().unwrap()[32][32]
+        };
+        for orientation in [0.0, 0.4, 1.2, 2.9] {
+            for frequency in [0.09, 0.13, 0.25, 0.4] {
+                let kept = passed(frequency, orientation);
+                assert!(kept > 0.75 && kept < 1.02, "{frequency} {orientation}: {kept}");
+            }
+            assert!(passed(0.015, orientation) < 0.1, "{orientation}");
+        }
+        let flat = Tensor::full(1f64, (9, 5), &Device::Cpu).unwrap();
+        let left = gabor_high_pass(&flat, 0.1).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!(left < 0.03, "{left}");
+        assert!(gabor_high_pass(&flat, 0.6).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod planes;
 mod pyramid;
 
 pub use fourier::{Band, Edge, band_pass, forgrad, split_bands};
-pub use gabor::{GaborBank, GaborResponse, gabor_responses};
+pub use gabor::{GaborBank, GaborResponse, gabor_high_pass, gabor_responses};
 pub use gaussian::{difference_of_gaussians, gaussian_blur, gaussian_high_pass, sigma_of_cutoff};
 pub use pyramid::{LaplacianPyramid, laplacian_pyramid};
 

@@ -1,25 +1,31 @@
 //! Part III: the details that early layers know, injected into the map of the last one (thesis, 4.8.5).
 
+use super::evidence::{Evidence, layer_evidence};
+use super::placement::placed;
 use crate::expectation::PathExpectation;
-use crate::fusion::resize_map;
 use crate::stages::{feature_size, places};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerId, Network, Result};
-use faithful_frequency::{Band, Edge, band_pass, gaussian_high_pass, laplacian_pyramid, sigma_of_cutoff};
+use faithful_core::{Error, Grid, LayerId, Network, Result, value_named};
+use faithful_frequency::{
+    Band, Edge, band_pass, difference_of_gaussians, gabor_high_pass, gaussian_high_pass, laplacian_pyramid,
+    sigma_of_cutoff,
+};
 
 /// How part III takes details from early layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DecompositionParameters {
+    /// How a level's layers become its map; [`Evidence::Neighbourhood`].
+    pub evidence: Evidence,
     /// What of a level's map is injected; [`Filter::Whole`].
     pub filter: Filter,
-    /// The weight of each level beside the next coarser one, above 0; 1. Below 1 the coarse levels rule, so that the map holds
+    /// The weight of each level beside the next coarser one, above 0; 1.6. Below 1 the coarse levels rule, so that the map holds
     /// together; above 1 the details do.
     pub injection: f64,
 }
 
 impl Default for DecompositionParameters {
     fn default() -> Self {
-        Self { filter: Filter::default(), injection: 1.0 }
+        Self { evidence: Evidence::default(), filter: Filter::default(), injection: 1.6 }
     }
 }
 
@@ -34,10 +40,40 @@ pub enum Filter {
     Whole,
     /// What a Gaussian takes away that halves the amplitude at the cut-off.
     Gaussian,
-    /// The exact band above the cut-off.
+    /// The exact band above the cut-off, by the Fourier transform.
     BandPass,
     /// The Laplacian pyramid's levels above the cut-off, in whole octaves.
     Laplacian,
+    /// The difference of the map's own Gaussian, of half a pixel, and the one that halves the amplitude at the cut-off: what is
+    /// finer than the map's own pixels goes as well.
+    DifferenceOfGaussians,
+    /// Waves of all directions above the cut-off, an octave apart ([`gabor_high_pass`]).
+    Gabor,
+}
+
+impl Filter {
+    /// Every filter by the name under which it is asked for.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("whole", Self::Whole),
+        ("gaussian", Self::Gaussian),
+        ("fft", Self::BandPass),
+        ("laplacian", Self::Laplacian),
+        ("dog", Self::DifferenceOfGaussians),
+        ("gabor", Self::Gabor),
+    ];
+
+    /// The filter called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions.
+    pub fn named(name: &str) -> Result<Self> {
+        value_named("filter", name, Self::NAMES)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, filter)| *filter == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// One resolution of the network.
@@ -47,8 +83,9 @@ pub struct Level {
     pub layers: Vec<LayerId>,
     /// The inflate region: how many pixels of the input one place stands for, down and across.
     pub inflate: [f64; 2],
-    /// `(1, h, w)`, signed, in units of the score: per place, the sum over channels of the expected difference times
-    /// gradient, averaged over the layers.
+    /// Where the places lie on the input.
+    pub grid: Grid,
+    /// `(1, h, w)`, signed, in units of the score: the layers' [evidence](Evidence), averaged over them.
     pub map: Tensor,
     /// Above which frequency, in cycles per pixel, the map was injected; all of it where there is none.
     pub cutoff: Option<f64>,
@@ -116,36 +153,57 @@ pub fn decomposition_layers(network: &dyn Network, target: LayerId) -> Result<Ve
     Ok(levels)
 }
 
-/// The element-wise maps of every level of one expectation, finest first: `sum_k E[d g]` per place, averaged over
-/// the level's layers and over paths. `layers` are the levels' layers in the expectation's order.
-pub(crate) fn level_maps(paths: &[PathExpectation], levels: &[Vec<LayerId>]) -> Result<Vec<Tensor>> {
+/// What is known of the network's levels before its maps: finest first.
+pub(crate) struct Levels {
+    /// As [`decomposition_layers`] names them.
+    pub(crate) layers: Vec<Vec<LayerId>>,
+    /// Where each level's places lie, once the size of its map is known; none where the network does not know it.
+    pub(crate) grids: Vec<Option<Grid>>,
+}
+
+impl Levels {
+    pub(crate) fn of(network: &dyn Network, target: LayerId) -> Result<Self> {
+        let layers = decomposition_layers(network, target)?;
+        let grids = layers.iter().map(|level| level.first().and_then(|layer| network.grid(*layer))).collect();
+        Ok(Self { layers, grids })
+    }
+}
+
+/// The maps of every level of one expectation, finest first: the [evidence](Evidence) of its layers, averaged over them.
+/// The target layer's is that of its places alone.
+pub(crate) fn level_maps(paths: &[PathExpectation], levels: &Levels, evidence: Evidence) -> Result<Vec<Tensor>> {
     let mut next = 0;
-    levels
-        .iter()
-        .map(|layers| {
-            let mut sum: Option<Tensor> = None;
-            for path in paths {
-                for estimate in &path.layers[next..next + layers.len()] {
-                    let map = estimate.gradient()?.sum(1)?;
-                    sum = Some(match sum.take() {
-                        Some(sum) => (sum + map)?,
-                        None => map,
-                    });
-                }
-            }
-            next += layers.len();
-            let sum = sum.ok_or_else(|| Error::internal("a level without layers"))?;
-            Ok((sum / (paths.len() * layers.len()) as f64)?)
-        })
-        .collect()
+    let mut maps: Vec<Tensor> = Vec::with_capacity(levels.layers.len());
+    let all = &levels.layers;
+    for (level, layers) in all.iter().enumerate() {
+        let size = |level: usize| -> Option<[usize; 2]> {
+            let first = all[..level].iter().map(Vec::len).sum::<usize>();
+            let (_, _, height, width) = paths.first()?.layers.get(first)?.activation.dims4().ok()?;
+            Some([height, width])
+        };
+        // The target layer is the coarsest: there is no level below it whose region could be a neighbourhood.
+        let coarser = if level + 1 < all.len() { size(level + 1) } else { None };
+        let mut sum: Option<Tensor> = None;
+        for place in next..next + layers.len() {
+            let map = layer_evidence(paths, place, coarser, evidence)?;
+            sum = Some(match sum.take() {
+                Some(sum) => (sum + map)?,
+                None => map,
+            });
+        }
+        next += layers.len();
+        let sum = sum.ok_or_else(|| Error::internal("a level without layers"))?;
+        maps.push((sum / layers.len() as f64)?);
+    }
+    Ok(maps)
 }
 
 /// Part III of Hyper Expected Grad-CAM: injects each level's details into the map of the coarser ones
 /// (Buono and Åkesson 2023, 4.8.5).
 ///
-/// `maps` are `(1, h, w)` and signed, finest first as [`decomposition_layers`] names them. From the coarsest on,
-/// `F <- F + w_i H_i(M_i / s_i)`, with `M_i` the level's map scaled bilinearly to the input's `size`
-/// `[height, width]`, `s_i` its standard deviation over pixels (layers differ in units), `H_i` the
+/// `maps` are `(1, h, w)` and signed, finest first as [`decomposition_layers`] names them; `grids` say where their places lie, and
+/// where that is not known they divide the input evenly. From the coarsest on, `F <- F + w_i H_i(M_i / s_i)`, with `M_i` the
+/// level's map brought to the input's `size` `[height, width]` by straight lines between the centres of its places, `s_i` its standard deviation over pixels (layers differ in units), `H_i` the
 /// [filter](DecompositionParameters::filter) and `w_i` the injection's power. A level without contrast adds nothing.
 ///
 /// # Errors
@@ -153,21 +211,23 @@ pub(crate) fn level_maps(paths: &[PathExpectation], levels: &[Vec<LayerId>]) -> 
 pub fn decompose(
     layers: &[Vec<LayerId>],
     maps: &[Tensor],
+    grids: &[Option<Grid>],
     size: [usize; 2],
     parameters: &DecompositionParameters,
 ) -> Result<FrequencyMap> {
-    let DecompositionParameters { filter, injection } = *parameters;
+    let DecompositionParameters { filter, injection, .. } = *parameters;
     if !(injection > 0.0 && injection.is_finite()) {
         return Err(Error::parameter("injection", format!("{injection} is not positive")));
     }
     let mut levels: Vec<Level> = Vec::with_capacity(maps.len());
     let mut running: Option<Tensor> = None;
-    for (place, (layers, map)) in layers.iter().zip(maps).rev().enumerate() {
+    for (place, ((layers, map), known)) in layers.iter().zip(maps).zip(grids).rev().enumerate() {
         let [1, height, width] = *map.dims() else {
             return Err(Error::shape("a level's map", "(1, h, w)", map.dims()));
         };
         let inflate = [size[0] as f64 / height as f64, size[1] as f64 / width as f64];
-        let whole = standardised(&resize_map(map, size)?)?;
+        let grid = known.unwrap_or_else(|| Grid::even(size, [height, width]));
+        let whole = standardised(&placed(map, &grid, size)?)?;
         let rate = levels.last().map(|coarser| (coarser.inflate[0] * coarser.inflate[1]).sqrt());
         // The coarsest map is injected whole: there is nothing below it.
         let (cutoff, detail) = match rate.filter(|_| filter != Filter::Whole) {
@@ -179,7 +239,7 @@ pub fn decompose(
             Some(running) => (running + &detail)?,
             None => detail.clone(),
         });
-        levels.push(Level { layers: layers.clone(), inflate, map: map.clone(), cutoff, detail });
+        levels.push(Level { layers: layers.clone(), inflate, grid, map: map.clone(), cutoff, detail });
     }
     let map = running.ok_or_else(|| Error::shape("the levels", "at least one", &[]))?;
     Ok(FrequencyMap { levels, map })
@@ -197,6 +257,11 @@ fn high_pass(map: &Tensor, rate: f64, filter: Filter) -> Result<Tensor> {
             pyramid.coarsest = pyramid.coarsest.zeros_like()?;
             pyramid.reconstruct()?
         }
+        Filter::DifferenceOfGaussians => {
+            let outer = sigma_of_cutoff(cutoff);
+            difference_of_gaussians(map, &[0.5 * outer.min(1.0), outer])?.swap_remove(1)
+        }
+        Filter::Gabor => gabor_high_pass(map, cutoff)?,
     })
 }
 

@@ -3,29 +3,37 @@
 mod baseline;
 mod decomposition;
 mod dependency;
+mod evidence;
 mod fusion;
+mod placement;
+mod quality;
 mod refinement;
+mod scale;
 mod stage;
 
 use crate::expectation::{AtInput, Difference, Request, expectations};
 use crate::method::Explanation;
-use crate::rule::gradient;
 use crate::{CamParameters, EstimatorParameters, estimator, rule};
 use candle_core::{DType, Tensor};
-use faithful_baseline::Blurred;
-use faithful_core::{Error, LayerId, Objective, Probabilities, Result, Score, value_named};
+use faithful_baseline::{AlphaSampler, Blurred};
+use faithful_core::{Error, Grid, LayerId, Objective, Probabilities, Result, Score};
 use faithful_tensor::{log_softmax, softmax};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 pub use decomposition::{DecompositionParameters, Filter, FrequencyMap, Level, decompose, decomposition_layers};
 pub use dependency::{DependencyParameters, Supermap, Weighting};
+pub use evidence::Evidence;
 pub use fusion::{Combination, Fused, FusionParameters, fuse_parts};
+pub use quality::Quality;
 pub use refinement::{Calibration, Mixture, Refined, Refinement};
+pub use scale::{SOFT_STEEPNESS, soft_scale};
 pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
 
 use baseline::PartlyBlurred;
+use decomposition::Levels;
 use dependency::{Neighbourhoods, feature_dependencies};
+use evidence::gradient_and_one;
+use placement::placed;
 use refinement::{Scorer, refine};
 
 /// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
@@ -36,6 +44,9 @@ pub struct HyperParameters {
     pub blurred: f64,
     /// The width of that blur, a Gaussian's standard deviation in pixels; 5.
     pub blur: f64,
+    /// Whether places on the paths are stratified where the estimator's are uniform: each draw has a share of the path of its own,
+    /// and maps of two seeds differ less. On.
+    pub stratified: bool,
     /// Part I.
     pub stages: StageParameters,
     /// Part II.
@@ -44,7 +55,7 @@ pub struct HyperParameters {
     pub decomposition: DecompositionParameters,
     /// Part IV.
     pub fusion: FusionParameters,
-    /// What becomes of part IV's map: the network is asked how coarse it should be.
+    /// What becomes of part IV's map; by default nothing.
     pub refinement: Refinement,
     /// Whether outputs become log probabilities before they are scored, so that what speaks for other classes too
     /// counts less. Under a softmax, networks with a single output are left as they are. On.
@@ -56,66 +67,6 @@ pub struct HyperParameters {
 impl Default for HyperParameters {
     fn default() -> Self {
         Quality::Standard.parameters()
-    }
-}
-
-/// How much work an explanation may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Quality {
-    /// For a first look: few draws, no stages, one mixture of details and low frequencies.
-    Draft,
-    /// The default: the network is asked for the mixture; no stages, which cost much and change little.
-    #[default]
-    Standard,
-    /// For publication: more draws, and the stages of parts I and II.
-    Full,
-}
-
-impl Quality {
-    /// Every quality with its name.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("draft", Self::Draft), ("standard", Self::Standard), ("full", Self::Full)];
-
-    /// The quality called `name`.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`] with suggestions.
-    pub fn named(name: &str) -> Result<Self> {
-        value_named("quality", name, &Self::ALL)
-    }
-
-    /// How many draws the tracked pass takes.
-    pub fn draws(self) -> NonZeroUsize {
-        let draws = match self {
-            Self::Draft => 8,
-            Self::Standard => 50,
-            Self::Full => 200,
-        };
-        NonZeroUsize::new(draws).unwrap_or(NonZeroUsize::MIN)
-    }
-
-    /// What it means beside the number of draws.
-    pub fn parameters(self) -> HyperParameters {
-        let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-        let (stages, per_block) = match self {
-            Self::Draft | Self::Standard => (Some(0), 1),
-            Self::Full => (None, 4),
-        };
-        let refinement = match self {
-            Self::Draft => Refinement::Mixed(Mixture { width: 0.75, share: 2.0 / 3.0 }),
-            Self::Standard | Self::Full => Refinement::default(),
-        };
-        HyperParameters {
-            blurred: 0.5,
-            blur: 5.0,
-            stages: StageParameters { count: stages, ..StageParameters::default() },
-            dependencies: DependencyParameters { draws: number(per_block), ..DependencyParameters::default() },
-            decomposition: DecompositionParameters::default(),
-            fusion: FusionParameters::default(),
-            refinement,
-            contrast: true,
-            probabilities: Probabilities::Softmax,
-        }
     }
 }
 
@@ -134,7 +85,7 @@ pub struct HyperParts {
     pub fused: Fused,
     /// What became of it.
     pub refined: Refined,
-    /// The explanation: the refined and calibrated map, the scores that were asked for and how the draws went.
+    /// The explanation: the map on its soft scale (signed), or calibrated, the scores that were asked for and how the draws went.
     pub explanation: Explanation,
 }
 
@@ -182,6 +133,7 @@ pub fn hyper_parts(
     let HyperParameters {
         blurred,
         blur,
+        stratified,
         stages,
         dependencies,
         decomposition,
@@ -198,14 +150,17 @@ pub fn hyper_parts(
         blurred: Blurred { sigmas: vec![*blur] },
         share: if height.min(width) > 1 { *blurred } else { 0.0 },
     };
-    let own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
+    let mut own = EstimatorParameters { sampler: Arc::new(sampler), ..parameters.gradient.clone() };
+    if *stratified && own.alphas == AlphaSampler::Uniform {
+        own.alphas = AlphaSampler::Stratified;
+    }
     let contrasted: Vec<OfClasses<'_>> = scores
         .iter()
         .map(|score| OfClasses { score: *score, turned: contrast.then_some((*probabilities, true)) })
         .collect();
     let explained: Vec<&dyn Score> = contrasted.iter().map(|score| score as &dyn Score).collect();
-    let levels = decomposition_layers(objective.network(), layer)?;
-    let layers: Vec<LayerId> = levels.iter().flatten().copied().collect();
+    let levels = Levels::of(objective.network(), layer)?;
+    let layers: Vec<LayerId> = levels.layers.iter().flatten().copied().collect();
     let request = Request {
         objective: *objective,
         scores: &explained,
@@ -214,7 +169,7 @@ pub fn hyper_parts(
         at_input: AtInput::Nothing,
         layout: parameters.layout,
         difference: Difference::Activation,
-        sensitivity: gradient,
+        sensitivity: gradient_and_one,
     };
     objective.network().announce(refinement.rows() * scores.len(), 0);
     let found = expectations(estimator("expected")?, &own, &request)?;
@@ -240,7 +195,8 @@ pub fn hyper_parts(
             });
         }
         let base = base.ok_or_else(|| Error::internal("an expectation without a path"))?;
-        let frequency = decompose(&levels, &decomposition::level_maps(&one.paths, &levels)?, size, decomposition)?;
+        let maps = decomposition::level_maps(&one.paths, &levels, decomposition.evidence)?;
+        let frequency = decompose(&levels.layers, &maps, &levels.grids, size, decomposition)?;
         // Nothing that a map could show: the stages would look for it in vain.
         let silent = frequency.map.abs()?.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()? == 0.0;
         let plan = plan_stages(&base, size, stages)?;
@@ -256,7 +212,10 @@ pub fn hyper_parts(
         let wanted = if silent { &[][..] } else { &plan.stages[..] };
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
-        let fused = fuse_parts(&maps, &frequency.map, fusion)?;
+        let grid = levels.grids.last().copied().flatten();
+        let places = [base.dim(1)?, base.dim(2)?];
+        let enlarged = placed(&base, &grid.unwrap_or_else(|| Grid::even(size, places)), size)?;
+        let fused = fuse_parts(&maps, &frequency.map, &enlarged, fusion)?;
         let probable = OfClasses { score: scores[index], turned: contrast.then_some((*probabilities, false)) };
         let scorer = Scorer { objective: objective.with_score(&probable), input, hidden: &hidden };
         let refinement = if silent { &Refinement::None } else { refinement };

@@ -1,18 +1,20 @@
-//! After part IV: how coarse the map should be, asked of the network itself.
+//! After part IV, for the compact map: how coarse it should be, asked of the network itself.
 //!
-//! Not in the thesis. A map of fine details leads insertion and deletion, but what it keeps of a photo is too scattered
-//! for the network where all else is hidden; a smooth map is the other way round. Which mixture serves depends on the
-//! photo, so a few are tried, and the one that explains the network's own answers best is kept.
+//! Not in the thesis, and not the default. What a map of fine details keeps of a photo is scattered, which a network takes badly
+//! where all else is hidden; a smooth map is the other way round. Which mixture serves depends on the photo, so a few are tried,
+//! and the one that explains the network's own answers best is kept. It asks what drop, increase and ADD ask.
 
 use super::decomposition::standardised;
+use super::scale::soft_scale;
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Objective, Result};
 use faithful_frequency::gaussian_blur;
 
 /// How the map of part IV is mixed with its own low frequencies.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Refinement {
-    /// Not at all.
+    /// Not at all; the default. The map has the [soft scale](soft_scale).
+    #[default]
     None,
     /// Always in one way.
     Mixed(Mixture),
@@ -83,7 +85,12 @@ impl Calibration {
 }
 
 impl Refinement {
-    /// The mixtures that [`Refinement::default`] tries.
+    /// Twelve mixtures, and 15, 30 and 50% of pixels.
+    pub fn asked() -> Self {
+        Self::Asked { mixtures: Self::tried(), shares: vec![0.15, 0.3, 0.5] }
+    }
+
+    /// The mixtures that [`Refinement::asked`] tries.
     fn tried() -> Vec<Mixture> {
         let widths = [0.5, 0.75, 1.0];
         let shares = [0.5, 2.0 / 3.0, 0.8, 1.0];
@@ -120,21 +127,15 @@ impl Refinement {
     }
 }
 
-impl Default for Refinement {
-    fn default() -> Self {
-        Self::Asked { mixtures: Self::tried(), shares: vec![0.15, 0.3, 0.5] }
-    }
-}
-
 /// What the refinement came to.
 #[derive(Clone, Debug)]
 pub struct Refined {
     /// `(1, H, W)`: the map, without a unit.
     pub map: Tensor,
-    /// `(1, H, W)` in `[0, 1]`: the explanation.
+    /// `(1, H, W)`: the explanation, in `(-1, 1)` on the soft scale, in `[0, 1]` where the network was asked.
     pub calibrated: Tensor,
-    /// How it was calibrated.
-    pub calibration: Calibration,
+    /// How it was calibrated where the network was asked; none where it has the [soft scale](soft_scale).
+    pub calibration: Option<Calibration>,
     /// The mixture it is; none where the map stayed as it was.
     pub mixture: Option<Mixture>,
     /// What was tried and how much each explains: the score of what is kept minus the score of what is left, summed over
@@ -165,8 +166,7 @@ pub(crate) fn refine(scorer: &Scorer<'_>, map: &Tensor, inflate: [f64; 2], refin
         Ok(((&whole * (1.0 - share))? + (low * share)?)?)
     };
     let kept = |map: Tensor, mixture| {
-        let calibration = Calibration::WIDEST;
-        Ok(Refined { calibrated: calibration.apply(&map)?, map, calibration, mixture, tried: Vec::new() })
+        Ok(Refined { calibrated: soft_scale(&map)?, map, calibration: None, mixture, tried: Vec::new() })
     };
     match refinement {
         Refinement::None => kept(map.clone(), None),
@@ -182,7 +182,7 @@ pub(crate) fn refine(scorer: &Scorer<'_>, map: &Tensor, inflate: [f64; 2], refin
             let tried = candidates.iter().zip(&gains).map(|((mixture, _), gain)| (*mixture, *gain)).collect();
             let (mixture, map) = candidates.swap_remove(best);
             let (calibrated, calibration) = scorer.calibrate(&map)?;
-            Ok(Refined { map, calibrated, calibration, mixture, tried })
+            Ok(Refined { map, calibrated, calibration: Some(calibration), mixture, tried })
         }
     }
 }
@@ -328,14 +328,15 @@ mod tests {
     fn a_map_is_as_tight_as_the_network_allows() {
         // The network sees the first row alone, so the tightest map that has all of it serves.
         let perfect = map(|row, column| if row == 0 { 1.0 } else { 0.001 * column as f64 });
-        let refined = judged(&perfect, &Refinement::default()).unwrap();
-        assert_eq!(refined.calibration, Calibration::TRIED[0]);
+        let refined = judged(&perfect, &Refinement::asked()).unwrap();
+        assert_eq!(refined.calibration, Some(Calibration::TRIED[0]));
         let values: Vec<f64> = refined.calibrated.flatten_all().unwrap().to_vec1().unwrap();
         assert!(values[..8].iter().all(|value| *value > 0.99) && values[8..].iter().all(|value| *value < 0.01));
         // A map that points elsewhere keeps nothing, whatever its calibration.
-        let wrong = judged(&map(|row, _| row as f64), &Refinement::default()).unwrap();
-        assert_eq!(wrong.calibration, Calibration::WIDEST);
+        let wrong = judged(&map(|row, _| row as f64), &Refinement::asked()).unwrap();
+        assert_eq!(wrong.calibration, Some(Calibration::WIDEST));
         let flat = judged(&map(|_, _| 3.0), &Refinement::None).unwrap();
+        assert_eq!(flat.calibration, None);
         assert_eq!(flat.calibrated.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(), 0.0);
     }
 

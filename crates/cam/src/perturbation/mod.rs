@@ -14,6 +14,8 @@ mod rise;
 mod score;
 mod shapley;
 
+pub use recipro::windows_of_places;
+
 use crate::expectation::laid_out_activation;
 use crate::{Definition, Fusion, Layout, fuse};
 use candle_core::Tensor;

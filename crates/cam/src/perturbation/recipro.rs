@@ -3,7 +3,7 @@
 use super::Perturbation;
 use super::ablation::run_on;
 use crate::Layout;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use faithful_core::Result;
 
 /// `map_n = S(A * M_n) - min_m S(A * M_m)`: `M_n` is a window of 3x3 places about place `n`, with weights 1/4 at its
@@ -38,6 +38,15 @@ pub(super) fn recipro_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>
             })
             .collect()
     })
+}
+
+/// Recipro-CAM's windows of all places of a layer, row by row, in a shape that broadcasts to the layer's own.
+///
+/// # Errors
+/// None are expected.
+pub fn windows_of_places([height, width]: [usize; 2], layout: Layout) -> Result<Tensor> {
+    let places: Vec<usize> = (0..height * width).collect();
+    Ok(windows(&places, [height, width], layout, &Device::Cpu)?.to_dtype(DType::F32)?)
 }
 
 /// One window per place, in a shape that broadcasts to the layer's own.
