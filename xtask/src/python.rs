@@ -13,10 +13,15 @@ pub(crate) struct PythonDocs {
     any_version: bool,
 }
 
-/// Runs every snippet of docs/python.md.
+/// Runs every snippet of docs/python.md, with the package that `cargo xtask wheel` built.
 pub(crate) fn docs(arguments: &PythonDocs) -> anyhow::Result<()> {
+    let package = crate::wheel::package();
+    if !package.exists() {
+        anyhow::bail!("there is no `{}`; `cargo xtask wheel` builds the Python package first", package.display());
+    }
     run(&mut cargo(&["build", "--package", "faithful-cli"]))?;
     let mut command = Command::new(&arguments.python);
     command.current_dir(root()).args(["docs/python_check.py", "--faithful", "target/debug/faithful"]);
+    command.env("PYTHONPATH", package);
     run(command.args(arguments.any_version.then_some("--any-version")))
 }
