@@ -132,7 +132,7 @@ pub fn map(bytes: &[u8]) {
     if let Ok(map) = decode_npy(bytes) {
         let again = decode_npy(&encode_npy(&map)).expect("what is written can be read");
         assert_eq!((again.height(), again.width()), (map.height(), map.width()));
-        let _ = rescale(&map, &Scale { signed: true, percentile: 99.0 });
+        let _ = rescale(&map, &Scale { signed: true, percentile: 99.0, ..Scale::default() });
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 fn evaluate(faithful: &Path, evaluation: &Evaluation, methods: &str, out: &Path) -> Result<()> {
     let mut command = Command::new(faithful);
-    command.args(["evaluate", "--resume", "--methods", methods]);
+    command.args(["evaluate", "--resume", "--protocol", "thesis", "--methods", methods]);
     // The thesis takes all of its 5000 photos, whatever the network takes them for.
     if evaluation.images.as_os_str() == "scenes" {
         command.arg("--only-correct");

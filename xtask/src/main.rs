@@ -20,6 +20,7 @@ mod rul;
 mod s3;
 mod shell;
 mod slurm;
+mod wheel;
 
 use clap::{Parser, Subcommand};
 
@@ -44,6 +45,8 @@ enum Command {
     MemoryCheck(memory::MemoryCheck),
     /// Run every snippet of docs/python.md
     PythonDocs(python::PythonDocs),
+    /// Build the Python package, install it into a fresh virtual environment, and run its tests
+    Wheel(wheel::Wheel),
     /// Explain 2,000 times in one process and watch its memory
     Soak {
         /// How many explanations
@@ -94,6 +97,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::MemoryCheck(arguments) => memory::check(&arguments),
         Command::PythonDocs(arguments) => python::docs(&arguments),
+        Command::Wheel(arguments) => wheel::wheel(&arguments),
         Command::Soak { calls } => {
             let example = ["run", "--release", "--package", "faithful-tests", "--example", "soak", "--"];
             shell::run(shell::cargo(&example).arg(calls.to_string()))

@@ -4,9 +4,11 @@ mod bounds;
 mod compute;
 mod dream;
 mod evaluate;
+mod export;
 mod fetch;
 mod figure;
 mod gradient;
+mod hyper;
 mod pages;
 mod rul;
 mod sanity;
@@ -14,9 +16,11 @@ mod sanity;
 pub(crate) use compute::ComputeArguments;
 pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use evaluate::{CurveScoreName, EvaluateArguments};
+pub(crate) use export::ExportArguments;
 pub(crate) use fetch::{ConvertArguments, FetchArguments, PullArguments};
 pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, ScoresArguments};
 pub(crate) use gradient::GradientOptions;
+pub(crate) use hyper::{HyperLine, HyperOptions};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use rul::{
     FleetArguments, LifeScore, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
@@ -24,7 +28,8 @@ pub(crate) use rul::{
 };
 pub(crate) use sanity::{Check, SanityArguments};
 
-use bounds::{MANY, ROWS, count, threads};
+pub(crate) use bounds::MANY;
+use bounds::{ROWS, count, threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faithful_explain::{ByteSize, Crop, MiniBatches, Resize};
 use std::num::NonZeroUsize;
@@ -41,6 +46,20 @@ Examples:
   faithful model layers resnet50.onnx                 which layers there are; the default target is marked
 
 Exit codes: 0 all went well, 1 something failed (the rest was still done), 2 usage error.";
+
+/// Help that begins with what is typed most.
+const EXAMPLES_FIRST: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  faithful explain photo.jpg                                      with the built-in model
+  faithful explain photos/ --model resnet50.onnx --out maps       every photo of a folder and its folders
+  faithful explain photo.jpg --class top3                         a map for each of the three most probable classes
+  faithful explain photo.jpg --class heron --score margin:crane   why a heron and not a crane
+  faithful explain photo.jpg --method layer-cam --layer layer3    another method, at another layer
+  faithful explain photo.jpg --baselines typical-photos/ --draws 200 --seed 7
+
+`faithful methods`, `gradients`, `baselines`, `colormaps` and `model layers` list what there is.";
 
 /// Explains what a convolutional network looked at.
 #[derive(Debug, Parser)]
@@ -70,6 +89,7 @@ pub(crate) enum Command {
     /// Say which classes a network sees in photos
     Predict(PredictArguments),
     /// Draw what a network looked at: a heat map on each photo, and the raw map
+    #[command(before_help = EXPLAIN_EXAMPLES, help_template = EXAMPLES_FIRST)]
     Explain(Box<ExplainArguments>),
     /// Put several methods' maps of photos side by side: one HTML page that opens anywhere
     Compare(Box<CompareArguments>),
@@ -116,6 +136,9 @@ pub(crate) enum Command {
     Gradients,
     /// List the baselines that `explain --baselines` knows
     Baselines,
+    /// List the colours that `explain --colormap` knows
+    #[command(alias = "colourmaps")]
+    Colormaps,
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,12 +153,14 @@ pub(crate) enum ModelCommand {
     Info(ModelArguments<Positional>),
     /// List a model's layers with their shapes and strides; the default target layer is marked
     Layers(ModelArguments<Positional>),
+    /// Write an ONNX file that gives the network's output and its heat map, for any runtime
+    Export(Box<ExportArguments>),
 }
 
 /// Photos, how they are read and by how much at a time.
 #[derive(Debug, Args)]
 pub(crate) struct PhotoArguments {
-    /// Photos, or folders of photos (JPEG, PNG, WebP, BMP, GIF, TIFF; subfolders are not searched)
+    /// Photos, or folders of photos with their folders (JPEG, PNG, WebP, BMP, GIF, TIFF)
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
     /// Refuse photos with more pixels than this, in millions
@@ -159,12 +184,8 @@ pub(crate) struct PredictArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    #[command(flatten)]
-    pub(crate) photos: PhotoArguments,
-    #[command(flatten)]
-    pub(crate) model: ModelArguments<Flag>,
-    /// How to explain; `faithful methods` lists them
-    #[arg(long, value_name = "NAME", default_value = "expected-grad-cam", help_heading = "Explanation")]
+    /// How to explain, of `faithful methods`; `auto` chooses by what lies behind the layer, and says which and why
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Explanation")]
     pub(crate) method: String,
     /// Another gradient under a class activation map; `faithful gradients` lists them
     #[arg(long, value_name = "NAME", help_heading = "Explanation")]
@@ -179,64 +200,20 @@ pub(crate) struct ExplainArguments {
     /// method explains the input unless a layer is named
     #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layer: Vec<String>,
-    /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`; `eq58` of
-    /// `expected-grad-cam++` (thesis) has the third power outside of the sum
-    #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation")]
-    pub(crate) definition: String,
     /// How many points the gradient is averaged over, for methods that draw; 50 for class activation maps
     #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
-    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged
-    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation")]
-    pub(crate) mini_batches: Option<MiniBatches>,
-    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
-    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation")]
-    pub(crate) difference: String,
-    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
-    #[arg(long, value_name = "NAME", help_heading = "Explanation")]
-    pub(crate) fusion: Option<String>,
-    /// Where a layer has its channels and places: `channels-first`, `channels-last`, or `tokens:PREFIX:HxW` for a
-    /// transformer with PREFIX tokens before H rows of W patches; found by itself unless said
-    #[arg(long, value_name = "LAYOUT", help_heading = "Explanation")]
-    pub(crate) layout: Option<String>,
-    /// Perturbation methods try only the N channels that vary most; all unless said
-    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation")]
-    pub(crate) mask_channels: Option<NonZeroUsize>,
-    /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`
-    #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation")]
-    pub(crate) quality: String,
-    /// The mean of the maps of the photo and its mirror image, each at 90, 100 and 110 percent: steadier, six times the work
-    #[arg(long, help_heading = "Explanation")]
-    pub(crate) augment: bool,
-    /// The first principal component of the weighted channels in place of their sum: smoother, for class activation maps that weigh
-    /// channels
-    #[arg(long, help_heading = "Explanation")]
-    pub(crate) eigen: bool,
-    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
-    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation")]
-    pub(crate) stop: String,
     /// What photos are compared with: a folder of typical photos, some of them (`DIR@3,7,0-9`), one of `faithful
     /// baselines`, or a mixture (`0.8*DIR+0.2*blur:5`)
     #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
-    /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
-    #[arg(long, value_enum, value_name = "NAME", default_value = "uniform", help_heading = "Explanation")]
-    pub(crate) alphas: Alphas,
-    #[command(flatten)]
-    pub(crate) gradient_options: GradientOptions,
-    /// Say how many draws would bring the map's relative standard error down to this
-    #[arg(long, value_name = "SHARE", default_value = "0.05", help_heading = "Explanation")]
-    pub(crate) wanted_error: f64,
-    /// The width of noise around the photo, as a share of its range
-    #[arg(long, value_name = "SHARE", default_value = "0.15", help_heading = "Explanation")]
-    pub(crate) noise: f64,
     /// The seed of everything random: the same seed gives the same map
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
     /// Where pictures and maps are written
     #[arg(long, short, value_name = "DIR", default_value = "faithful-out", help_heading = "Pictures")]
     pub(crate) out: PathBuf,
-    /// The colours of the map; by default viridis, or diverging where the map has a sign
+    /// The colours of the map, of `faithful colormaps`; by default viridis, or diverging where the map has a sign
     #[arg(long, value_name = "NAME", help_heading = "Pictures")]
     pub(crate) colormap: Option<String>,
     /// How much of the map covers the photo, from 0 to 1
@@ -246,6 +223,18 @@ pub(crate) struct ExplainArguments {
     /// maps of the input's resolution, 100 for those of a layer
     #[arg(long, value_name = "PERCENT", help_heading = "Pictures")]
     pub(crate) percentile: Option<f64>,
+    /// What is drawn of the photo: all of it, with grey where the network never saw it, or the `input` alone
+    #[arg(long, value_enum, value_name = "PART", default_value = "photo", help_heading = "Pictures")]
+    pub(crate) view: PhotoView,
+    /// Write the class, its probability, the method and the layer below the picture
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) caption: bool,
+    /// The same colours for the same values in the maps of all classes of a photo
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) one_scale: bool,
+    /// Draw the maps of all classes of a photo into one more picture, a hue per class; up to six classes
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) together: bool,
     /// Add a strip with the colours and the values they stand for
     #[arg(long, help_heading = "Pictures")]
     pub(crate) legend: bool,
@@ -261,6 +250,63 @@ pub(crate) struct ExplainArguments {
     /// Draw beside each map how the draws converged, as SVG
     #[arg(long, help_heading = "Pictures")]
     pub(crate) trace_figure: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Flag>,
+    /// Whose formula is followed where libraries differ from the paper: `torchcam`, `pytorch-grad-cam`, `polycam`; `eq58` of
+    /// `expected-grad-cam++` (thesis) has the third power outside of the sum
+    #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation, rarely needed")]
+    pub(crate) definition: String,
+    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged
+    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation, rarely needed")]
+    pub(crate) mini_batches: Option<MiniBatches>,
+    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
+    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation, rarely needed")]
+    pub(crate) difference: String,
+    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
+    #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
+    pub(crate) fusion: Option<String>,
+    /// Where a layer has its channels and places: `channels-first`, `channels-last`, or `tokens:PREFIX:HxW` for a
+    /// transformer with PREFIX tokens before H rows of W patches; found by itself unless said
+    #[arg(long, value_name = "LAYOUT", help_heading = "Explanation, rarely needed")]
+    pub(crate) layout: Option<String>,
+    /// Perturbation methods try only the N channels that vary most; all unless said
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation, rarely needed")]
+    pub(crate) mask_channels: Option<NonZeroUsize>,
+    /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`; `compact` is a coarser map, chosen by asking
+    /// the network, `thesis` the method as section 4.8 of the thesis has it
+    #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation, rarely needed")]
+    pub(crate) quality: String,
+    #[command(flatten)]
+    pub(crate) hyper: HyperOptions,
+    /// The mean of the maps of the photo and its mirror image, each at 90, 100 and 110 percent: steadier, six times the work
+    #[arg(long, help_heading = "Explanation, rarely needed")]
+    pub(crate) augment: bool,
+    /// The first principal component of the weighted channels in place of their sum: smoother, for class activation maps that weigh
+    /// channels
+    #[arg(long, help_heading = "Explanation, rarely needed")]
+    pub(crate) eigen: bool,
+    /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
+    #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation, rarely needed")]
+    pub(crate) stop: String,
+    /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        default_value = "uniform",
+        help_heading = "Explanation, rarely needed"
+    )]
+    pub(crate) alphas: Alphas,
+    /// Say how many draws would bring the map's relative standard error down to this
+    #[arg(long, value_name = "SHARE", default_value = "0.05", help_heading = "Explanation, rarely needed")]
+    pub(crate) wanted_error: f64,
+    /// The width of noise around the photo, as a share of its range
+    #[arg(long, value_name = "SHARE", default_value = "0.15", help_heading = "Explanation, rarely needed")]
+    pub(crate) noise: f64,
+    #[command(flatten)]
+    pub(crate) gradient_options: GradientOptions,
+    #[command(flatten)]
+    pub(crate) photos: PhotoArguments,
     /// Memory that the process may take, as `2GiB`: decides how many draws go through the network at a time; a photo
     /// of which not even one fits is refused
     #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
@@ -268,6 +314,13 @@ pub(crate) struct ExplainArguments {
     /// How many draws go through the network at a time; changes speed and memory, not the result
     #[arg(long, value_parser = count::<ROWS>, value_name = "N", help_heading = "Limits")]
     pub(crate) batch: Option<NonZeroUsize>,
+}
+
+/// `--view`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PhotoView {
+    Photo,
+    Input,
 }
 
 #[derive(Debug, Args)]
@@ -304,26 +357,26 @@ pub(crate) struct ModelArguments<Name: Args> {
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) output: Option<String>,
     /// The size of the network's input where an ONNX file leaves it free, as `224` or `HEIGHTxWIDTH`
-    #[arg(long, value_name = "SIZE", value_parser = sides, help_heading = "Model")]
+    #[arg(long, value_name = "SIZE", value_parser = sides, help_heading = "How photos become inputs")]
     pub(crate) input_size: Option<[usize; 2]>,
     /// Shorter side in pixels that photos are resized to; or `HEIGHTxWIDTH`, to which they are squashed
-    #[arg(long, value_name = "SIZE", help_heading = "Model")]
+    #[arg(long, value_name = "SIZE", help_heading = "How photos become inputs")]
     pub(crate) resize: Option<Resize>,
     /// Centre that is cut out after resizing, as `224` or `HEIGHTxWIDTH`; `none` keeps the whole photo
-    #[arg(long, value_name = "SIZE", help_heading = "Model")]
+    #[arg(long, value_name = "SIZE", help_heading = "How photos become inputs")]
     pub(crate) crop: Option<Crop>,
     /// How photos of other proportions fit: `crop` cuts the centre out, `stretch` squashes the whole photo, `pad` puts it
     /// between bars
-    #[arg(long, value_enum, value_name = "FIT", help_heading = "Model")]
+    #[arg(long, value_enum, value_name = "FIT", help_heading = "How photos become inputs")]
     pub(crate) fit: Option<Fit>,
     /// Colour of the bars of `--fit pad`, as `RRGGBB`; black unless said
-    #[arg(long, value_name = "RRGGBB", value_parser = color, help_heading = "Model")]
+    #[arg(long, value_name = "RRGGBB", value_parser = color, help_heading = "How photos become inputs")]
     pub(crate) pad_color: Option<[u8; 3]>,
     /// What the network's channels are: `rgb`, `bgr` (OpenCV, Caffe) or `grey`
-    #[arg(long, value_enum, value_name = "ORDER", help_heading = "Model")]
+    #[arg(long, value_enum, value_name = "ORDER", help_heading = "How photos become inputs")]
     pub(crate) channels: Option<ChannelOrder>,
     /// The value of white before mean and deviation are applied: 1, or 255 for pixels as they are
-    #[arg(long, value_name = "WHITE", help_heading = "Model")]
+    #[arg(long, value_name = "WHITE", help_heading = "How photos become inputs")]
     pub(crate) scale: Option<f32>,
     /// How outputs become probabilities, where the network does not say it: `softmax`, or `sigmoid` for each alone
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Model")]
@@ -332,13 +385,25 @@ pub(crate) struct ModelArguments<Name: Args> {
     #[arg(long, value_enum, value_name = "TASK", help_heading = "Model")]
     pub(crate) task: Option<TaskName>,
     /// Mean per channel that is subtracted, in 0 to 1; numbers above 2 are of pixels of 0 to 255
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std", help_heading = "Model")]
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        value_delimiter = ',',
+        requires = "std",
+        help_heading = "How photos become inputs"
+    )]
     pub(crate) mean: Vec<f32>,
     /// Standard deviation per channel that is divided by
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean", help_heading = "Model")]
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        value_delimiter = ',',
+        requires = "mean",
+        help_heading = "How photos become inputs"
+    )]
     pub(crate) std: Vec<f32>,
     /// How photos are resized
-    #[arg(long, value_enum, value_name = "FILTER", help_heading = "Model")]
+    #[arg(long, value_enum, value_name = "FILTER", help_heading = "How photos become inputs")]
     pub(crate) interpolation: Option<Interpolation>,
     /// A file with one class name per line
     #[arg(long, value_name = "FILE", help_heading = "Model")]

@@ -172,6 +172,13 @@ pub(crate) fn prepare<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path
         return Err(Error::parameter("out", reason).into());
     }
     crate::files::spare(path, inputs)?;
+    if let Some(ending) =
+        path.extension().filter(|ending| !["html", "htm"].iter().any(|html| ending.eq_ignore_ascii_case(html)))
+    {
+        let (ending, page) = (ending.display(), path.with_extension("html"));
+        let reason = format!("a page is HTML, not .{ending}: name it `{}`", page.display());
+        return Err(Error::parameter("out", reason).into());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     crate::files::Folder::prepare(folder).map(|_| ())
 }

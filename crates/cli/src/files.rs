@@ -1,9 +1,9 @@
 //! Where results are written, and what they must not overwrite.
 
 use anyhow::{Context, Result};
-use faithful_core::{Error, remove_left_over};
+use faithful_core::{Digest, Error, remove_left_over};
 use faithful_data::PHOTO_ENDINGS;
-use faithful_report::write_atomic;
+use faithful_report::{read_png_note, write_atomic};
 use std::path::{Path, PathBuf};
 
 /// A folder that was found to be writable.
@@ -30,6 +30,28 @@ impl Folder {
     /// No file of these is written over.
     pub(crate) fn spare<'a>(&mut self, inputs: impl IntoIterator<Item = &'a Path>) {
         self.inputs = inputs.into_iter().filter_map(|input| input.canonicalize().ok()).collect();
+    }
+
+    /// What results of the question that `record` tells are called: `name`, unless files of that name answer another question or
+    /// come from elsewhere; then the name with a digest of the question. The picture of a question holds its record.
+    pub(crate) fn name_for(&self, name: &str, record: &str) -> String {
+        let digest = Digest::of(record.as_bytes());
+        let other = |number: usize| match number {
+            0 => name.to_owned(),
+            1 => format!("{name}.{}", &digest[..8]),
+            more => format!("{name}.{}-{more}", &digest[..8]),
+        };
+        // There are fewer files than numbers.
+        (0..usize::MAX).map(other).find(|name| self.is_free(name, record)).unwrap_or_default()
+    }
+
+    /// Whether the files of a name are missing, or are answers to the same question.
+    fn is_free(&self, name: &str, record: &str) -> bool {
+        let there = |ending: &str| self.path.join(format!("{name}.{ending}")).symlink_metadata().is_ok();
+        if there("png") {
+            return read_png_note(&self.path.join(format!("{name}.png"))).as_deref() == Some(record);
+        }
+        !["npy", "jsonl", "svg"].into_iter().any(there)
     }
 
     /// Writes a file as a whole or not at all; its path.

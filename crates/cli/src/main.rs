@@ -7,10 +7,10 @@ mod exhibit;
 mod failure;
 mod fetching;
 mod files;
-mod imagenet;
 mod model;
 mod output;
 mod progress;
+mod question;
 mod recorded;
 mod table;
 mod visible;
@@ -67,6 +67,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Model(ModelCommand::Convert(arguments)) => command::pull::convert(arguments, output),
         Command::Model(ModelCommand::Info(arguments)) => command::model::info(arguments, output),
         Command::Model(ModelCommand::Layers(arguments)) => command::model::layers(arguments, output),
+        Command::Model(ModelCommand::Export(arguments)) => command::export::run(arguments, output),
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
         Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
         Command::Rul(command) => command::rul::run(command, output),
@@ -80,5 +81,6 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Methods => command::lists::methods(output),
         Command::Gradients => command::lists::gradients(output),
         Command::Baselines => command::lists::baselines(output),
+        Command::Colormaps => command::lists::colormaps(output),
     }
 }

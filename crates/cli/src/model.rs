@@ -7,19 +7,28 @@ use anyhow::Result;
 use faithful_core::{Channels, Error, LayerId, Network, Probabilities, Resampling};
 use faithful_explain::model::source;
 use faithful_explain::{ClassChoice, Classifier, FitKind, ModelOptions, Session, Setup, class};
-use faithful_model::{Model, ModelSource, Task};
+use faithful_model::{Loading, Model, ModelSource, Task};
 
 /// Loads the model that was asked for, and puts the user's word above its own.
 pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArguments<Name>) -> Result<Model> {
+    Ok(load_with(name, arguments)?.0)
+}
+
+/// As [`load`], and how it was loaded.
+pub(crate) fn load_with<Name: clap::Args>(
+    name: Option<&str>,
+    arguments: &ModelArguments<Name>,
+) -> Result<(Model, Loading)> {
     let source = match name {
         Some(name) => name.parse().map_err(with_list)?,
         None => Model::default_source()
             .ok_or_else(|| Usage::from("no model is built in; name one with --model".to_owned()))?,
     };
     let options = options(arguments);
-    let mut model = Model::load(&source, &options.loading()?).map_err(|error| named(error, &source))?;
+    let loading = options.loading()?;
+    let mut model = Model::load(&source, &loading).map_err(|error| named(error, &source))?;
     options.apply(&mut model)?;
-    Ok(model)
+    Ok((model, loading))
 }
 
 /// Loads the model that was asked for as a classifier of photos, where its inputs are too.
@@ -141,7 +150,7 @@ pub(crate) fn with_hint(model: &Model, error: Error) -> anyhow::Error {
 
 /// The layer called `name`.
 pub(crate) fn layer(model: &Model, name: &str) -> Result<LayerId> {
-    model.graph.layer(name).map_err(|error| with_hint(model, error))
+    model.layer(name).map_err(|error| with_hint(model, error))
 }
 
 /// The one class that was asked for.

@@ -121,9 +121,14 @@ fn count(state: &ProgressState, text: &mut dyn Write) {
 
 /// How long it will take, once there is something to tell it by.
 fn left(state: &ProgressState, text: &mut dyn Write) {
-    if state.pos() > 0 {
-        let _ = write!(text, " (about {} left)", words(state.eta()));
+    if let Some(time) = remaining(state.elapsed(), state.pos(), state.len().unwrap_or(0)) {
+        let _ = write!(text, " (about {} left)", words(time));
     }
+}
+
+/// As long again as it took so far, by what is left to do.
+fn remaining(elapsed: Duration, done: u64, all: u64) -> Option<Duration> {
+    (done > 0).then(|| elapsed.mul_f64(all.saturating_sub(done) as f64 / done as f64))
 }
 
 /// `9s`, `3m 20s`, `2h 5m`.
@@ -159,6 +164,15 @@ mod tests {
         assert_eq!(progress.bar.position(), 1250);
         progress.advance_to(3);
         assert_eq!(progress.bar.position(), 3000);
+    }
+
+    #[test]
+    fn the_time_left_follows_from_what_is_done() {
+        let minute = Duration::from_mins(1);
+        assert_eq!((remaining(minute, 0, 4), remaining(minute, 4, 4)), (None, Some(Duration::ZERO)));
+        assert_eq!(remaining(minute, 1000, 4000), Some(3 * minute));
+        // More than was expected is not less than nothing.
+        assert_eq!(remaining(minute, 5, 4), Some(Duration::ZERO));
     }
 
     #[test]

@@ -68,6 +68,25 @@ impl Table {
     }
 }
 
+/// A text of at most `width` letters: where it is longer, its end gives way to `…`.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A path of at most `width` letters: where it is longer, its middle gives way to `…`, so that the file's name stays.
+pub(crate) fn cut_path(text: &str, width: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let (start, end) = (kept / 3, kept - kept / 3);
+    letters[..start].iter().chain(&['…']).chain(&letters[letters.len() - end..]).collect()
+}
+
 /// All lines of a table whose rows are known, headings first.
 pub(crate) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
     let mut columns = columns.to_vec();
@@ -86,16 +105,20 @@ pub(crate) fn lines_within(columns: &[Column], rows: &[Vec<String>], width: Opti
         let cells = rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count());
         cells.max().unwrap_or(0).max(column.heading.chars().count())
     };
+    let longest_word = |place: usize, column: &Column| {
+        let cells = rows.iter().filter_map(|row| row.get(place)).map(String::as_str).chain([column.heading]);
+        cells.flat_map(|cell| cell.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0)
+    };
     let mut widths: Vec<usize> = columns.iter().enumerate().map(|(place, column)| widest(place, column)).collect();
+    // No narrower than its longest word, so that words stay whole as long as there is another way.
+    let least: Vec<usize> = columns.iter().enumerate().map(|(place, column)| longest_word(place, column)).collect();
     let gaps = 2 * columns.len().saturating_sub(1);
     let width = width.unwrap_or(usize::MAX);
     // The widest gives way first; below a few letters a column cannot be read.
     while widths.iter().sum::<usize>() + gaps > width {
-        let Some(most) = widths.iter_mut().max() else { break };
-        if *most <= 12 {
-            break;
-        }
-        *most -= 1;
+        let spare = |at: &usize| (widths[*at] > least[*at], widths[*at]);
+        let Some(most) = (0..widths.len()).max_by_key(spare).filter(|&at| widths[at] > 12) else { break };
+        widths[most] -= 1;
     }
     let mut folded: Vec<Vec<String>> = Vec::new();
     for row in rows {
@@ -160,6 +183,21 @@ mod tests {
         }
         assert_eq!(lines_within(&columns, &rows, None), lines(&columns, &rows));
         assert_eq!(fold("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+    }
+
+    #[test]
+    fn words_stay_whole_where_another_column_can_give_way() {
+        let columns = [Column::left("method"), Column::left("what it does"), Column::left("source")];
+        let row = ["hyper-expected-grad-cam", "one two three four five six seven eight nine", "Buono and Akesson 2023"];
+        let found = lines_within(&columns, &[row.map(str::to_owned).to_vec()], Some(60));
+        assert!(found.iter().all(|line| line.chars().count() <= 60), "{found:?}");
+        assert!(found[1].starts_with("hyper-expected-grad-cam "), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!((cut("checkered square", 9), cut("disc", 9)), ("checkere…".into(), "disc".into()));
+        assert_eq!(cut_path("photos/of/animals/heron.jpg", 16), "photo…/heron.jpg");
     }
 
     #[test]

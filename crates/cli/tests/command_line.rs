@@ -12,6 +12,7 @@ mod command_line {
     pub(crate) mod fetch;
     pub(crate) mod figure;
     pub(crate) mod files;
+    pub(crate) mod first_use;
     pub(crate) mod gradient;
     pub(crate) mod lists;
     pub(crate) mod pages;

@@ -106,6 +106,7 @@ fn main() -> Result<()> {
         if let Event::Failed { image, reason, .. } = event {
             eprintln!("{image}: {reason}");
         }
+        Ok(())
     })?;
     println!("{} images, {} failed", summary.images, summary.failed);
     print!("{}", Table::new(&store.rows()?, &manifest.methods, Some("chance"))?.write(Format::Text));

@@ -127,7 +127,7 @@ const MISCLASSIFIED: &str = "misclassified";
 
 /// Explains and measures every image of `shard`, keeps what is finished, and gathers it in the end.
 ///
-/// An image or a method that fails is a row with its reason. Only errors of the store end a run, another process at the same
+/// An image or a method that fails is a row with its reason. Only errors of `observe` and of the store end a run, another process at the same
 /// share among them: what is finished by
 /// then stays.
 pub fn run(
@@ -135,7 +135,7 @@ pub fn run(
     source: &dyn Source,
     store: &Store,
     shard: Shard,
-    observe: &mut dyn FnMut(Event),
+    observe: &mut dyn FnMut(Event) -> Result<()>,
 ) -> Result<Summary> {
     let _working = store.work(shard)?;
     let done = store.rows()?.rows;
@@ -149,7 +149,7 @@ pub fn run(
             plan.explainers.iter().filter(|explainer| !finished(explainer.name())).collect();
         if missing.is_empty() {
             summary.resumed += 1;
-            observe(Event::Image { name, resumed: true });
+            observe(Event::Image { name, resumed: true })?;
             continue;
         }
         let blank = Row {
@@ -172,13 +172,13 @@ pub fn run(
                 let reason = error.to_string();
                 summary.failed += 1;
                 store.add(&[Row { error: Some(reason.clone()), ..blank }])?;
-                observe(Event::Failed { image: name, method: "", reason: &reason });
+                observe(Event::Failed { image: name, method: "", reason: &reason })?;
             }
             Ok(Prepared { misclassified: true, class, .. }) => {
                 summary.misclassified += 1;
                 let row = Row { metric: MISCLASSIFIED.into(), class: Some(class as u32), ..blank };
                 store.add(&[Row { value: Some(1.0), ..row }])?;
-                observe(Event::Misclassified(name));
+                observe(Event::Misclassified(name))?;
             }
             Ok(prepared) => {
                 let stream = Stream::new(plan.seed, name);
@@ -191,16 +191,16 @@ pub fn run(
                         Err(error) => {
                             let reason = error.to_string();
                             summary.failed += 1;
-                            observe(Event::Failed { image: name, method: explainer.name(), reason: &reason });
+                            observe(Event::Failed { image: name, method: explainer.name(), reason: &reason })?;
                             vec![Row { error: Some(reason), ..blank }]
                         }
                     };
                     store.add(&rows)?;
-                    observe(Event::Rows(&rows));
+                    observe(Event::Rows(&rows))?;
                 }
             }
         }
-        observe(Event::Image { name, resumed: false });
+        observe(Event::Image { name, resumed: false })?;
     }
     store.gather(shard, source.names())?;
     Ok(summary)
@@ -393,7 +393,7 @@ mod tests {
     fn whole(bench: &Bench, batch: usize) -> Vec<Row> {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path(), &bench.manifest).unwrap();
-        let summary = run(&plan(bench, batch), &bench.pictures, &store, Shard::WHOLE, &mut |_| {}).unwrap();
+        let summary = run(&plan(bench, batch), &bench.pictures, &store, Shard::WHOLE, &mut |_| Ok(())).unwrap();
         assert_eq!(summary, Summary { images: 7, resumed: 0, failed: 1, misclassified: 0 });
         without_seconds(store.rows().unwrap().rows)
     }
@@ -418,7 +418,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for index in [2, 0, 1] {
             let store = Store::resume(folder.path(), &bench.manifest).unwrap();
-            run(&plan(&bench, 3), &bench.pictures, &store, Shard { index, count: 3 }, &mut |_| {}).unwrap();
+            run(&plan(&bench, 3), &bench.pictures, &store, Shard { index, count: 3 }, &mut |_| Ok(())).unwrap();
         }
         let store = Store::open(folder.path()).unwrap().0;
         assert_eq!(without_seconds(store.rows().unwrap().rows), expected);
@@ -439,7 +439,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path(), &bench.manifest).unwrap();
         let plan = Plan { batch: Box::new(batch), ..plan(&bench, 8) };
-        let summary = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| {}).unwrap();
+        let summary = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| Ok(())).unwrap();
         assert_eq!((asked.get(), summary.failed), (6, 2));
         let rows = without_seconds(store.rows().unwrap().rows);
         let others = whole(&bench, 8).into_iter().filter(|row| row.image != "picture 1");
@@ -473,7 +473,7 @@ mod tests {
             let store = Store::resume(folder.path(), &bench.manifest).unwrap();
             let source = Mortal { pictures: &bench.pictures, left: std::cell::Cell::new(lives) };
             let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                run(&plan(&bench, 8), &source, &store, Shard::WHOLE, &mut |_| {})
+                run(&plan(&bench, 8), &source, &store, Shard::WHOLE, &mut |_| Ok(()))
             }));
             assert_eq!(attempt.is_ok(), lives == 9);
             loads += lives - source.left.get();
@@ -489,10 +489,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path(), &bench.manifest).unwrap();
         let plan = Plan { only_correct: true, ..plan(&bench, 8) };
-        let summary = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| {}).unwrap();
+        let summary = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| Ok(())).unwrap();
         // Pictures 1 and 5; picture 3 is broken.
         assert_eq!((summary.misclassified, summary.failed), (2, 1));
-        let again = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| {}).unwrap();
+        let again = run(&plan, &bench.pictures, &store, Shard::WHOLE, &mut |_| Ok(())).unwrap();
         assert_eq!(again.resumed, 7);
     }
 }

@@ -35,7 +35,11 @@ fn parse_class(text: &str, labels: &Labels) -> Result<ClassChoice> {
     match (labels.find(text), count) {
         (Ok(index), _) => Ok(ClassChoice::Index(index)),
         (Err(_), Some(0)) => Err(Error::parameter("class", "top0 is no class; top1 is the most probable")),
-        (Err(_), Some(count)) => Ok(ClassChoice::Top(count.min(labels.count()))),
+        (Err(_), Some(count)) if count > labels.count() => {
+            let reason = format!("top{count} is more than the network's {} classes", labels.count());
+            Err(Error::parameter("class", reason))
+        }
+        (Err(_), Some(count)) => Ok(ClassChoice::Top(count)),
         (Err(error), None) => Err(error),
     }
 }
@@ -128,7 +132,9 @@ mod tests {
         use ClassChoice::{Index, Top};
         assert_eq!(parsed(&["3"]).unwrap(), [Index(3)]);
         assert_eq!(parsed(&["top1"]).unwrap(), [Top(1)]);
-        assert_eq!(parsed(&["top100"]).unwrap(), [Top(4)]);
+        assert_eq!(parsed(&["top4"]).unwrap(), [Top(4)]);
+        let most = parsed(&["top5"]).unwrap_err().to_string();
+        assert_eq!(most, "class: top5 is more than the network's 4 classes");
         assert_eq!(parsed(&["tench, Tinca tinca"]).unwrap(), [Index(0)]);
         assert_eq!(parsed(&["1,heron,top2", "Crane"]).unwrap(), [Index(1), Index(1), Top(2), Index(3)]);
         assert_eq!(parsed(&["top hat"]).unwrap(), [Index(2)]);

@@ -4,7 +4,7 @@
 use crate::contents::Contents;
 use crate::{MethodAt, ScoreKind, Session, Settings, inputs, photo};
 use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
-use faithful_data::{Decoding, Mask, SceneSpec, draw_scene, list_photos, read_photo_bytes};
+use faithful_data::{Decoding, Mask, SCENE_CLASSES, SceneClass, SceneSpec, draw_scene, list_photos, read_photo_bytes};
 use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
@@ -64,6 +64,7 @@ impl<'a> Images<'a> {
         masks: Option<Masks>,
     ) -> Result<Self> {
         if folder == Path::new("scenes") && !folder.exists() {
+            refuse_other_classes(model)?;
             let count = samples.map_or(SCENES, NonZeroUsize::get);
             let names = (0..count).map(|index| format!("scene {index:05}")).collect();
             let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
@@ -139,6 +140,20 @@ impl<'a> Images<'a> {
             if text.parse::<usize>().is_ok() { None } else { self.model.labels.find(&text).ok() }
         })
     }
+}
+
+/// Drawn scenes show the classes of the built-in network; their numbers mean something else to another one.
+fn refuse_other_classes(model: &Model) -> Result<()> {
+    let knows = |(index, class): (usize, &SceneClass)| model.labels.name(index) == class.label;
+    if model.labels.count() == SCENE_CLASSES.len() && SCENE_CLASSES.iter().enumerate().all(knows) {
+        return Ok(());
+    }
+    let reason = format!(
+        "`scenes` are drawn for the built-in network, and `{}` has other classes (--model or FAITHFUL_MODEL names it); \
+         give a folder of photos",
+        model.name
+    );
+    Err(Error::parameter("images", reason))
 }
 
 impl Images<'_> {

@@ -2,6 +2,7 @@
 
 use crate::Method;
 use faithful_core::Digest;
+use faithful_report::read_png_note;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,14 +29,14 @@ pub struct Inputs {
 
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
-/// Expands folders to the photos in them, in the order of their names. A photo that is named twice counts once.
+/// Expands folders to the photos in them and in their folders, in the order of their names. A photo that is named twice counts once.
 pub fn collect(paths: &[PathBuf]) -> Inputs {
     let (mut found, mut failures, mut results) = (Vec::new(), Vec::new(), 0);
     for path in paths {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => match photos_in(path) {
+            Ok(metadata) if metadata.is_dir() => match photos_below(path) {
                 Ok((photos, left_out)) if photos.is_empty() => {
-                    let mut reason = "the folder has no photos (subfolders are not searched)".to_owned();
+                    let mut reason = "the folder and its folders have no photos".to_owned();
                     if left_out > 0 {
                         reason = format!("{reason} but {left_out} that `explain` made");
                     }
@@ -58,12 +59,40 @@ pub fn collect(paths: &[PathBuf]) -> Inputs {
     Inputs { photos, failures, results }
 }
 
-/// Whether a picture is one that `explain` wrote: it is called `STEM.METHOD.png`, and its map lies beside it.
+/// Whether a picture is one that `explain` wrote: it is called `STEM.METHOD.png`, and it says so itself or its map lies beside
+/// it.
 pub fn is_result(picture: &Path) -> bool {
     let is_png = picture.extension().is_some_and(|extension| extension == "png");
     let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
     let mut words = stem.split('.').skip(1);
-    is_png && words.any(|word| Method::new(word, None, "paper").is_ok()) && picture.with_extension("npy").exists()
+    let is_named = is_png && words.any(|word| Method::new(word, None, "paper").is_ok());
+    is_named && (picture.with_extension("npy").exists() || read_png_note(picture).is_some())
+}
+
+/// Folders within folders, at most.
+const DEEPEST: usize = 32;
+
+/// As [`photos_in`], with those of the folder's folders; hidden ones and links to folders are left out.
+///
+/// # Errors
+/// Where a folder cannot be read.
+pub fn photos_below(folder: &Path) -> std::io::Result<(Vec<PathBuf>, usize)> {
+    let (mut photos, mut results) = (Vec::new(), 0);
+    let mut folders = vec![(folder.to_path_buf(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let (own, left_out) = photos_in(&folder)?;
+        photos.extend(own);
+        results += left_out;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if depth < DEEPEST && !hidden && entry.file_type()?.is_dir() {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    photos.sort();
+    Ok((photos, results))
 }
 
 /// The photos of a folder by their extension, and how many pictures are [results](is_result) of an earlier run and left out.
@@ -181,11 +210,15 @@ mod tests {
             fs::write(here(name), b"x").unwrap();
         }
         fs::create_dir(here("deeper.png")).unwrap();
+        for name in ["cats/c.png", "cats/small/d.jpg", ".thumbnails/b.png"] {
+            fs::create_dir_all(here(name).parent().unwrap()).unwrap();
+            fs::write(here(name), b"x").unwrap();
+        }
         let inputs = collect(&[folder.path().to_path_buf(), here("a.jpg"), here("absent.jpg")]);
         let names: Vec<_> = inputs.photos.iter().map(|input| input.stem.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(names, ["a", "b", "c", "d"]);
         assert_eq!((inputs.failures.len(), inputs.results), (1, 2));
         let inputs = collect(&[here("deeper.png")]);
-        assert!(inputs.failures[0].1.contains("no photos"), "{:?}", inputs.failures);
+        assert!(inputs.failures[0].1.contains("have no photos"), "{:?}", inputs.failures);
     }
 }

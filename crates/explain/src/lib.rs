@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+pub mod auto;
 pub mod baseline;
 pub mod class;
 pub mod contents;
 mod drawing;
 pub mod evaluation;
+pub mod export;
 pub mod inputs;
+mod measurement;
 mod memory;
 mod method;
 pub mod model;
@@ -18,12 +21,13 @@ mod spec;
 
 pub use class::{ClassChoice, ScoreKind};
 pub use drawing::Drawing;
+pub use measurement::{METRICS, Measurement, MeasurementSetup};
 pub use memory::{Budget, Demand};
 pub use method::{Method, Requested, methods};
 pub use model::{Classifier, Crop, FitKind, ModelOptions, Prediction, Resize};
 pub use photo::Photo;
 pub use result::MethodResult;
 pub use session::{BatchSize, Listener, MethodAt, Seen, Session, Setup, Silent};
-pub use settings::{CamChoices, Settings, parse_stop};
+pub use settings::{CamChoices, HyperChoices, Settings, parse_stop};
 pub use size::ByteSize;
 pub use spec::{MethodSpec, MiniBatches};

@@ -64,7 +64,10 @@ impl Demand {
         Ok(match method {
             Method::Cam { .. } => {
                 let gradients = classes as u64;
-                Self { taps, gradients, input_copies: 2, layer_copies: 5, kept: 2 + 2 * gradients + references }
+                let (layer_copies, kept) = (5, 2 + 2 * gradients + references);
+                // Hyper Expected Grad-CAM sums the differences too, and filters a layer at a time in f64.
+                let (more, filters) = if method.has_parts() { (2, gradients + 10) } else { (0, 0) };
+                Self { taps, gradients, input_copies: 2, layer_copies: layer_copies + more, kept: kept + filters }
             }
             // Sums and terms are in f64; one class comes after the other.
             Method::Gradient(_) => Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references },
@@ -201,8 +204,8 @@ mod tests {
 
     impl Network for Planned {
         faithful_core::delegate_network!(self => self.0;
-            layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases,
-            announce, vjp, can_vjp_from, vjp_from, with_backward_rule, with_propagation);
+            layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume,
+            biases, announce, vjp, can_vjp_from, vjp_from, with_backward_rule, with_propagation);
 
         fn bytes_of_pass(&self, input: &[usize], _: &[Tap], gradients: usize) -> Option<u64> {
             Some(102 + 1024 * (input[0] * gradients) as u64)

@@ -1,5 +1,6 @@
 //! One registry over the class activation maps, the perturbation methods and the gradient methods.
 
+use crate::HyperChoices;
 use faithful_cam::{BaselineUse, Definition, GradientEstimator, stage_layers};
 use faithful_core::{Error, LayerId, MethodInfo, Network, Resolution, Result, Stop};
 use faithful_gradient::Parameter;
@@ -68,6 +69,14 @@ impl Method {
         }
     }
 
+    /// The name of the gradient that was put under a class activation map in place of its own.
+    pub fn other_gradient(&self) -> Option<&'static str> {
+        match self {
+            Self::Cam { gradient, .. } => gradient.map(|gradient| gradient.name),
+            Self::Gradient(_) => None,
+        }
+    }
+
     /// The gradient under a class activation map.
     fn estimator(&self) -> Option<&'static GradientEstimator> {
         match self {
@@ -108,7 +117,7 @@ impl Method {
     pub fn scale(&self, layers: usize) -> Scale {
         let multiplies = matches!(self, Self::Cam { method, .. } if method.multiplies());
         let percentile = if self.is_at_layer(layers) && !multiplies { 100.0 } else { 99.0 };
-        Scale { signed: self.info().signed, percentile }
+        Scale { signed: self.info().signed, percentile, ..Scale::default() }
     }
 
     /// Whether it is made of parts that can be looked at, with a quality to choose.
@@ -135,7 +144,7 @@ impl Method {
     /// # Errors
     /// [`Error::Parameter`] that names the option and the method.
     pub fn check(&self, requested: &Requested) -> Result<()> {
-        let Requested { layers, fusion, layout, stop, parts, quality, augmented, eigen } = *requested;
+        let Requested { layers, fusion, layout, stop, parts, quality, hyper, augmented, eigen } = *requested;
         let name = self.info().name;
         let refuse = |parameter, reason: String| Err(Error::parameter(parameter, reason));
         if eigen && !matches!(self, Self::Cam { method, .. } if method.weighs()) {
@@ -175,7 +184,15 @@ impl Method {
         if stop != Stop::Draws && !stops {
             return refuse("stop", format!("`{name}` has no draws that a rule could stop; leave it out"));
         }
-        for (option, given) in [("parts", parts), ("quality", quality)] {
+        let own = [
+            ("parts", parts),
+            ("quality", quality),
+            ("filter", hyper.filter.is_some()),
+            ("evidence", hyper.evidence.is_some()),
+            ("modulation", hyper.modulation.is_some()),
+            ("stages", hyper.stages.is_some()),
+        ];
+        for (option, given) in own {
             if given && !self.has_parts() {
                 let having: Vec<String> = methods()
                     .iter()
@@ -229,6 +246,8 @@ pub struct Requested {
     pub parts: bool,
     /// Whether another quality than the usual one is.
     pub quality: bool,
+    /// What of Hyper Expected Grad-CAM is otherwise than its quality has it.
+    pub hyper: HyperChoices,
     /// Whether the mean over the mirrored and brightened photo is.
     pub augmented: bool,
     /// Whether the first principal component of the weighted channels is.

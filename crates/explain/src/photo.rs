@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Preprocessing, Result};
 use faithful_data::{Decoding, Picture, Placement, Slices, decode_input, preprocess, read_input};
-use faithful_report::{Region, image::RgbImage};
+use faithful_report::Region;
+use faithful_report::image::{RgbImage, imageops};
 use std::path::Path;
 
 /// A photo at its own size, and what the network sees of it.
@@ -22,6 +23,27 @@ impl Photo {
     /// The photo where `network` takes its input.
     pub fn on(self, network: &dyn Network) -> Result<Self> {
         Ok(Self { tensor: self.tensor.to_device(&network.device())?, ..self })
+    }
+
+    /// The same photo, of whose picture only the part is kept that the network sees, in whole pixels. A volume is seen whole.
+    #[must_use]
+    pub fn cropped(self) -> Self {
+        if self.slices.is_some() {
+            return self;
+        }
+        let Region { left, top, width, height } = self.region;
+        let within = |from: f64, length: f64, most: u32| {
+            let first = from.round().clamp(0.0, f64::from(most)) as u32;
+            (first, (from + length).round().clamp(0.0, f64::from(most)) as u32 - first)
+        };
+        let (x, columns) = within(left, width, self.picture.width());
+        let (y, rows) = within(top, height, self.picture.height());
+        if columns == 0 || rows == 0 {
+            return self;
+        }
+        let picture = imageops::crop_imm(&self.picture, x, y, columns, rows).to_image();
+        let region = Region { left: left - f64::from(x), top: top - f64::from(y), width, height };
+        Self { picture, region, ..self }
     }
 }
 
@@ -62,4 +84,20 @@ pub fn decoding(max_megapixels: f64) -> Result<Decoding> {
         return Err(Error::parameter("max-megapixels", reason));
     }
     Ok(Decoding { pixels: (max_megapixels * 1e6) as u64, ..Decoding::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+
+    #[test]
+    fn a_cropped_photo_shows_what_the_network_sees() {
+        let picture = RgbImage::from_fn(10, 6, |x, y| [x as u8, y as u8, 0].into());
+        let region = Region { left: 2.0, top: -1.0, width: 6.0, height: 8.0 };
+        let tensor = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
+        let cropped = Photo { picture, tensor, region, slices: None }.cropped();
+        assert_eq!((cropped.picture.dimensions(), cropped.picture.get_pixel(0, 0).0), ((6, 6), [2, 0, 0]));
+        assert_eq!(cropped.region, Region { left: 0.0, ..region });
+    }
 }

@@ -88,7 +88,7 @@ impl Method {
                     fusion: cam.fusion,
                     layout,
                     definition,
-                    hyper: HyperParameters { probabilities, ..cam.quality.parameters() },
+                    hyper: HyperParameters { probabilities, ..cam.hyper.parameters(cam.quality) },
                     augmented: cam.augmented,
                     eigen: cam.eigen,
                     ..Default::default()

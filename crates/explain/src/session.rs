@@ -134,7 +134,7 @@ impl Setup {
         let layers = if names.is_empty() {
             classifier.layers_of(&spec.method)?
         } else {
-            names.iter().map(|name| classifier.model.graph.layer(name)).collect::<Result<_>>()?
+            names.iter().map(|name| classifier.model.layer(name)).collect::<Result<_>>()?
         };
         Ok(MethodAt { spec: spec.clone(), layers })
     }

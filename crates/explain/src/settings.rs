@@ -2,7 +2,9 @@
 
 use crate::Method;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Origin, Spread};
-use faithful_cam::{BaselineCache, Difference, Fusion, Layout, Quality};
+use faithful_cam::{
+    BaselineCache, Combination, Difference, Evidence, Filter, Fusion, HyperParameters, Layout, Quality,
+};
 use faithful_core::{Error, Probabilities, Result, Stop, Stream};
 use faithful_gradient::GradientParameters;
 use std::collections::HashSet;
@@ -46,8 +48,10 @@ pub struct CamChoices {
     pub fusion: Fusion,
     /// How many channels masking methods try, those that vary most; nothing for all.
     pub channels: Option<NonZeroUsize>,
-    /// How much work Hyper Expected Grad-CAM may be.
+    /// How much work Hyper Expected Grad-CAM may be, and which form of it is made.
     pub quality: Quality,
+    /// What of Hyper Expected Grad-CAM is otherwise than its quality has it.
+    pub hyper: HyperChoices,
     /// Whether the maps that an explanation went through are kept.
     pub parts: bool,
     /// Whether the maps of the mirrored and brightened photo are averaged in
@@ -56,6 +60,51 @@ pub struct CamChoices {
     /// Whether the first principal component of the weighted channels stands for their sum
     /// ([`CamParameters::eigen`](faithful_cam::CamParameters::eigen)).
     pub eigen: bool,
+}
+
+/// What of Hyper Expected Grad-CAM is otherwise than its quality has it; nothing of what is not named.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HyperChoices {
+    /// What of each level is injected.
+    pub filter: Option<Filter>,
+    /// How a level's layers become its map.
+    pub evidence: Option<Evidence>,
+    /// How strongly the stages modulate the map, in `[0, 1]`: they are multiplied then.
+    pub modulation: Option<f64>,
+    /// How many stages there are.
+    pub stages: Option<usize>,
+}
+
+impl HyperChoices {
+    /// The choices in a user's words.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with suggestions, and [`Error::Parameter`] for a modulation outside of `[0, 1]`.
+    pub fn named(
+        filter: Option<&str>,
+        evidence: Option<&str>,
+        modulation: Option<f64>,
+        stages: Option<usize>,
+    ) -> Result<Self> {
+        if let Some(modulation) = modulation.filter(|modulation| !(0.0..=1.0).contains(modulation)) {
+            return Err(Error::parameter("modulation", format!("{modulation} is outside [0, 1]")));
+        }
+        let (filter, evidence) = (filter.map(Filter::named).transpose()?, evidence.map(Evidence::named).transpose()?);
+        Ok(Self { filter, evidence, modulation, stages })
+    }
+
+    /// The parameters of `quality` with what was chosen otherwise.
+    pub fn parameters(self, quality: Quality) -> HyperParameters {
+        let mut parameters = quality.parameters();
+        parameters.decomposition.filter = self.filter.unwrap_or(parameters.decomposition.filter);
+        parameters.decomposition.evidence = self.evidence.unwrap_or(parameters.decomposition.evidence);
+        if let Some(modulation) = self.modulation {
+            parameters.fusion.combination = Combination::Product;
+            parameters.fusion.modulation = modulation;
+        }
+        parameters.stages.count = self.stages.or(parameters.stages.count);
+        parameters
+    }
 }
 
 impl Settings {

@@ -1,7 +1,7 @@
 //! Methods as users name them.
 
 use crate::{CamChoices, Method, Requested, Settings};
-use faithful_cam::{Definition, Quality};
+use faithful_cam::{Definition, Filter, Quality};
 use faithful_core::{Error, Result};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl FromStr for MiniBatches {
 }
 
 /// A method with what its name says about it: `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches
-/// (`expected-grad-cam.5x5`), a quality (`hyper-expected-grad-cam.draft`), whose definition (`grad-cam++.torchcam`), `augmented`
+/// (`expected-grad-cam.5x5`), a quality and a filter (`hyper-expected-grad-cam.thesis.dog`), whose definition (`grad-cam++.torchcam`), `augmented`
 /// or `eigen` (`layer-cam.augmented.eigen`).
 #[derive(Clone, Debug)]
 pub struct MethodSpec {
@@ -74,6 +74,8 @@ impl FromStr for MethodSpec {
                 draws = Some(each);
             } else if let Ok(named) = Quality::named(word) {
                 quality = Some(named);
+            } else if let Ok(filter) = Filter::named(word) {
+                cam.hyper.filter = Some(filter);
             } else if word == "augmented" {
                 cam.augmented = true;
             } else if word == "eigen" {
@@ -91,7 +93,8 @@ impl FromStr for MethodSpec {
             }
             cam.quality = chosen;
         }
-        found.check(&Requested { augmented: cam.augmented, eigen: cam.eigen, ..Requested::default() })?;
+        let CamChoices { hyper, augmented, eigen, .. } = cam;
+        found.check(&Requested { hyper, augmented, eigen, ..Requested::default() })?;
         if draws.is_some() && !(found.compares() && found.draws() && found.needs_layers()) {
             return Err(Error::parameter("methods", format!("`{method}` has no mini-batches")));
         }

@@ -66,9 +66,6 @@ pub fn item(name: &str) -> Option<&'static Item> {
     CATALOGUE.iter().find(|item| item.name == name)
 }
 
-/// `ImageNet`'s classes, in the order of these networks' outputs.
-pub const CLASSES: &str = "imagenet-classes";
-
 /// NASA's turbofan engines.
 pub const CMAPSS: &str = "cmapss";
 
@@ -77,7 +74,7 @@ pub const CMAPSS: &str = "cmapss";
 /// Weights on the hub are torchvision's first `ImageNet` weights as timm has put them there. Where their SHA-256 is
 /// known, they come first: safetensors need no conversion from pickles. Otherwise torchvision's own files come first,
 /// whose names begin their SHA-256.
-pub static CATALOGUE: [Item; 19] = [
+pub static CATALOGUE: [Item; 18] = [
     weights(
         "vgg11",
         &[
@@ -205,15 +202,6 @@ pub static CATALOGUE: [Item; 19] = [
             },
         ],
     ),
-    Item {
-        name: CLASSES,
-        kind: Kind::File("imagenet_class_index.json"),
-        about: "the 1000 classes of ImageNet with their WordNet identifiers, as Keras publishes them",
-        sources: &[
-            address("https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json", ""),
-            address("https://s3.amazonaws.com/deep-learning-models/image-models/imagenet_class_index.json", ""),
-        ],
-    },
     Item {
         name: CMAPSS,
         kind: Kind::File("CMAPSSData.zip"),

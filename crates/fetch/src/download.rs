@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// As much progress as makes the count of failures start anew.
 const PROGRESS: u64 = 1 << 20;
+/// New tries where there is no way to a host.
+const UNREACHED: u32 = 1;
 /// No published file is as long; a longer one is a mistake, and would fill the disk.
 const LONGEST: u64 = 1 << 34;
 
@@ -41,7 +43,13 @@ impl From<Error> for DownloadError {
 
 /// Why one request did not bring the whole file.
 enum Miss {
-    Again { reason: String, pause: Option<Duration>, gained: u64 },
+    Again {
+        reason: String,
+        pause: Option<Duration>,
+        gained: u64,
+    },
+    /// There was no way to the host at all.
+    Unreached(String),
     Final(DownloadError),
 }
 
@@ -106,6 +114,15 @@ impl Part {
             match self.ask_once(client, url, bytes, patience, report) {
                 Ok(()) => return Ok(()),
                 Err(Miss::Final(trouble)) => return Err(trouble),
+                Err(Miss::Unreached(reason)) => {
+                    // Without a network, more tries only keep people waiting.
+                    failures += 1;
+                    if failures > patience.tries.min(UNREACHED) {
+                        return Err(DownloadError::Remote(format!("{url}: {reason}")));
+                    }
+                    report(Event::Again { reason: &reason, pause });
+                    std::thread::sleep(pause);
+                }
                 Err(Miss::Again { reason, pause: asked, gained }) => {
                     if gained >= PROGRESS {
                         (failures, pause) = (0, patience.pause);
@@ -145,6 +162,7 @@ impl Part {
         let reply = match client.ask(url, have, note.validator.as_deref()) {
             Ok(reply) => reply,
             Err(error) if is_lasting(&error) => return Err(there(words(&error))),
+            Err(error) if is_unreached(&error) => return Err(Miss::Unreached(words(&error))),
             Err(error) => return Err(again(words(&error), 0)),
         };
         match reply {
@@ -247,8 +265,24 @@ fn is_lasting(error: &ureq::Error) -> bool {
     )
 }
 
+/// Whether the host was not found or takes no connection: there is no network, or not to there.
+fn is_unreached(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    use ureq::{Error, Timeout};
+    match error {
+        Error::HostNotFound | Error::ConnectionFailed | Error::Timeout(Timeout::Connect | Timeout::Resolve) => true,
+        // A name that cannot be looked up has no kind of its own.
+        Error::Io(error) => {
+            let kinds = [AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable];
+            kinds.contains(&error.kind()) || error.to_string().contains("lookup address")
+        }
+        _ => false,
+    }
+}
+
 fn words(error: &ureq::Error) -> String {
     match error {
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => "the host is not found".into(),
         ureq::Error::Timeout(_) => "it does not answer in time".into(),
         ureq::Error::HostNotFound => "the host is not found".into(),
         other => other.to_string(),

@@ -31,7 +31,7 @@ mod record;
 mod settings;
 mod store;
 
-pub use catalogue::{Address, CATALOGUE, CLASSES, CMAPSS, Item, Kind, Source, item};
+pub use catalogue::{Address, CATALOGUE, CMAPSS, Item, Kind, Source, item};
 pub use digest::parse_sha256;
 pub use error::{Error, Result};
 pub use event::Event;

@@ -55,7 +55,7 @@ impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            connection: seconds(20),
+            connection: seconds(10),
             answer: seconds(60),
             bytes: seconds(30),
             span: seconds(60),

@@ -17,6 +17,11 @@ pub enum Steps {
 }
 
 impl Steps {
+    /// How many points a curve over so many cells has, in an input of that width: as often is the network evaluated.
+    pub fn points(self, cells: usize, width: usize) -> usize {
+        self.counts(cells, width).len()
+    }
+
     /// The number of changed cells at every point, from 0 to `cells`.
     pub(crate) fn counts(self, cells: usize, width: usize) -> Vec<usize> {
         let per_step = match self {

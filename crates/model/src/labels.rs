@@ -51,6 +51,16 @@ impl Labels {
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
+    /// `ImageNet`'s 1000 classes (ILSVRC 2012) in the order that networks have them, as torchvision names them (BSD 3-clause), with
+    /// their `WordNet` identifiers.
+    pub fn imagenet() -> Self {
+        let lines = include_str!("imagenet.txt").lines();
+        let pairs = lines.filter_map(|line| line.split_once(' '));
+        let (synsets, names): (Vec<_>, Vec<_>) =
+            pairs.map(|(synset, name)| (synset.to_owned(), name.to_owned())).unzip();
+        Self { count: names.len(), names, synsets }
+    }
+
     /// Outputs that are called by their numbers.
     pub fn numbered(count: usize) -> Self {
         Self { count, ..Self::default() }
@@ -91,8 +101,12 @@ impl Labels {
             [one] => return Ok(*one),
             [] => {}
             several => {
-                let listed: Vec<String> = several.iter().map(ToString::to_string).collect();
-                let reason = format!("`{text}` is the label of {}; give the number", listed.join(" and "));
+                let listed: Vec<String> = several.iter().map(|&index| self.told_apart(index)).collect();
+                let reason = format!(
+                    "`{text}` is the label of {}; give a number in place of the label, as `{}`",
+                    listed.join(" and "),
+                    several[0]
+                );
                 return Err(Error::parameter("class", reason));
             }
         }
@@ -111,6 +125,15 @@ impl Labels {
             return Err(Error::parameter("class", reason));
         }
         Err(Error::UnknownName { kind: "class", name: text.into(), suggestions: self.similar(&wanted) })
+    }
+
+    /// An output among others of the same label: `134 (n02012849)`, or `134 (crane, wading bird)` where its label says more.
+    fn told_apart(&self, index: usize) -> String {
+        match (self.synset(index), self.names.get(index).filter(|name| name.contains(','))) {
+            (Some(synset), _) => format!("{index} ({synset})"),
+            (None, Some(name)) => format!("{index} ({name})"),
+            (None, None) => index.to_string(),
+        }
     }
 
     /// Labels that contain `wanted`, else labels (or their words between commas) that look like it.
@@ -140,13 +163,31 @@ mod tests {
         assert_eq!(labels.find("0").unwrap(), 0);
         assert_eq!(labels.find("linnet").unwrap(), 4);
         let refusals = [
-            ("crane", "class: `crane` is the label of 0 and 2; give the number"),
+            ("crane", "class: `crane` is the label of 0 and 2; give a number in place of the label, as `0`"),
             ("5", "class: 5 is outside 0..5, the network's outputs"),
             ("linet", "no class `linet`; did you mean `linnet`?"),
         ];
         for (text, message) in refusals {
             assert_eq!(labels.find(text).unwrap_err().to_string(), message);
         }
+        let names = ["crane, wading bird", "crane, machine"].map(String::from).to_vec();
+        let said = |synsets: &[&str]| {
+            let synsets = synsets.iter().map(ToString::to_string).collect();
+            Labels::new(2, names.clone(), synsets).unwrap().find("crane").unwrap_err().to_string()
+        };
+        assert!(said(&[]).contains("0 (crane, wading bird) and 1 (crane, machine);"), "{}", said(&[]));
+        assert!(said(&["n02012849", "n03126707"]).contains("0 (n02012849) and 1 (n03126707);"));
+    }
+
+    #[test]
+    fn the_names_of_imagenets_classes_are_shipped() {
+        let labels = Labels::imagenet();
+        let heron = (labels.count(), labels.name(131), labels.synset(999));
+        assert_eq!(heron, (1000, "little blue heron".into(), Some("n15075141")));
+        assert_eq!((labels.find("crane bird").unwrap(), labels.find("Crane").unwrap()), (134, 517));
+        // WordNet's numbers rise from class to class in the order of every network.
+        assert!(labels.synsets.windows(2).all(|pair| pair[0] < pair[1] && pair[1].len() == 9));
+        assert!(labels.names.iter().all(|name| !name.is_empty() && name.trim() == name));
     }
 
     #[test]

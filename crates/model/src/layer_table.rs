@@ -53,6 +53,7 @@ mod tests {
             file: None,
             data: Vec::new(),
             outputs: Vec::new(),
+            modules: std::collections::BTreeMap::new(),
             notes: Vec::new(),
         };
         let rows = model.layer_table();

@@ -1,11 +1,15 @@
-use crate::onnx::{Imported, import_onnx};
+use crate::onnx::{Imported, import_onnx, metadata};
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, OnnxOptions, Task, architecture, fixed_inputs};
+use crate::{Architecture, Graph, Labels, NodeId, OnnxOptions, Task, architecture, fixed_inputs};
 use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Probabilities, Result, open_file};
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+
+/// As many outputs as `ImageNet` has classes.
+const IMAGENET: usize = 1000;
 
 /// A network with everything that is known about it.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Model {
     pub data: Vec<PathBuf>,
     /// The outputs of the file that can be explained, where there are several; the network gives one of them.
     pub outputs: Vec<String>,
+    /// The paths of the modules that made the file's nodes (`layer3.0.relu`) by the nodes' names, where the exporter noted them.
+    pub modules: BTreeMap<String, String>,
     /// What was found or assumed while it was loaded, a sentence each, that people should know.
     pub notes: Vec<String>,
 }
@@ -117,22 +123,19 @@ impl Model {
     }
 
     fn from_onnx(path: &Path, loading: &Loading) -> Result<Self> {
-        let mut side = SideFile::beside(path)?.or_found(crate::onnx::metadata::read(path)?);
+        let pairs = metadata::pairs(path)?;
+        let mut side = SideFile::beside(path)?.or_found(metadata::read(&pairs));
         let json = path.with_extension("json").display().to_string();
-        let options = OnnxOptions {
-            input_shape: None,
-            free_size: loading.input_size.or(side.input_size()),
-            output: loading.output.clone(),
-            inputs: fixed_inputs::numbers(&side.inputs, &json, path)?,
-        };
-        let imported = import_onnx(path, &options).map_err(|error| match error {
-            Error::Format { what, reason, cause } => {
-                Error::Format { what: format!("{}: {what}", path.display()), reason, cause }
-            }
-            other => other,
-        })?;
+        let imported = imported(path, &side, loading)?;
+        if metadata::map(&pairs) == Some(imported.output.as_str()) {
+            let reason = format!(
+                "output `{}` is itself an explanation, and explaining it takes second derivatives; explain another output",
+                imported.output
+            );
+            return Err(Error::Unsupported(vec![reason]));
+        }
         let mut notes = imported.notes(loading.output.is_some());
-        let Imported { graph, outputs, files: data, .. } = imported;
+        let Imported { graph, outputs, files: data, modules, .. } = imported;
         let fixed = match *graph.nominal_input() {
             [_, height, width] | [_, _, height, width] => Some([height, width]),
             _ => None,
@@ -153,13 +156,13 @@ impl Model {
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
         let model = Self::complete(&name, graph, side, None, Some(path.into()), loading)?;
         notes.extend(model.notes.iter().cloned());
-        Ok(Self { data, outputs, notes, ..model })
+        Ok(Self { data, outputs, modules, notes, ..model })
     }
 
     fn complete(
         name: &str,
         graph: Graph,
-        side: SideFile,
+        mut side: SideFile,
         architecture: Option<&Architecture>,
         file: Option<PathBuf>,
         loading: &Loading,
@@ -203,13 +206,26 @@ impl Model {
         } else {
             outputs
         };
+        if names.is_empty() && photo.is_some() && outputs == IMAGENET {
+            if architecture.is_none() {
+                answer.notes.push(format!(
+                    "nothing names the network's {IMAGENET} classes; ImageNet's names are assumed in their usual order: \
+                     --labels, or `labels` in the JSON beside the file, says otherwise"
+                ));
+            }
+            let named = Labels::imagenet();
+            names = (0..IMAGENET).map(|class| named.name(class)).collect();
+            if side.synsets.is_empty() {
+                side.synsets = (0..IMAGENET).filter_map(|class| named.synset(class).map(str::to_owned)).collect();
+            }
+        }
         let labels = Labels::new(outputs, names, side.synsets).map_err(|error| match &loading.labels {
             Some(_) => error,
             None => Error::format(what, error.to_string()),
         })?;
         let Answer { graph, probabilities, notes } = answer;
-        let (name, data, outputs) = (name.into(), Vec::new(), Vec::new());
-        Ok(Self { name, graph, labels, probabilities, preprocessing, target, file, data, outputs, notes })
+        let (name, data, outputs, modules) = (name.into(), Vec::new(), Vec::new(), BTreeMap::new());
+        Ok(Self { name, graph, labels, probabilities, preprocessing, target, file, data, outputs, modules, notes })
     }
 
     /// What a photo goes through for a network.
@@ -236,6 +252,56 @@ impl Model {
             });
         }
         side.preprocessing(what, input, white)
+    }
+}
+
+/// The network of the file at `path` as it stands there.
+fn imported(path: &Path, side: &SideFile, loading: &Loading) -> Result<Imported> {
+    let json = path.with_extension("json").display().to_string();
+    let options = OnnxOptions {
+        input_shape: None,
+        free_size: loading.input_size.or(side.input_size()),
+        output: loading.output.clone(),
+        inputs: fixed_inputs::numbers(&side.inputs, &json, path)?,
+    };
+    import_onnx(path, &options).map_err(|error| match error {
+        Error::Format { what, reason, cause } => {
+            Error::Format { what: format!("{}: {what}", path.display()), reason, cause }
+        }
+        other => other,
+    })
+}
+
+/// What an ONNX file gives, before it became the logits that are explained.
+#[derive(Clone, Debug)]
+pub struct FileOutput {
+    /// The file's network.
+    pub graph: Graph,
+    /// The node of the output.
+    pub node: NodeId,
+    /// The output's name.
+    pub name: String,
+    /// Whether the file leaves the size of its input free.
+    pub free_size: bool,
+    /// The file's own notes.
+    pub properties: Vec<(String, String)>,
+}
+
+impl FileOutput {
+    /// Of the file that `model` was read from; none where it was no ONNX file.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn of(model: &Model, loading: &Loading) -> Result<Option<Self>> {
+        let Some(path) = model.file.as_ref().filter(|path| path.extension().is_some_and(|end| end == "onnx")) else {
+            return Ok(None);
+        };
+        let properties = metadata::pairs(path)?;
+        let side = SideFile::beside(path)?.or_found(metadata::read(&properties));
+        let imported = imported(path, &side, loading)?;
+        let node = imported.output_node();
+        let Imported { graph, output: name, free_size, .. } = imported;
+        Ok(Some(Self { graph, node, name, free_size, properties }))
     }
 }
 

@@ -1,9 +1,9 @@
 //! A [`Graph`] is a network. Only the delegation stands here, so that a faster executor has one place to step in.
 
-use crate::{Graph, NodeId, bias, execute, plan, propagate};
+use crate::{Graph, NodeId, bias, execute, grid, plan, propagate};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    BackwardRule, Cotangents, Error, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
+    BackwardRule, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
     VectorJacobianProducts, vjp_by_candle,
 };
 
@@ -27,6 +27,10 @@ impl Network for Graph {
 
     fn input_shape(&self) -> Option<&[usize]> {
         Some(&self.input_shape)
+    }
+
+    fn grid(&self, layer: LayerId) -> Option<Grid> {
+        grid::of(self, NodeId::from(layer))
     }
 
     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {

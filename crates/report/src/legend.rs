@@ -1,29 +1,56 @@
-use crate::Colormap;
+use crate::{Colormap, lettering};
 use image::{Rgb, RgbImage};
+
+/// The size of letters beside or below a picture of that height.
+pub(crate) fn letters(height: u32) -> f32 {
+    (height as f32 / 24.0).clamp(9.0, 64.0)
+}
 
 /// The picture with a strip at its right: the colours from low (bottom) to high (top) and the raw values of both ends.
 pub(crate) fn beside(picture: &RgbImage, colormap: Colormap, low: f32, high: f32) -> RgbImage {
-    const MARGIN: u32 = 4;
     let (width, height) = picture.dimensions();
-    let zoom = (height / 240).clamp(1, 8);
+    let size = letters(height);
+    let margin = (size / 2.0).round() as u32;
     let texts = [number(high), number(low)];
-    let longest = texts.iter().map(|text| text.len() as u32 * ADVANCE).max().unwrap_or(0);
-    let strip = (longest.max(12) + 2 * MARGIN) * zoom;
+    let longest = texts.iter().map(|text| lettering::width(text, size)).fold(size, f32::max).ceil() as u32;
+    let strip = longest + 2 * margin;
     let mut result = RgbImage::from_pixel(width + strip, height, Rgb([255; 3]));
     image::imageops::replace(&mut result, picture, 0, 0);
-    let line = (GLYPH_HEIGHT + 2 * MARGIN) * zoom;
-    let left = width + MARGIN * zoom;
+    let line = (size * lettering::LINE).round() as u32 + margin / 2;
+    let left = width + margin;
     // A picture too low for both numbers shows the colours alone.
     let with_text = height > 3 * line;
     let (top, bottom) = if with_text { (line, height - line) } else { (0, height) };
     for y in top..bottom {
         let value = 1.0 - (y - top) as f32 / (bottom - top).saturating_sub(1).max(1) as f32;
         let color = Rgb(colormap.color(value));
-        (left..width + strip - MARGIN * zoom).for_each(|x| result.put_pixel(x, y, color));
+        (left..width + strip - margin).for_each(|x| result.put_pixel(x, y, color));
     }
     if with_text {
-        write(&mut result, &texts[0], left, MARGIN * zoom, zoom);
-        write(&mut result, &texts[1], left, height - line + MARGIN * zoom, zoom);
+        let rest = margin / 2;
+        lettering::write(&mut result, [left as f32, (line - rest) as f32 - size * 0.2], &texts[0], size, INK);
+        lettering::write(&mut result, [left as f32, (height - rest) as f32 - size * 0.2], &texts[1], size, INK);
+    }
+    result
+}
+
+/// What words are written in.
+const INK: Rgb<u8> = Rgb([0x22; 3]);
+
+/// The picture with these lines of words below it, broken where they are wider than it.
+pub fn with_caption(picture: &RgbImage, text: &[String]) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let size = letters(height);
+    let margin = (size / 2.0).round();
+    let lines: Vec<String> =
+        text.iter().flat_map(|line| lettering::lines(line, size, (width as f32 - 2.0 * margin).max(size))).collect();
+    let step = size * lettering::LINE;
+    let below = (lines.len() as f32 * step + 2.0 * margin).ceil() as u32;
+    let mut result = RgbImage::from_pixel(width, height + below, Rgb([255; 3]));
+    image::imageops::replace(&mut result, picture, 0, 0);
+    for (place, line) in lines.iter().enumerate() {
+        let at = height as f32 + margin + place as f32 * step + size;
+        lettering::write(&mut result, [margin, at], line, size, INK);
     }
     result
 }
@@ -38,44 +65,6 @@ fn number(value: f32) -> String {
         format!("{value:.decimals$}")
     } else {
         format!("{value:.1e}")
-    }
-}
-
-const GLYPH_HEIGHT: u32 = 5;
-const ADVANCE: u32 = 4;
-
-/// Rows of three pixels, the leftmost in the highest bit; enough letters for numbers.
-fn glyph(letter: char) -> [u8; GLYPH_HEIGHT as usize] {
-    match letter {
-        '0' => [0b111, 0b101, 0b101, 0b101, 0b111],
-        '1' => [0b010, 0b110, 0b010, 0b010, 0b111],
-        '2' => [0b111, 0b001, 0b111, 0b100, 0b111],
-        '3' => [0b111, 0b001, 0b011, 0b001, 0b111],
-        '4' => [0b101, 0b101, 0b111, 0b001, 0b001],
-        '5' => [0b111, 0b100, 0b111, 0b001, 0b111],
-        '6' => [0b111, 0b100, 0b111, 0b101, 0b111],
-        '7' => [0b111, 0b001, 0b010, 0b010, 0b010],
-        '8' => [0b111, 0b101, 0b111, 0b101, 0b111],
-        '9' => [0b111, 0b101, 0b111, 0b001, 0b111],
-        '-' => [0b000, 0b000, 0b111, 0b000, 0b000],
-        '.' => [0b000, 0b000, 0b000, 0b000, 0b010],
-        'e' => [0b000, 0b111, 0b101, 0b110, 0b111],
-        _ => [0; GLYPH_HEIGHT as usize],
-    }
-}
-
-fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
-    for (index, letter) in text.chars().enumerate() {
-        for (row, bits) in glyph(letter).into_iter().enumerate() {
-            for column in (0..3).filter(|column| bits >> (2 - column) & 1 == 1) {
-                let (x, y) = (left + (index as u32 * ADVANCE + column) * zoom, top + row as u32 * zoom);
-                for (dx, dy) in (0..zoom).flat_map(|dx| (0..zoom).map(move |dy| (dx, dy))) {
-                    if let Some(pixel) = picture.get_pixel_mut_checked(x + dx, y + dy) {
-                        *pixel = Rgb([0; 3]);
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -96,11 +85,26 @@ mod tests {
     fn the_strip_runs_from_high_at_the_top_to_low_at_the_bottom() {
         let picture = RgbImage::from_pixel(10, 100, Rgb([9; 3]));
         let result = beside(&picture, Colormap::Viridis, 0.0, 1.0);
-        let x = result.width() - 6;
-        assert_eq!(result.get_pixel(x, 13).0, Colormap::Viridis.color(1.0));
-        assert_eq!(result.get_pixel(x, 86).0, Colormap::Viridis.color(0.0));
-        // A dark pixel of the "1" of "1.00": its stem is the second column.
-        assert_eq!(result.get_pixel(10 + 4 + 1, 4).0, [0; 3]);
+        let x = result.width() - 8;
+        let colors: Vec<[u8; 3]> = (0..100).map(|y| result.get_pixel(x, y).0).collect();
+        let place = |color| colors.iter().position(|one| *one == color).unwrap();
+        let (top, bottom) = (place(Colormap::Viridis.color(1.0)), place(Colormap::Viridis.color(0.0)));
+        assert!(top < 20 && bottom > 80, "{top} to {bottom}");
+        let dark = |rows: std::ops::Range<u32>| {
+            rows.flat_map(|y| (10..result.width()).map(move |x| (x, y))).any(|(x, y)| result.get_pixel(x, y).0[0] < 90)
+        };
+        assert!(dark(0..top as u32 - 1) && dark(bottom as u32 + 1..100));
+    }
+
+    #[test]
+    fn a_caption_stands_below_the_picture_and_is_broken_where_it_is_wide() {
+        let picture = RgbImage::from_pixel(120, 90, Rgb([9; 3]));
+        let text = |text: &str| with_caption(&picture, &[text.to_owned()]);
+        let (short, long) = (text("crane"), text("an uncommonly long name of a class that nobody has heard of so far"));
+        assert!(short.width() == 120 && short.height() > 90 && long.height() > short.height());
+        assert!((0..90).all(|y| (0..120).all(|x| long.get_pixel(x, y).0 == [9; 3])));
+        assert!(short.enumerate_pixels().any(|(_, y, pixel)| y >= 90 && pixel.0[0] < 90));
+        assert_eq!(with_caption(&RgbImage::new(1, 1), &["crane".into()]).width(), 1);
     }
 
     #[test]

@@ -18,24 +18,30 @@
 //! ```
 
 mod chart;
+mod classes;
 mod colormap;
 mod figure;
 mod legend;
+mod lettering;
 mod map;
 mod npy;
 mod overlay;
+mod png_file;
 mod resample;
 mod scale;
 mod series_chart;
 
 pub use chart::{Axis, Chart, Level, Line, chart_png, chart_svg};
+pub use classes::{CLASS_COLORS, overlay_classes};
 pub use colormap::Colormap;
 pub use faithful_core::write_atomic;
 pub use figure::{Anchor, Color, Figure};
 pub use image;
+pub use legend::with_caption;
 pub use map::Map;
 pub use npy::{decode_npy, encode_npy, encode_npy_slices};
-pub use overlay::{Style, encode_png, overlay};
+pub use overlay::{Style, overlay};
+pub use png_file::{encode_png, encode_png_with_note, read_png_note};
 pub use resample::{Region, Resampled, resample};
 pub use scale::{Scale, Scaled, rescale};
 pub use series_chart::{Bars, SeriesMap, bar_chart, prediction_chart, series_chart};

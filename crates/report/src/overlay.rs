@@ -1,7 +1,6 @@
 use crate::{Colormap, Region, Scaled, legend, resample};
 use faithful_core::{Error, Result};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder, RgbImage};
+use image::RgbImage;
 
 /// How a map is drawn on a photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,15 +54,6 @@ fn luma([red, green, blue]: [u8; 3]) -> f32 {
     0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
 }
 
-/// A picture as the bytes of a PNG file.
-pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
-        .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| Error::format_from("PNG", error))?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,12 +100,5 @@ mod tests {
         let with = overlay(&photo, &map, region, &Style { legend: true, ..Style::default() }).unwrap();
         assert!(with.width() > 80 && with.height() == 60);
         assert!(plain.enumerate_pixels().all(|(x, y, pixel)| with.get_pixel(x, y) == pixel));
-    }
-
-    #[test]
-    fn png_files_are_read_back_pixel_for_pixel() {
-        let photo = RgbImage::from_fn(33, 17, |x, y| [x as u8 * 7, y as u8 * 11, (x * y) as u8].into());
-        let back = image::load_from_memory(&encode_png(&photo).unwrap()).unwrap();
-        assert_eq!(back.to_rgb8(), photo);
     }
 }

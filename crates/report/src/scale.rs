@@ -9,11 +9,26 @@ pub struct Scale {
     /// The share of values, in percent, that keeps its order: above 50 and at most 100. At 99 the highest percent (and,
     /// unless signed, the lowest) is clamped, so that one bright pixel does not make the rest of the map dark.
     pub percentile: f64,
+    /// The raw values that become 0 and 1, whatever the map's own are: one scale for several maps. The values between them
+    /// decide where this is `None`.
+    pub range: Option<[f32; 2]>,
 }
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { signed: false, percentile: 100.0 }
+        Self { signed: false, percentile: 100.0, range: None }
+    }
+}
+
+impl Scale {
+    /// The same scale for all of `maps`: its range is that of their values together.
+    ///
+    /// # Errors
+    /// As [`rescale`], and [`Error::Shape`] for no map.
+    pub fn over(self, maps: &[Map]) -> Result<Self> {
+        let values: Vec<f32> = maps.iter().flat_map(|map| map.values().iter().copied()).collect();
+        let together = rescale(&Map::new(1, values.len(), values)?, &self)?;
+        Ok(Self { range: Some([together.low, together.high]), ..self })
     }
 }
 
@@ -46,7 +61,7 @@ pub fn rescale(map: &Map, scale: &Scale) -> Result<Scaled> {
         let place = format!("row {}, column {}", place / map.width(), place % map.width());
         return Err(Error::NotFinite { what: "map".into(), place: Some(place) });
     }
-    let (low, high) = limits(map.values(), scale);
+    let (low, high) = scale.range.map_or_else(|| limits(map.values(), scale), |[low, high]| (low, high));
     // Differences are taken in f64: two finite f32 may be further apart than f32 can say.
     let extent = f64::from(high) - f64::from(low);
     let flat = extent <= 0.0;
@@ -122,7 +137,7 @@ mod tests {
         let mut values = vec![0.0; 1000];
         values[3] = 5.0;
         for signed in [false, true] {
-            let result = scaled(&values, Scale { signed, percentile: 95.0 });
+            let result = scaled(&values, Scale { signed, percentile: 95.0, ..Scale::default() });
             assert_eq!((result.high, result.map.values()[3]), (5.0, 1.0));
             assert_eq!(result.note, None);
         }

@@ -74,7 +74,7 @@ pub fn series_chart(map: &SeriesMap) -> Result<Figure> {
         return Err(Error::shape("a map of series", expected, &[timeline.len(), values.len()]));
     }
     let row = 16.0;
-    let names = sensors.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f32 * Figure::LETTER;
+    let names = sensors.iter().map(|name| Figure::width_of(name)).fold(0.0, f32::max);
     let width = 620.0 + names;
     let heat = sensors.len() as f32 * row;
     let height = 150.0 + heat;
@@ -133,8 +133,8 @@ pub type Bars<'a> = (String, Vec<(&'a str, f64)>);
 /// Values from 0 on as bars, group below group.
 pub fn bar_chart(title: &str, groups: &[Bars]) -> Figure {
     let row = 16.0;
-    let names = groups.iter().flat_map(|(_, bars)| bars).map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let left = names as f32 * Figure::LETTER + 16.0;
+    let bars = groups.iter().flat_map(|(_, bars)| bars);
+    let left = bars.map(|(name, _)| Figure::width_of(name)).fold(0.0, f32::max) + 16.0;
     let rows: usize = groups.iter().map(|(_, bars)| bars.len() + 2).sum();
     let mut figure = Figure::new(left + 420.0, 34.0 + rows as f32 * row);
     figure.text([10.0, 16.0], title, Anchor::Start, INK);

@@ -31,7 +31,8 @@ mod train;
 pub use cycles::Cycles;
 pub use data::{
     CMAPSS, Clusters, CmapssSet, Columns, Condition, FAULTS, Fleet, Preparation, PreparationOptions, SENSORS, SETTINGS,
-    Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns, short_units,
+    Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
+    sensor_in_words, short_units,
 };
 pub use model::{About, RulModel};
 pub use scores::Scores;

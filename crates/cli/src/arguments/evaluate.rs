@@ -38,9 +38,10 @@ pub(crate) struct EvaluateArguments {
     pub(crate) masks: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArguments<Flag>,
-    /// How insertion and deletion are measured: `thesis`, `polycam`, `rise`, `torchcam`
-    #[arg(long, value_name = "NAME", default_value = "thesis", help_heading = "Measurement")]
-    pub(crate) protocol: String,
+    /// How insertion and deletion are measured: `thesis`, `polycam`, `rise`, `torchcam`, each with its own number of steps; by
+    /// default the thesis's in 50 steps, for a first look
+    #[arg(long, value_name = "NAME", help_heading = "Measurement")]
+    pub(crate) protocol: Option<String>,
     /// Steps of insertion and deletion instead of the protocol's
     #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Measurement")]
     pub(crate) steps: Option<NonZeroUsize>,

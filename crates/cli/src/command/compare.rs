@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use faithful_explain::inputs::{Input, Inputs};
 use faithful_explain::{MethodAt, MethodSpec, Session, Setup, baseline, photo};
 use faithful_metric::{Protocol, Steps};
-use faithful_page::{Gallery, Page, Section};
+use faithful_page::{Cell, Gallery, Page, Photo, Section, Table};
 use serde_json::json;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -62,6 +62,9 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let mut page =
         Page::new(if let [only] = photos.as_slice() { only.name.clone() } else { format!("{count} photos") });
     page.lede(format!("What {} looked at, by {}", classifier.model.name, words(&session.methods)));
+    if let Some(section) = summary(&session.methods, &photos) {
+        page.push(section);
+    }
     page.push(Section::gallery(
         None,
         Gallery {
@@ -102,6 +105,48 @@ fn names(inputs: &Inputs) -> HashMap<String, String> {
         _ => input.path.display().to_string(),
     };
     inputs.photos.iter().map(|input| (input.stem.clone(), name(input))).collect()
+}
+
+/// The mean of each method's measures over all photos and classes, where there are several maps to take it of.
+fn summary(methods: &[MethodAt], photos: &[Photo]) -> Option<Section> {
+    let maps = |place: usize| {
+        let views = photos.iter().flat_map(|photo| &photo.views);
+        views.filter_map(move |view| view.maps.get(place)).filter(|map| map.grid.is_ok())
+    };
+    let mut names: Vec<(&str, bool)> = Vec::new();
+    for measure in (0..methods.len()).flat_map(|place| maps(place)).flat_map(|map| &map.measures) {
+        if !names.iter().any(|(name, _)| *name == measure.name) {
+            names.push((&measure.name, measure.higher_is_better == Some(true)));
+        }
+    }
+    if names.is_empty() || maps(0).count() < 2 {
+        return None;
+    }
+    let mean = |place: usize, name: &str| {
+        let own = maps(place).flat_map(|map| &map.measures).filter(|measure| measure.name == name);
+        let (sum, count) = own.fold((0.0, 0), |(sum, count), measure| (sum + measure.value, count + 1));
+        if count > 0 { sum / f64::from(count) } else { f64::NAN }
+    };
+    let columns =
+        names.iter().map(|(name, higher)| format!("{name} {}", if *higher { "\u{2191}" } else { "\u{2193}" }));
+    let columns: Vec<String> =
+        ["method".to_owned()].into_iter().chain(columns).chain(["maps".to_owned(), "seconds".to_owned()]).collect();
+    let mut table = Table { columns, ..Table::default() };
+    for (place, method) in methods.iter().enumerate() {
+        let cells = names.iter().map(|(name, higher)| {
+            let all = (0..methods.len()).map(|other| mean(other, name)).filter(|value| !value.is_nan());
+            let best = all.reduce(if *higher { f64::max } else { f64::min });
+            let own = mean(place, name);
+            Cell { best: best == Some(own), ..own.into() }
+        });
+        let (count, seconds) = (maps(place).count(), maps(place).filter_map(|map| map.seconds).sum::<f64>());
+        let rest = [Cell::from(count.to_string()), Cell::from(seconds / count.max(1) as f64)];
+        let name = [Cell::from(method.spec.label.as_str())];
+        table.row(name.into_iter().chain(cells).chain(rest).collect());
+    }
+    let note = "Means over all photos and classes of this page; the best of each column is bold. Few photos decide little: \
+                `faithful evaluate` gives intervals and tests.";
+    Some(Section::table("Summary", table).note(note))
 }
 
 fn words(methods: &[MethodAt]) -> String {

@@ -68,7 +68,9 @@ fn curves(arguments: &CurvesArguments, output: &Output) -> Result<Outcome> {
         let images = found.iter().map(|curve| curve.images).max().unwrap_or(0);
         let bands = found.len() <= BANDS;
         let lines = found.into_iter().map(|curve| {
-            let pairs = curve.mean.iter().zip(&curve.margin).map(|(mean, margin)| [mean - margin, mean + margin]);
+            // A probability's interval ends where probabilities do.
+            let edges = |mean: &f64, margin: &f64| [mean - margin, mean + margin].map(|edge| edge.clamp(0.0, 1.0));
+            let pairs = curve.mean.iter().zip(&curve.margin).map(|(mean, margin)| edges(mean, margin));
             let band = if bands { pairs.collect() } else { Vec::new() };
             let points = curve.fractions.iter().zip(&curve.mean).map(|(&x, &y)| [x, y]).collect();
             Line { name: curve.method, points, band }

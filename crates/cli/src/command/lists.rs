@@ -1,4 +1,4 @@
-//! `faithful methods`, `gradients` and `baselines`: what there is to choose from.
+//! `faithful methods`, `gradients`, `baselines` and others: what there is to choose from.
 
 use crate::failure::Outcome;
 use crate::output::Output;
@@ -8,6 +8,7 @@ use faithful_core::{Family, Resolution};
 use faithful_explain::baseline::{self, Argument};
 use faithful_explain::methods as all_methods;
 use faithful_metric::{Direction, METRICS};
+use faithful_report::Colormap;
 use serde_json::json;
 
 pub(crate) fn methods(output: &Output) -> Result<Outcome> {
@@ -81,6 +82,16 @@ pub(crate) fn baselines(output: &Output) -> Result<Outcome> {
         rows.push(vec![name, kind.summary.to_owned()]);
     }
     table(output, &["baselines", "what photos are compared with"], &rows)
+}
+
+pub(crate) fn colormaps(output: &Output) -> Result<Outcome> {
+    let mut rows = Vec::new();
+    for (name, colormap) in Colormap::ALL {
+        let summary = colormap.summary();
+        output.object(&json!({ "name": name, "summary": summary, "even": colormap.is_even() }))?;
+        rows.push([name, summary].map(str::to_owned).to_vec());
+    }
+    table(output, &["colormap", "what it looks like"], &rows)
 }
 
 fn table(output: &Output, headings: &[&'static str], rows: &[Vec<String>]) -> Result<Outcome> {

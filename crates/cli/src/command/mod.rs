@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod dream;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod figure;
 pub(crate) mod lists;
 pub(crate) mod manual;

@@ -2,12 +2,12 @@
 
 use crate::arguments::{ConvertArguments, PullArguments};
 use crate::failure::{Outcome, Usage};
+use crate::fetching;
 use crate::files::spare;
 use crate::output::Output;
-use crate::{fetching, imagenet};
 use anyhow::{Context, Result};
 use faithful_core::{find_named, remove_left_over, write_atomic};
-use faithful_fetch::{CATALOGUE, CLASSES, Fetched, Item, Kind, Store};
+use faithful_fetch::{CATALOGUE, Fetched, Item, Kind, Store};
 use faithful_model::{architecture, convert_weights};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -30,13 +30,8 @@ pub(crate) fn run(arguments: &PullArguments, output: &Output) -> Result<Outcome>
             Err(error) if items.len() > 1 => {
                 output.error(&format!("{:#}", fetching::with_way_out(error, name)));
                 failures += 1;
-                continue;
             }
             Err(error) => return Err(fetching::with_way_out(error, name)),
-        }
-        if let Err(error) = name_classes(&arguments.fetch, name, output) {
-            output.error(&format!("{name} is there, but its classes have no names yet: {error:#}; try the same again"));
-            failures += 1;
         }
     }
     Ok(Outcome::of_failures(failures))
@@ -87,26 +82,6 @@ fn pull(
     write_side(&path, &about)?;
     turn.accept(&fetched, None)?;
     Ok((path, Some(fetched)))
-}
-
-/// Puts the names of ImageNet's classes into the JSON beside the weights, unless they are there.
-fn name_classes(arguments: &crate::arguments::FetchArguments, name: &str, output: &Output) -> Result<()> {
-    let path = fetching::home()?.join("models").join(format!("{name}.safetensors"));
-    if side(&path).contains_key("labels") {
-        return Ok(());
-    }
-    // `--sha256` is about the weights.
-    let store = fetching::store(&crate::arguments::FetchArguments { sha256: None, ..*arguments })?;
-    let read = |path: &Path| {
-        let text = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        imagenet::classes(&text)
-    };
-    let (table, _) = fetching::keep(&store, CLASSES, &|path| read(path).map(|_| ()), output)?;
-    let (names, synsets) = read(&table)?;
-    let mut about = side(&path);
-    about.insert("labels".into(), json!(names));
-    about.insert("synsets".into(), json!(synsets));
-    write_side(&path, &about)
 }
 
 /// What stands in the JSON beside a model's file; nothing where there is none.

@@ -112,7 +112,7 @@ fn unknown_names_lead_to_known_ones() {
     refused(&["--model", "vgg61"], &["no model `vgg61`", "`vgg16`", "faithful model list"]);
     refused(&["--model", "vgg16"], &["vgg16", "not on this machine"]);
     refused(&["--model", "net.pth"], &["export the model to ONNX"]);
-    refused(&["--colormap", "jet"], &["no colour map `jet`"]);
+    refused(&["--colormap", "rainbow"], &["no colour map `rainbow`"]);
     refused(&["--score", "loss"], &["`logit`"]);
     refused(&["--stop", "soon"], &["`delta:0.01`"]);
     refused(&["--opacity", "1.5"], &["1.5"]);

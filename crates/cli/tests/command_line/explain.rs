@@ -13,7 +13,7 @@ fn map(path: impl AsRef<Path>) -> Map {
 fn one_photo_gives_a_picture_a_map_and_a_line() {
     let place = Place::new();
     let photo = place.scene("scene.png", 0);
-    let ran = place.run(&["explain", name(&photo), "--json"]);
+    let ran = place.run(&["explain", name(&photo), "--method", "expected-grad-cam", "--json"]);
     let objects = ran.objects();
     assert_eq!((objects.len(), ran.stderr().as_str()), (1, ""));
     let object = &objects[0];
@@ -44,9 +44,10 @@ fn the_seed_decides_and_the_batch_does_not() {
     let place = Place::new();
     let photo = place.scene("scene.png", 2);
     let explain = |out: &str, more: &[&str]| {
-        let arguments = [&["explain", name(&photo), "--draws", "12", "--out", out, "--json"], more].concat();
-        place.run(&arguments).objects();
-        map(place.path(out).join("scene.expected-grad-cam.npy"))
+        let explain =
+            ["explain", name(&photo), "--method", "expected-grad-cam", "--draws", "12", "--out", out, "--json"];
+        let object = place.run(&[&explain[..], more].concat()).objects().remove(0);
+        map(place.path(object["files"]["map"].as_str().unwrap()))
     };
     let one = explain("one", &[]);
     assert_eq!(one, explain("same", &[]));
@@ -245,10 +246,9 @@ fn rules_stand_on_gradients_with_paths_differences_and_several_layers() {
     };
     let batched = explain(&["--mini-batches", "3x4"]);
     assert_eq!((batched["draws"].as_u64(), batched["gradient"].as_str()), (Some(12), Some("expected")));
-    let values = || map(place.path("faithful-out/scene.layer-cam.expected.npy"));
-    let with_difference = values();
-    explain(&["--mini-batches", "3x4", "--difference", "none"]);
-    assert_ne!(with_difference, values());
+    let values = |object: &serde_json::Value| map(place.path(object["files"]["map"].as_str().unwrap()));
+    let without = explain(&["--mini-batches", "3x4", "--difference", "none"]);
+    assert_ne!(values(&batched), values(&without));
     let layers = place.run(&["model", "layers", "--json"]).objects();
     let relus: Vec<&str> = layers.iter().filter(|l| l["kind"] == "relu").filter_map(|l| l["name"].as_str()).collect();
     let several = explain(&["--draws", "4", "--fusion", "mean", "--layer", &relus[..2].join(",")]);

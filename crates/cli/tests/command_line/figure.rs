@@ -5,7 +5,17 @@ fn convergence_is_drawn_beside_the_map_and_for_several_runs() {
     let place = Place::new();
     let photo = place.scene("scene.png", 1);
     let explain = |out: &str, more: &[&str]| {
-        let arguments = ["explain", name(&photo), "--trace", "--trace-figure", "--out", out, "--json"];
+        let arguments = [
+            "explain",
+            name(&photo),
+            "--method",
+            "expected-grad-cam",
+            "--trace",
+            "--trace-figure",
+            "--out",
+            out,
+            "--json",
+        ];
         place.run(&[&arguments[..], more].concat()).objects().remove(0)
     };
     let alone = explain("alone", &["--draws", "12", "--stop", "delta:1e-9"]);
@@ -14,8 +24,8 @@ fn convergence_is_drawn_beside_the_map_and_for_several_runs() {
     for words in ["Running mean of the summed gradients", "Convergence-difference", "Convergence-delta", "threshold"] {
         assert!(figure.contains(words), "{words}");
     }
-    explain("batched", &["--mini-batches", "3x4"]);
-    let traces = ["alone/scene.expected-grad-cam.jsonl", "batched/scene.expected-grad-cam.jsonl"];
+    let batched = explain("batched", &["--mini-batches", "3x4"]);
+    let traces = [&alone, &batched].map(|object| object["files"]["trace"].as_str().unwrap());
     let arguments = ["figure", "convergence", traces[0], traces[1], "--names", "12,3x4", "--out", "both.svg"];
     let ran = place.run(&arguments);
     assert_eq!((ran.code(), ran.stdout().as_str()), (0, "both.svg\n"), "{}", ran.stderr());

@@ -103,11 +103,11 @@ fn paths_are_chosen_and_errors_are_reported() {
     }
     let expected =
         ["explain", name(&photo), "--method", "expected-gradients", "--draws", "20", "--wanted-error", "0.1"];
-    let text = place.run(&expected).stdout();
+    let said = place.run(&expected).stderr();
     let object = &place.run(&[&expected[..], &["--json"]].concat()).objects()[0]["convergence"];
     let needed = object["draws_for_wanted_error"].as_u64().unwrap();
     assert_eq!(object["wanted_error"], 0.1);
-    assert!(text.contains(&format!("{needed} for 10%")), "{text}");
+    assert!(said.contains(&format!("about {needed} draws")) && said.contains("down to 10%"), "{said}");
     place.run(&["explain", name(&photo), "--wanted-error", "0"]).refused(2, &["wanted-error"]);
     place.run(&["explain", name(&photo), "--method", "saliency", "--stop", "delta:1"]).refused(2, &["no draws"]);
 }

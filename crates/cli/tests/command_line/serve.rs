@@ -138,10 +138,11 @@ fn model_method_class_and_layer_are_chosen_in_the_page() {
     let words = tab.text(&format!("document.querySelector('{map}').getAttribute('aria-label')"));
     assert!(words.contains("layer-cam") && words.contains("starfish"), "{words}");
     let explain = ["explain", "scene.png", "--method", "layer-cam", "--out", "maps", "--model", other];
-    place.run(&[&explain[..], &["--class", "starfish", "--layer", "features.9", "--json"]].concat()).objects();
+    let explained = [&explain[..], &["--class", "starfish", "--layer", "features.9", "--json"]].concat();
+    let map = place.run(&explained).objects()[0]["files"]["map"].as_str().unwrap().to_owned();
     let saved = "fetch(document.querySelector('.save a:nth-child(2)').href).then((a) => a.arrayBuffer()).then((b) => [...new Uint8Array(b)])";
     let saved: Vec<u8> = tab.eval(saved).as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect();
-    assert_eq!(saved, std::fs::read(place.path("maps/scene.layer-cam.npy")).unwrap());
+    assert_eq!(saved, std::fs::read(place.path(&map)).unwrap());
 
     // The other network is asked in the same way, and what it has not is said.
     tab.set("#model", "regression");

@@ -24,8 +24,8 @@ impl Propagated {
 
 impl Network for Propagated {
     delegate_network!(self => self.graph;
-        layers, forward, dtype, device, input_shape, evaluate, evaluate_similar, activations, resume, biases, announce,
-        with_propagation);
+        layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume, biases,
+        announce, with_propagation);
 
     /// Not known: every value of a pass is kept.
     fn bytes_of_pass(&self, _: &[usize], _: &[Tap], _: usize) -> Option<u64> {

@@ -1,7 +1,10 @@
 //! Facts about layers: how much of the input one cell stands for, and which layer is explained by default.
 
 mod attention;
+mod head;
 mod order;
+
+pub use head::Head;
 
 use crate::{Graph, NodeId, Op};
 use faithful_core::LayerId;

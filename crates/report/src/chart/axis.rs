@@ -55,7 +55,11 @@ impl Ruler {
             _ if low == 0.0 => (-1.0, 1.0),
             _ => (low - 0.1 * low.abs(), high + 0.1 * high.abs()),
         };
-        Self { logarithmic: false, low, high, marks: steps(low, high) }
+        let step = step(low, high);
+        // The axis ends on marks: the last of the data is not left between two of them.
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+        let marks = (0..=(last - first).min(12.0) as u32).map(|place| (first + f64::from(place)) * step).collect();
+        Self { logarithmic: false, low: (first * step).min(low), high: (last * step).max(high), marks }
     }
 
     /// Where `value` lies, 0 at the low end and 1 at the high one; nothing for what cannot be shown.
@@ -68,15 +72,12 @@ impl Ruler {
     }
 }
 
-/// About six round numbers from `low` to `high`.
-fn steps(low: f64, high: f64) -> Vec<f64> {
+/// The distance between about six round numbers from `low` to `high`.
+fn step(low: f64, high: f64) -> f64 {
     let rough = (high - low) / 6.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|unit| unit * power).find(|step| *step >= rough * 0.999);
-    let step = step.unwrap_or(rough);
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    // At most a dozen, whatever rounding does to the ends.
-    (first..=last).take(12).map(|place| place as f64 * step).collect()
+    step.unwrap_or(rough)
 }
 
 /// Powers of ten from `low` to `high`, every second, third … where they are many; with 2 and 5 between where few.
@@ -118,7 +119,8 @@ mod tests {
     #[test]
     fn marks_are_round_numbers_within_the_range() {
         assert_eq!(ruler(&Axis::linear(""), &[0.0, 50.0]).marks, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
-        assert_eq!(ruler(&Axis::linear(""), &[-0.3, 0.9]).marks.len(), 6);
+        let around = ruler(&Axis::linear(""), &[-0.3, 0.9]);
+        assert_eq!((around.marks.len(), around.marks[0], around.place(-0.4)), (8, -0.4, Some(0.0)));
         assert_eq!(ruler(&Axis::logarithmic(""), &[0.001, 20.0]).marks, [0.001, 0.01, 0.1, 1.0, 10.0]);
         assert_eq!(ruler(&Axis::logarithmic(""), &[3.0, 60.0]).marks, [5.0, 10.0, 20.0, 50.0]);
         assert!(ruler(&Axis::logarithmic(""), &[1e-300, 1e300]).marks.len() < 10);

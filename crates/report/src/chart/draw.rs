@@ -47,12 +47,12 @@ pub fn chart_svg(panels: &[Chart]) -> Result<String> {
     let (body, _, height) = draw(panels)?;
     Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#333\">\n\
+         font-family=\"DejaVu Sans, Verdana, sans-serif\" font-size=\"12\" fill=\"#333\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
     ))
 }
 
-/// The same panels as a PNG, twice as large, with letters of this crate: no font of the machine is asked for.
+/// The same panels as a PNG, twice as large, in `DejaVu Sans`, which is brought along: no font of the machine is asked for.
 ///
 /// # Errors
 /// As [`chart_svg`].
@@ -186,7 +186,7 @@ fn legend(sheet: &mut Sheet, lines: &[&Line], names: &[&str], top: f64) -> f64 {
             continue;
         }
         shown.push(&line.name);
-        let width = 34.0 + f64::from(Figure::LETTER) * line.name.chars().count() as f64;
+        let width = 45.0 + 12.0 / 11.0 * f64::from(Figure::width_of(&line.name));
         if x + width > WIDTH - RIGHT && x > LEFT {
             (x, y) = (LEFT, y + LINE);
         }

@@ -33,6 +33,34 @@ pub const SENSORS: [&str; 21] = [
     "W32",
 ];
 
+/// What a sensor of C-MAPSS measures and in which unit, in words (Saxena et al. 2008, Table 2); nothing for other names.
+pub fn sensor_in_words(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "T2" => "total temperature at the fan inlet, degrees Rankine",
+        "T24" => "total temperature at the outlet of the low-pressure compressor, degrees Rankine",
+        "T30" => "total temperature at the outlet of the high-pressure compressor, degrees Rankine",
+        "T50" => "total temperature at the outlet of the low-pressure turbine, degrees Rankine",
+        "P2" => "pressure at the fan inlet, psia",
+        "P15" => "total pressure in the bypass duct, psia",
+        "P30" => "total pressure at the outlet of the high-pressure compressor, psia",
+        "Nf" => "physical fan speed, rpm",
+        "Nc" => "physical core speed, rpm",
+        "epr" => "engine pressure ratio, P50 to P2",
+        "Ps30" => "static pressure at the outlet of the high-pressure compressor, psia",
+        "phi" => "ratio of fuel flow to Ps30, pps/psi",
+        "NRf" => "corrected fan speed, rpm",
+        "NRc" => "corrected core speed, rpm",
+        "BPR" => "bypass ratio",
+        "farB" => "fuel-air ratio in the burner",
+        "htBleed" => "bleed enthalpy",
+        "Nf_dmd" => "demanded fan speed, rpm",
+        "PCNfR_dmd" => "demanded corrected fan speed, rpm",
+        "W31" => "coolant bleed of the high-pressure turbine, lbm/s",
+        "W32" => "coolant bleed of the low-pressure turbine, lbm/s",
+        _ => return None,
+    })
+}
+
 /// One of the four sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CmapssSet {
@@ -190,6 +218,11 @@ pub fn parse_lives(what: &str, text: &str) -> Result<Vec<f32>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn every_sensor_has_its_words() {
+        assert!(SENSORS.iter().all(|name| sensor_in_words(name).is_some()) && sensor_in_words("vibration").is_none());
+    }
 
     /// Two engines of 3 and 2 cycles; sensor `s` reads `unit * 100 + cycle + s / 100`.
     pub(crate) fn text() -> String {

@@ -10,7 +10,7 @@ mod preparation;
 mod synthetic;
 mod windows;
 
-pub use cmapss::{CMAPSS, CmapssSet, SENSORS, SETTINGS, parse_lives, parse_series};
+pub use cmapss::{CMAPSS, CmapssSet, SENSORS, SETTINGS, parse_lives, parse_series, sensor_in_words};
 pub use columns::{Columns, read_columns};
 pub use conditions::{Clusters, k_means};
 pub use fleet::{Fleet, Unit};

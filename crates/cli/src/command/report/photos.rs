@@ -1,7 +1,7 @@
 //! The photos that a method explains best and worst, with the maps the run measured, made again.
 
 use crate::arguments::{Arguments, Command, EvaluateArguments, ReportArguments};
-use crate::command::evaluate::{self, Evaluation};
+use crate::command::evaluate;
 use crate::exhibit::{PageLimits, method_column};
 use crate::output::Output;
 use crate::recorded::Recorded;
@@ -72,9 +72,9 @@ pub(super) fn gallery(
     let recorded = recorded.context("the run's command was not kept with it")?;
     let evaluate = evaluation(arguments, recorded)?;
     let classifier = evaluate::classifier(&evaluate, output)?;
-    let measured = Evaluation::new(&evaluate, &classifier, output)?;
-    let images = measured.images(&evaluate)?;
-    let mut now = measured.manifest(&evaluate, &images)?;
+    let measured = evaluate::measurement(&evaluate, &classifier, output)?;
+    let images = measured.images()?;
+    let mut now = measured.manifest(&images)?;
     // Another version of faithful may still make the same maps; anything else makes others.
     now.version.clone_from(&manifest.version);
     let differences = now.differences(manifest);

@@ -141,7 +141,10 @@ pub(super) fn page_of(
             })
             .collect();
         let sensors = &loaded.preparation.sensors;
-        page.push(page::machine(&title, anchor(place), Some(course), &engine.cycles, sensors, &seen)?);
+        page.push(page::machine(&title, anchor(place), Some(course), &engine.cycles, sensors, &seen, arguments.score)?);
+    }
+    if let Some(section) = page::sensors(&loaded.preparation.sensors) {
+        page.push(section);
     }
     page.fact(
         "Explained score",

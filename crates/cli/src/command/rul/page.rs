@@ -1,11 +1,12 @@
 //! What pages about machines show: their lives, what drives the fleet, and machine by machine.
 
 use super::model::Loaded;
+use crate::arguments::LifeScore;
 use crate::exhibit;
 use anyhow::Result;
 use faithful_page::{Cell, Chart, Detail, Grid, HeatMap, Page, Section, Series, Table};
 use faithful_report::{Map, Scale};
-use faithful_rul::{Driver, FleetSummary, Scores};
+use faithful_rul::{Driver, FleetSummary, Scores, sensor_in_words};
 
 /// A machine's life, in cycles.
 pub(super) struct Life<'a> {
@@ -59,8 +60,9 @@ pub(super) fn lives(lives: &[Life]) -> Vec<Section> {
         y_name: "cycles left".into(),
         y_range: Some([0.0, most]),
         series: vec![
-            Series::line("true", places.clone(), remaining.clone()),
-            Series::line("predicted", places, predicted.clone()),
+            // Machines have nothing between them: no line joins one to the next.
+            Series::dots("true", places.clone(), remaining.clone()),
+            Series { color: Some(1), ..Series::dots("predicted", places, predicted.clone()) },
         ],
         summary: Some(format!("{within} of {} predictions are within 13 cycles", known.len())),
         ..Chart::new("Predicted and true lives")
@@ -109,6 +111,14 @@ fn table_of(lives: &[Life]) -> Table {
         table.row(row);
     }
     table
+}
+
+/// What the sensors are that a table of C-MAPSS calls by letters; nothing for tables of other machines.
+pub(super) fn sensors(names: &[String]) -> Option<Section> {
+    let known = names.iter().filter_map(|name| Some((name, sensor_in_words(name)?)));
+    let mut table = Table::new(&["sensor", "what it measures"]);
+    known.for_each(|(name, words)| table.row(vec![name.as_str().into(), words.into()]));
+    (!table.rows.is_empty()).then(|| Section::table("The sensors", table).note("Saxena et al. 2008, Table 2."))
 }
 
 /// A name that is sorted as a number where it is one.
@@ -177,6 +187,7 @@ pub(super) fn machine(
     cycles: &[u32],
     sensors: &[String],
     seen: &[Seen],
+    score: LifeScore,
 ) -> Result<Section> {
     let across: Vec<f64> = cycles.iter().map(|cycle| f64::from(*cycle)).collect();
     let mut charts: Vec<Chart> = course.into_iter().collect();
@@ -187,7 +198,7 @@ pub(super) fn machine(
         ..Chart::new(format!("Importance of cycles, by {}", seen.method))
     }));
     let ends = [across.first().copied().unwrap_or(0.0), across.last().copied().unwrap_or(0.0)];
-    let scale = Scale { signed: true, percentile: 100.0 };
+    let scale = Scale { signed: true, ..Scale::default() };
     let mut maps = Vec::new();
     for seen in seen {
         let Some(values) = &seen.map else { continue };
@@ -198,10 +209,10 @@ pub(super) fn machine(
             x_name: "cycle".into(),
             columns: ends,
             grid: Grid::new(&map, &scale, Detail::default())?,
-            summary: said(seen.drivers),
+            summary: said(seen.drivers, score),
         });
     }
-    let note = seen.iter().find_map(|seen| Some(format!("{} by {}.", said(seen.drivers)?, seen.method)));
+    let note = seen.iter().find_map(|seen| Some(format!("{} (by {}).", said(seen.drivers, score)?, seen.method)));
     let section = Section::charts(title, charts).and(Section::heat_maps("", maps)).anchor(anchor);
     Ok(match note {
         Some(note) => section.note(note),
@@ -209,11 +220,20 @@ pub(super) fn machine(
     })
 }
 
-/// The three sensors that add most, in words.
-fn said(drivers: &[Driver]) -> Option<String> {
-    let words: Vec<String> =
-        drivers.iter().take(3).map(|driver| format!("{} ({:+.1})", driver.sensor, driver.cycles)).collect();
-    (!words.is_empty()).then(|| format!("Most is due to {}", words.join(", ")))
+/// The three sensors that matter most and which way they move the prediction, in words.
+fn said(drivers: &[Driver], score: LifeScore) -> Option<String> {
+    let way = |value: f64| {
+        let shortens = (value > 0.0) == (score == LifeScore::Wear);
+        if shortens { "shortens" } else { "lengthens" }
+    };
+    let words: Vec<String> = drivers
+        .iter()
+        .take(3)
+        .map(|Driver { sensor, cycles, .. }| {
+            format!("{sensor} {} the predicted life ({:.1})", way(*cycles), cycles.abs())
+        })
+        .collect();
+    (!words.is_empty()).then(|| format!("What matters most: {}", words.join(", ")))
 }
 
 /// The predictions of a machine over its life, with the truth where it is known.
