@@ -2,7 +2,7 @@
 
 use super::OnnxWriter;
 use super::attribute::{integer, text};
-use super::symbol::{Extent, Symbol, TRIALS};
+use super::symbol::{Extent, Symbol, TRIALS, sizes};
 use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_tensor::{Direction, Recurrent};
@@ -48,8 +48,8 @@ fn run(
     shape: &[Extent],
 ) -> Result<Symbol> {
     let width = weights.hidden_weight.dims()[1];
-    let input = writer.derived(&weights.input_weight, |w| Ok(reordered(w, order)?.unsqueeze(0)?))?;
-    let hidden = writer.derived(&weights.hidden_weight, |w| Ok(reordered(w, order)?.unsqueeze(0)?))?;
+    let input = stored(writer, &weights.input_weight, order)?;
+    let hidden = stored(writer, &weights.hidden_weight, order)?;
     let zeros = Tensor::zeros(order.len() * width, input.dtype(), input.device())?;
     let bias = |bias: &Option<Tensor>| -> Result<Tensor> { Ok(reordered(bias.as_ref().unwrap_or(&zeros), order)?) };
     let biases = Tensor::cat(&[bias(&weights.input_bias)?, bias(&weights.hidden_bias)?], 0)?.unsqueeze(0)?;
@@ -62,6 +62,18 @@ fn run(
     let y = writer.named_node(name, operator, &[&steps_first, input, hidden, biases], attributes, states);
     let y = writer.transpose(&y, &[2, 0, 1, 3]);
     writer.reshape(&y, shape)
+}
+
+/// A matrix as ONNX has it, `(1, G H, …)` with its gates in that order: what is stored, forwards and backwards.
+fn stored(writer: &mut OnnxWriter, weight: &Tensor, order: &[usize]) -> Result<Tensor> {
+    writer.derived(weight, |weight| Ok(reordered(weight, order)?.unsqueeze(0)?))
+}
+
+/// The stored matrix `(G H, …)`.
+fn matrix(writer: &mut OnnxWriter, weight: &Tensor, order: &[usize]) -> Result<Symbol> {
+    let stored = stored(writer, weight, order)?;
+    let symbol = writer.tensor(&stored)?;
+    writer.reshape(&symbol, &sizes(&stored.dims()[1..]))
 }
 
 /// The rows of gates in another order.
@@ -112,21 +124,32 @@ impl Backward<'_> {
     }
 
     /// The gradient of the input, from that of what the gates see of it, step by step.
-    fn input_gradient(&self, writer: &mut OnnxWriter, mut parts: Vec<(usize, Symbol)>) -> Result<Symbol> {
+    fn input_gradient(
+        &self,
+        writer: &mut OnnxWriter,
+        order: &[usize],
+        mut parts: Vec<(usize, Symbol)>,
+    ) -> Result<Symbol> {
         parts.sort_by_key(|(step, _)| *step);
         let parts: Vec<&Symbol> = parts.iter().map(|(_, part)| part).collect();
         let all = writer.concat(&parts, 1);
-        let weight = writer.tensor(&self.weights.input_weight)?;
+        let weight = matrix(writer, &self.weights.input_weight, order)?;
         writer.matmul(&all, &weight)
     }
 }
 
-/// `x W^T + b`.
-fn product(writer: &mut OnnxWriter, x: &Symbol, weight: &Tensor, bias: Option<&Tensor>) -> Result<Symbol> {
-    let matrix = writer.transposed(weight)?;
-    let y = writer.matmul(x, &matrix)?;
+/// `x W^T + b`, the gates in ONNX's order.
+fn product(
+    writer: &mut OnnxWriter,
+    x: &Symbol,
+    (weight, bias): (&Tensor, Option<&Tensor>),
+    order: &[usize],
+) -> Result<Symbol> {
+    let matrix = matrix(writer, weight, order)?;
+    let turned = writer.transpose(&matrix, &[1, 0]);
+    let y = writer.matmul(x, &turned)?;
     let Some(bias) = bias else { return Ok(y) };
-    let bias = writer.tensor(bias)?;
+    let bias = writer.tensor(&reordered(bias, order)?)?;
     writer.add(&y, &bias)
 }
 
@@ -160,14 +183,14 @@ pub(super) fn lstm_gradient(writer: &mut OnnxWriter, of: &Backward<'_>) -> Resul
     let (steps, width) = (of.steps(writer)?, of.width());
     // What the gates were is computed again, for all steps at once.
     let before = of.before(writer, of.states)?;
-    let from_input = product(writer, of.x, input_weight, input_bias.as_ref())?;
-    let from_state = product(writer, &before, hidden_weight, hidden_bias.as_ref())?;
+    let from_input = product(writer, of.x, (input_weight, input_bias.as_ref()), LSTM_GATES)?;
+    let from_state = product(writer, &before, (hidden_weight, hidden_bias.as_ref()), LSTM_GATES)?;
     let all = writer.add(&from_input, &from_state)?;
     let parts: Vec<Symbol> = (0..4).map(|number| gate(writer, &all, number, width)).collect();
     let input = writer.unary("Sigmoid", &parts[0]);
-    let forget = writer.unary("Sigmoid", &parts[1]);
-    let new = writer.unary("Tanh", &parts[2]);
-    let output = writer.unary("Sigmoid", &parts[3]);
+    let output = writer.unary("Sigmoid", &parts[1]);
+    let forget = writer.unary("Sigmoid", &parts[2]);
+    let new = writer.unary("Tanh", &parts[3]);
     let taken = writer.mul(&input, &new)?;
     let order = of.order(steps);
     let mut cells: Vec<(usize, Symbol)> = Vec::with_capacity(steps);
@@ -197,10 +220,10 @@ pub(super) fn lstm_gradient(writer: &mut OnnxWriter, of: &Backward<'_>) -> Resul
     let to_new = writer.mul(&slope, &input)?;
     let slope = logistic_slope(writer, &output)?;
     let to_output = writer.mul(&slope, &shown)?;
-    let factors = writer.concat(&[&to_input, &to_forget, &to_new, &to_output], 2);
+    let factors = writer.concat(&[&to_input, &to_output, &to_forget, &to_new], 2);
     let slope = tanh_slope(writer, &shown)?;
     let to_cell = writer.mul(&slope, &output)?;
-    let matrix = writer.tensor(hidden_weight)?;
+    let matrix = matrix(writer, hidden_weight, LSTM_GATES)?;
     let (mut state_after, mut cell_after) = (None, None);
     let mut gates = Vec::with_capacity(steps);
     for (place, &step) in order.iter().enumerate().rev() {
@@ -209,7 +232,7 @@ pub(super) fn lstm_gradient(writer: &mut OnnxWriter, of: &Backward<'_>) -> Resul
         let to_cell = writer.narrow(&to_cell, 1, step, 1);
         let through = writer.mul(&state, &to_cell)?;
         let cell = plus(writer, cell_after.take(), through)?;
-        let both = writer.concat(&[&cell, &cell, &cell, &state], 2);
+        let both = writer.concat(&[&cell, &state, &cell, &cell], 2);
         let factors = writer.narrow(&factors, 1, step, 1);
         let gate = writer.mul(&both, &factors)?;
         if place > 0 {
@@ -219,7 +242,7 @@ pub(super) fn lstm_gradient(writer: &mut OnnxWriter, of: &Backward<'_>) -> Resul
         }
         gates.push((step, gate));
     }
-    of.input_gradient(writer, gates)
+    of.input_gradient(writer, LSTM_GATES, gates)
 }
 
 /// The gradient of a GRU's input.
@@ -227,15 +250,15 @@ pub(super) fn gru_gradient(writer: &mut OnnxWriter, of: &Backward<'_>, reset_aft
     let Recurrent { input_weight, hidden_weight, input_bias, hidden_bias } = of.weights;
     let (steps, width) = (of.steps(writer)?, of.width());
     let before = of.before(writer, of.states)?;
-    let from_input = product(writer, of.x, input_weight, input_bias.as_ref())?;
-    let from_state = product(writer, &before, hidden_weight, hidden_bias.as_ref())?;
+    let from_input = product(writer, of.x, (input_weight, input_bias.as_ref()), GRU_GATES)?;
+    let from_state = product(writer, &before, (hidden_weight, hidden_bias.as_ref()), GRU_GATES)?;
     let inputs: Vec<Symbol> = (0..3).map(|number| gate(writer, &from_input, number, width)).collect();
     let states: Vec<Symbol> = (0..3).map(|number| gate(writer, &from_state, number, width)).collect();
-    let reset = writer.add(&inputs[0], &states[0])?;
-    let reset = writer.unary("Sigmoid", &reset);
-    let update = writer.add(&inputs[1], &states[1])?;
+    let update = writer.add(&inputs[0], &states[0])?;
     let update = writer.unary("Sigmoid", &update);
-    let matrix = writer.tensor(hidden_weight)?;
+    let reset = writer.add(&inputs[1], &states[1])?;
+    let reset = writer.unary("Sigmoid", &reset);
+    let matrix = matrix(writer, hidden_weight, GRU_GATES)?;
     let new_rows = writer.narrow(&matrix, 0, 2 * width, width);
     let seen = if reset_after {
         writer.mul(&reset, &states[2])?
@@ -245,6 +268,7 @@ pub(super) fn gru_gradient(writer: &mut OnnxWriter, of: &Backward<'_>, reset_aft
         let product = writer.matmul(&let_through, &turned)?;
         match hidden_bias {
             Some(bias) => {
+                // The new gate is the last in both orders.
                 let bias = writer.tensor(bias)?;
                 let bias = gate(writer, &bias, 2, width);
                 writer.add(&product, &bias)?
@@ -285,14 +309,14 @@ pub(super) fn gru_gradient(writer: &mut OnnxWriter, of: &Backward<'_>, reset_aft
             (writer.mul(&behind, &factor)?, writer.mul(&behind, &own_reset)?)
         };
         if place > 0 {
-            let both = writer.concat(&[&reset_gate, &updated], 2);
+            let both = writer.concat(&[&updated, &reset_gate], 2);
             let through = writer.matmul(&both, &gate_rows)?;
             along = writer.add(&along, &through)?;
             let factor = at(writer, &update);
             let kept = writer.mul(&state, &factor)?;
             after = Some(writer.add(&along, &kept)?);
         }
-        gates.push((step, writer.concat(&[&reset_gate, &updated, &new], 2)));
+        gates.push((step, writer.concat(&[&updated, &reset_gate, &new], 2)));
     }
-    of.input_gradient(writer, gates)
+    of.input_gradient(writer, GRU_GATES, gates)
 }

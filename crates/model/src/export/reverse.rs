@@ -177,7 +177,7 @@ pub(crate) fn convolution(
     x: &Symbol,
 ) -> Result<Symbol> {
     let kernel = weight.dims()[2..].to_vec();
-    let weight = writer.tensor(weight)?;
+    let weight = writer.kernel_for_the_way_back(weight)?;
     scattered(writer, g, &weight, &kernel, window, x)
 }
 

@@ -18,6 +18,8 @@ pub struct OnnxWriter {
     names: HashSet<String>,
     weights: HashMap<TensorId, Symbol>,
     transposed: HashMap<TensorId, Symbol>,
+    /// Stored tensors as values of their own.
+    copies: HashMap<TensorId, Symbol>,
     /// What was made of stored tensors.
     derived: HashMap<TensorId, Tensor>,
     /// Names that only [`call`](Self::call) gives.
@@ -213,6 +215,25 @@ impl OnnxWriter {
     /// What stands for an optional operand that is left out.
     pub(super) fn absent() -> Symbol {
         Symbol { name: String::new(), shape: Vec::new() }
+    }
+
+    /// A stored kernel for the way back. `OpenVINO` 2026.4 takes a kernel that is repacked for a convolution for that of the
+    /// transposed one where both read one constant with as many inputs as outputs: such a kernel is put together anew, which
+    /// runtimes do once, while they load the file.
+    pub(super) fn kernel_for_the_way_back(&mut self, weight: &Tensor) -> Result<Symbol> {
+        let stored = self.tensor(weight)?;
+        let outputs = weight.dims()[0];
+        if weight.dims()[1] != outputs || outputs < 2 {
+            return Ok(stored);
+        }
+        if let Some(known) = self.copies.get(&weight.id()) {
+            return Ok(known.clone());
+        }
+        let half = outputs / 2;
+        let parts = [self.narrow(&stored, 0, 0, half), self.narrow(&stored, 0, half, outputs - half)];
+        let copy = self.concat(&[&parts[0], &parts[1]], 0);
+        self.copies.insert(weight.id(), copy.clone());
+        Ok(copy)
     }
 
     // Sizes.
