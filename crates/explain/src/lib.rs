@@ -22,7 +22,7 @@ mod spec;
 pub use class::{ClassChoice, ScoreKind};
 pub use drawing::Drawing;
 pub use measurement::{METRICS, Measurement, MeasurementSetup};
-pub use memory::{Budget, Demand};
+pub use memory::{Budget, Demand, weight_bytes};
 pub use method::{Method, Requested, methods};
 pub use model::{Classifier, Crop, FitKind, ModelOptions, Prediction, Resize};
 pub use photo::Photo;

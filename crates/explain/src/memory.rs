@@ -6,6 +6,7 @@
 
 use crate::{ByteSize, Method, Settings};
 use faithful_core::{Error, LayerId, Network, Objective, Result, Tap, Target};
+use faithful_model::Graph;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
@@ -103,6 +104,12 @@ fn estimated(network: &dyn Network, scale: f64, input: u64) -> u64 {
     let (sum, largest) = activations.fold((0, 0), |(sum, largest), one| (sum + one, one.max(largest)));
     let values = (2 * sum + 9 * largest) as f64 * scale + 2.0 * input as f64;
     (values * network.dtype().size_in_bytes() as f64) as u64
+}
+
+/// The bytes of a graph's weights.
+pub fn weight_bytes(graph: &Graph) -> u64 {
+    let tensors = graph.nodes().iter().flat_map(|node| node.op.weights());
+    tensors.map(|weight| (weight.elem_count() * weight.dtype().size_in_bytes()) as u64).sum()
 }
 
 /// A limit on the process's memory, and what is taken of it before the first row. Copies know of each other.

@@ -20,6 +20,11 @@ pub struct Photo {
 }
 
 impl Photo {
+    /// How many pixels it has at its own size.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.picture.width()) * u64::from(self.picture.height())
+    }
+
     /// The photo where `network` takes its input.
     pub fn on(self, network: &dyn Network) -> Result<Self> {
         Ok(Self { tensor: self.tensor.to_device(&network.device())?, ..self })

@@ -192,9 +192,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// How many pixels the photo has at its own size.
-    pub fn pixels(&self) -> u64 {
-        u64::from(self.photo.picture.width()) * u64::from(self.photo.picture.height())
+    /// How many rows go through the network at a time.
+    pub fn batch(&self) -> NonZeroUsize {
+        self.batch
     }
 
     /// The photo's own random stream.
@@ -219,8 +219,7 @@ impl Session<'_> {
     pub fn see(&self, photo: Photo, name: &str) -> Result<Seen> {
         let began = Instant::now();
         let photo = photo.on(&self.network)?;
-        let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
-        let batch = self.batch_for(&photo.tensor.dims()[1..], pixels)?;
+        let batch = self.batch_for(&photo.tensor.dims()[1..], photo.pixels())?;
         let objective = Objective::new(&self.network, &Target::Output(0)).with_batch(batch);
         let prediction = model::predict(&objective, self.classifier.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.classes, &prediction.ranked);

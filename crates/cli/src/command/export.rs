@@ -11,13 +11,13 @@ use faithful_cam::{Difference, Layout};
 use faithful_core::{Error, LayerId, remove_left_over, write_atomic};
 use faithful_data::Decoding;
 use faithful_explain::export::{ClassOf, Export, Exported};
-use faithful_explain::{CamChoices, Method, Requested, Settings, baseline, class};
+use faithful_explain::{CamChoices, Method, Requested, Settings, baseline, class, weight_bytes};
 use faithful_model::{FileOutput, Model};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Constants of more bytes go into a file beside: a protobuf message holds 2 GiB.
-const MOST_BYTES: usize = 3 << 29;
+const MOST_BYTES: u64 = 3 << 29;
 
 pub(crate) fn run(arguments: &ExportArguments, output: &Output) -> Result<Outcome> {
     let method = Method::new(&arguments.method, arguments.gradient.as_deref(), "paper")?;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &ExportArguments, output: &Output) -> Result<Outcom
         let kept = original.as_ref().map_or("its first", |output| output.name.as_str());
         output.note(&format!("of the file's outputs {} only `{kept}` is kept", model.outputs.join(", ")));
     }
-    let beside = (!model.data.is_empty() || weight_bytes(&model) > MOST_BYTES).then_some(data.as_str());
+    let beside = (!model.data.is_empty() || weight_bytes(&model.graph) > MOST_BYTES).then_some(data.as_str());
     let exported = export.write(&model, original.as_ref(), beside)?;
     exported.notes.iter().for_each(|note| output.note(note));
     remove_left_over(out.parent().unwrap_or(Path::new("")));
@@ -112,10 +112,6 @@ fn class_of(text: &str, model: &Model) -> Result<ClassOf> {
         "input" => Ok(ClassOf::Input),
         other => Ok(ClassOf::Index(model::one_class(model, other)?)),
     }
-}
-
-fn weight_bytes(model: &Model) -> usize {
-    model.graph.nodes().iter().flat_map(|node| node.op.weights()).map(|weight| 4 * weight.elem_count()).sum()
 }
 
 /// What a program needs to prepare photos for the file and to name its classes.

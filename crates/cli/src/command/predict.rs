@@ -44,8 +44,7 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
     run::for_each_photo(&inputs, output, "predicting", |input| {
         let photo = photo::read(&input.path, preprocessing, &decoding)?;
         if let Some(memory) = &memory {
-            let pixels = u64::from(photo.picture.width()) * u64::from(photo.picture.height());
-            memory.fit(&model.graph, &photo.tensor.dims()[1..], pixels, &[Demand::FORWARD])?;
+            memory.fit(&model.graph, &photo.tensor.dims()[1..], photo.pixels(), &[Demand::FORWARD])?;
         }
         let prediction = predict(&objective, model.probabilities, &photo.tensor)?;
         let top: Vec<Entry> = prediction.ranked[..arguments.top.get().min(prediction.ranked.len())]

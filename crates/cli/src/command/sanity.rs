@@ -9,7 +9,7 @@ use crate::table::{Column, Table};
 use anyhow::Result;
 use faithful_core::{Error, Network, Objective, Score, Stream, Target, Watched};
 use faithful_explain::inputs::Input;
-use faithful_explain::{Budget, Classifier, MethodAt, Settings, Setup, baseline, photo};
+use faithful_explain::{Budget, Classifier, MethodAt, Settings, Setup, baseline, photo, weight_bytes};
 use faithful_metric::{LayerSimilarity, data_label, parameter_randomisation};
 use faithful_model::{Model, Randomisation};
 use serde_json::json;
@@ -29,7 +29,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
     // One network at a time has lost its weights, and has others of the same size.
-    let memory = arguments.memory.map(|limit| Budget::new(limit).without(weights(model)));
+    let memory = arguments.memory.map(|limit| Budget::new(limit).without(weight_bytes(&model.graph)));
     let setup = Setup { memory, ..setup };
     let shuffled = match &arguments.shuffled_labels {
         Some(name) => Some(like(model, name, arguments)?),
@@ -58,8 +58,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
             let MethodAt { spec, layers } = method;
             let mut explain = |network: &dyn Network| {
                 let network = Watched::new(network, output);
-                let batch = session.batch_for(&seen.photo.tensor.dims()[1..], seen.pixels())?;
-                let objective = Objective::new(&network, &target).with_batch(batch);
+                let objective = Objective::new(&network, &target).with_batch(seen.batch());
                 let scores: [&dyn Score; 1] = [&target];
                 // What is known of baselines belongs to one network.
                 let settings = Settings { cache: Arc::default(), ..spec.settings(&session.settings) };
@@ -113,12 +112,6 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     output
         .note("a map that explains the network changes with it: lower is better, 1 is a map that ignores the network");
     Ok(outcome)
-}
-
-/// The bytes of a model's weights.
-fn weights(model: &Model) -> u64 {
-    let tensors = model.graph.nodes().iter().flat_map(|node| node.op.weights());
-    tensors.map(|weight| (weight.elem_count() * weight.dtype().size_in_bytes()) as u64).sum()
 }
 
 /// The classifier of that name, which must be of the model's architecture: layers are told by their place.
