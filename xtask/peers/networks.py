@@ -3,6 +3,8 @@
     python networks.py export FOLDER [NAME...]     writes each as four files, with an input and ONNX Runtime's output
     python networks.py table FOLDER LINES          makes docs/results/networks.md's table; LINES is what
                                                    crates/model/examples/networks.rs says of FOLDER
+    python networks.py gradients FOLDER NAME...    compares what crates/model/examples/gradients.rs wrote of each NAME, such as
+                                                   swin_t.dynamo-open, with PyTorch's gradients in f64
     python networks.py names                       lists the architectures
 
 Weights are random and seeded by the name. Those that start as zero or nearly so (layer scales, the last normalisation of a
@@ -130,6 +132,52 @@ def table(folder, lines):
         print(f"\n{exporter}, {batch}: " + ", ".join(f"{counts[exporter, batch, what]} {what}" for what in ("agrees", "differs", "refused", "not exported")))
 
 
+def layouts(tensor):
+    """The ways in which a module's output may be a map (N, C, h, w): as it is, channels last, and tokens without the first few."""
+    import math
+    if tensor.ndim == 4:
+        yield tensor
+        yield tensor.permute(0, 3, 1, 2)
+    if tensor.ndim == 3:
+        for others in range(3):
+            side = math.isqrt(tensor.shape[1] - others)
+            if side * side == tensor.shape[1] - others:
+                yield tensor[:, others:].transpose(1, 2).unflatten(2, (side, side))
+
+
+def gradients(folder, stem):
+    """Of the first output: at the input, and at whichever module gives what our layer gave."""
+    import torch
+    from safetensors.torch import load_file
+    net = network(stem.split(".")[0]).double()
+    ours = load_file(folder / f"{stem}.gradients.safetensors")
+    picture = load_file(folder / f"{stem}.safetensors")["input"].double().requires_grad_()
+    seen = []
+
+    def keep(name):
+        def hook(module, arguments, output):
+            if isinstance(output, torch.Tensor) and output.requires_grad:
+                seen.append((name, output))
+        return hook
+
+    for name, module in net.named_modules():
+        module.register_forward_hook(keep(name))
+    score = net(picture)[:, 0].sum()
+    score.backward(retain_graph=True, inputs=[picture])
+    apart = lambda own, theirs: float((own - theirs).abs().max() / theirs.abs().max())
+    line = f"| {stem} | {apart(ours['input_gradient'], picture.grad):.0e} |"
+    if "activation" in ours:
+        same = ((apart(ours["activation"], one.detach()), name, place, output) for name, output in seen
+                for place, one in enumerate(layouts(output)) if one.shape == ours["activation"].shape)
+        best = min(same, default=None, key=lambda one: one[0])
+        if best and best[0] < 1e-4:
+            gradient = torch.autograd.grad(score, best[3])[0]
+            line += f" {best[1]} | {best[0]:.0e} | {apart(ours['gradient'], list(layouts(gradient))[best[2]]):.0e} |"
+        else:
+            line += f" no module gives this layer | {best[0] if best else float('nan'):.0e} | |"
+    print(line, flush=True)
+
+
 def main():
     warnings.filterwarnings("ignore")
     if sys.argv[1:2] == ["names"]:
@@ -142,6 +190,10 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for name in sys.argv[3:] or NAMES:
             export(folder, name)
+    elif sys.argv[1:2] == ["gradients"] and len(sys.argv) > 3:
+        print("| network | input gradient | module that gives the layer | activation | gradient |\n|---|---|---|---|---|")
+        for stem in sys.argv[3:]:
+            gradients(pathlib.Path(sys.argv[2]), stem)
     elif sys.argv[1:2] == ["table"] and len(sys.argv) == 4:
         table(pathlib.Path(sys.argv[2]), sys.argv[3])
     else:

@@ -1,13 +1,12 @@
 //! `faithful serve` in bad company, on loopback and for a bounded time: how many of an ordinary user's photos are explained
 //! while others write slowly, read slowly, hold uploads or call themselves by many names.
 
-use crate::shell::{cargo, root, run};
-use anyhow::{Context, Result, ensure};
-use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use crate::served::{Server, connect, explained, id_of};
+use crate::shell::{program, root};
+use anyhow::{Result, ensure};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,9 @@ pub(crate) struct Attack {
     /// Only these attacks, by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// In place of attacks, so many photos of ordinary users, of many methods and sizes, and the memory in between
+    #[arg(long, value_name = "PHOTOS")]
+    soak: Option<usize>,
     /// The program, where it is built already; a release build by default
     #[arg(long)]
     program: Option<PathBuf>,
@@ -132,33 +134,13 @@ impl Attacker<'_> {
     }
 }
 
-/// A connection from an address of this machine; with little room for what comes back.
-fn connect(server: SocketAddr, from: Ipv4Addr, little: bool) -> std::io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    if little {
-        socket.set_recv_buffer_size(2048)?;
-    }
-    socket.bind(&SockAddr::from(SocketAddrV4::new(from, 0)))?;
-    socket.connect_timeout(&SockAddr::from(server), Duration::from_secs(5))?;
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-    Ok(stream)
-}
-
-fn id_of(answer: &str) -> Option<&str> {
-    answer.split("\"id\":\"").nth(1)?.get(..32)
-}
-
 /// Attacks, and prints a table.
 pub(crate) fn attack(arguments: &Attack) -> Result<()> {
     ensure!(arguments.clients <= 1000 && arguments.seconds <= 300, "at most 1,000 clients and 300 seconds");
-    let program = if let Some(program) = &arguments.program {
-        program.clone()
-    } else {
-        run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
-        root().join("target/release/faithful")
-    };
+    let program = program(arguments.program.as_deref())?;
+    if let Some(photos) = arguments.soak {
+        return soak(&program, photos);
+    }
     let photo = std::fs::read(root().join("fixtures/scenes/dotted-star.png"))?;
     println!("| attack | what {} do | explained | median wait, s | longest, s | most memory, MiB |", arguments.clients);
     println!("|---|---|--:|--:|--:|--:|");
@@ -166,7 +148,7 @@ pub(crate) fn attack(arguments: &Attack) -> Result<()> {
         if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
             continue;
         }
-        let server = Server::start(&program)?;
+        let server = Server::start(&program, &[])?;
         let waits = against(&server, work, arguments, &photo);
         let mut served: Vec<f64> = waits.iter().flatten().copied().collect();
         served.sort_by(f64::total_cmp);
@@ -178,6 +160,29 @@ pub(crate) fn attack(arguments: &Attack) -> Result<()> {
             waits.len(),
             server.peak()
         );
+    }
+    Ok(())
+}
+
+/// The memory of one server that explains `photos` photos, at twenty moments.
+fn soak(program: &Path, photos: usize) -> Result<()> {
+    const METHODS: [&str; 6] =
+        ["grad-cam", "layer-cam", "expected-grad-cam&draws=4", "saliency", "integrated-gradients&draws=4", "occlusion"];
+    let scenes: Vec<_> = std::fs::read_dir(root().join("fixtures/scenes"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "png"))
+        .map(std::fs::read)
+        .collect::<std::io::Result<_>>()?;
+    let server = Server::start(program, &[])?;
+    let begun = Instant::now();
+    println!("| photos | failed | seconds | most memory, MiB |\n|--:|--:|--:|--:|");
+    let mut failed = 0;
+    for photo in 1..=photos {
+        let query = format!("method={}&name={photo}.png", METHODS[photo % METHODS.len()]);
+        failed += usize::from(!explained(server.address, &query, &scenes[photo % scenes.len()])?);
+        if photo.is_multiple_of(photos.div_ceil(20)) || photo == photos {
+            println!("| {photo} | {failed} | {:.0} | {:.0} |", begun.elapsed().as_secs_f64(), server.peak());
+        }
     }
     Ok(())
 }
@@ -203,64 +208,11 @@ fn against(server: &Server, work: Work, arguments: &Attack, photo: &[u8]) -> Vec
         let mut waits = Vec::new();
         while begun.elapsed() < Duration::from_secs(arguments.seconds) {
             let start = Instant::now();
-            let explained = explained(server.address, photo);
+            let explained = explained(server.address, "method=grad-cam", photo);
             waits.push(explained.is_ok_and(|done| done).then(|| start.elapsed().as_secs_f64()));
             std::thread::sleep(Duration::from_millis(500));
         }
         stop.store(true, Ordering::Relaxed);
         waits
     })
-}
-
-/// Whether an ordinary photo is explained: sent, watched and fetched.
-fn explained(server: SocketAddr, photo: &[u8]) -> Result<bool> {
-    let ask = |head: String, body: &[u8]| -> Result<String> {
-        let mut stream = connect(server, Ipv4Addr::LOCALHOST, false)?;
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let get = |path: String| ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"), b"");
-    let length = photo.len();
-    let head = format!("POST /jobs?method=grad-cam HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
-    let answer = ask(head, photo)?;
-    let id = id_of(&answer).context("the photo was refused")?;
-    let events = get(format!("/jobs/{id}/events"))?;
-    Ok(events.contains("\"state\":\"done\"") && get(format!("/jobs/{id}"))?.starts_with("HTTP/1.1 200"))
-}
-
-/// A server that ends with its value.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(program: &Path) -> Result<Self> {
-        let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped());
-        let mut child = command.spawn().context("cannot start faithful")?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("it has no output")?).read_line(&mut line)?;
-        let url = serde_json::from_str::<serde_json::Value>(&line)?;
-        let url = url["url"].as_str().context("it says no address")?;
-        let address = url.trim_start_matches("http://").trim_end_matches('/').parse()?;
-        Ok(Self { child, address })
-    }
-
-    /// The most memory it ever had, in MiB.
-    fn peak(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

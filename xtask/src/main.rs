@@ -18,6 +18,7 @@ mod parquet;
 mod python;
 mod rul;
 mod s3;
+mod served;
 mod shell;
 mod slurm;
 mod wheel;

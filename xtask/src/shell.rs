@@ -1,5 +1,5 @@
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -27,4 +27,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     }
     eprintln!("  done in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The `faithful` that is measured: the one that is named, or a release build.
+pub(crate) fn program(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(program) = named {
+        return Ok(program.to_owned());
+    }
+    run(&mut cargo(&["build", "--release", "--package", "faithful-cli"]))?;
+    Ok(root().join("target/release/faithful"))
+}
+
+/// The most memory that a process ever had, in MiB: the system's own mark, so that nothing between two looks is missed.
+pub(crate) fn highest_memory(process: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }

@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use faithful_core::{Error, Result, TokenGrid};
+use faithful_core::{Error, Result, TokenGrid, has_channels_last};
 use std::str::FromStr;
 
 /// How a layer's output is laid out: where its channels are, and what its places mean.
@@ -98,7 +98,7 @@ impl Layout {
                     }
                 }
             }
-            [_, a, b, c] if a * width == b * height && b * width != c * height && c > b => Ok(Self::ChannelsLast),
+            [_, a, b, c] if has_channels_last([a, b, c], [height, width]) => Ok(Self::ChannelsLast),
             _ => Ok(Self::ChannelsFirst),
         }
     }

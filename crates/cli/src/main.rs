@@ -52,6 +52,7 @@ fn report_panics_once() {
 }
 
 fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
+    faithful_tensor::Isa::asked().map_err(failure::Usage::from)?;
     if let Some(threads) = arguments.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
         pool.build_global().context("cannot start the threads")?;

@@ -17,6 +17,7 @@ mod command_line {
     pub(crate) mod lists;
     pub(crate) mod pages;
     pub(crate) mod predict;
+    pub(crate) mod processor;
     pub(crate) mod rul;
     pub(crate) mod sanity;
     pub(crate) mod serve;

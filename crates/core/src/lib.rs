@@ -50,7 +50,7 @@ pub use random::Stream;
 pub use replicas::Replicas;
 pub use score::{Score, Target};
 pub use series::{SeriesLayout, SeriesView};
-pub use tokens::TokenGrid;
+pub use tokens::{TokenGrid, has_channels_last};
 pub use up_to_layer::UpToLayer;
 pub use watched::{Watch, Watched};
 

@@ -35,6 +35,13 @@ impl TokenGrid {
     }
 }
 
+/// Whether a layer's `[a, b, c]`, without the batch, is a map `[h, w, C]` of an image `[height, width]`: only so its places have the
+/// image's aspect, and there are more channels than columns.
+pub fn has_channels_last([a, b, c]: [usize; 3], [height, width]: [usize; 2]) -> bool {
+    let aspect = |rows: usize, columns: usize| rows.saturating_mul(width) == columns.saturating_mul(height);
+    aspect(a, b) && !aspect(b, c) && c > b
+}
+
 /// The grid of `patches` square patches on an image of that height and width.
 fn grid(patches: usize, height: usize, width: usize) -> Option<[usize; 2]> {
     // rows / columns = height / width, so that rows² = patches height / width.
@@ -46,6 +53,15 @@ fn grid(patches: usize, height: usize, width: usize) -> Option<[usize; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_have_their_channels_last_where_only_so_the_places_have_the_images_aspect() {
+        assert!(has_channels_last([7, 7, 768], [224, 224]));
+        assert!(has_channels_last([7, 14, 96], [112, 224]));
+        for shape in [[768, 7, 7], [7, 7, 7], [7, 14, 96], [8, 8, 4]] {
+            assert!(!has_channels_last(shape, [224, 224]), "{shape:?}");
+        }
+    }
 
     #[test]
     fn grids_have_the_images_aspect_after_class_and_register_tokens() {

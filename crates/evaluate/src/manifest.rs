@@ -42,6 +42,10 @@ pub struct Manifest {
     pub class: String,
     /// The seed.
     pub seed: u64,
+    /// The instruction set of the process that began the run; empty for runs of before. Another one goes on with it: its
+    /// values differ by rounding alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
 }
 
 impl Manifest {
@@ -60,7 +64,8 @@ impl Manifest {
 
     /// What tells this run from any other.
     pub(crate) fn digest(&self) -> String {
-        Digest::of(serde_json::to_string(self).expect("a manifest is plain data").as_bytes())
+        let pinned = Self { instructions: String::new(), ..self.clone() };
+        Digest::of(serde_json::to_string(&pinned).expect("a manifest is plain data").as_bytes())
     }
 
     /// The fields in which two manifests differ, with both values.
@@ -70,7 +75,8 @@ impl Manifest {
             _ => unreachable!("a manifest is a JSON object"),
         };
         let (ours, theirs) = (values(self), values(other));
-        let differ = ours.iter().filter(|(name, value)| theirs.get(*name) != Some(value));
+        let pinned = ours.iter().filter(|(name, _)| *name != "instructions");
+        let differ = pinned.filter(|(name, value)| theirs.get(*name) != Some(value));
         differ.map(|(name, value)| format!("{name} is {value} now and was {}", theirs[name])).collect()
     }
 }

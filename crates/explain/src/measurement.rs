@@ -246,6 +246,7 @@ impl<'a> Measurement<'a> {
                 + if setup.only_correct { ", correct only" } else { "" }
                 + &explained,
             seed: setup.seed,
+            instructions: faithful_tensor::Isa::best().name().into(),
         })
     }
 

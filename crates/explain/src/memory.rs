@@ -16,8 +16,10 @@ const MOST: usize = 1024;
 const NUMBER: u64 = 4;
 /// Bytes per pixel of a photo: itself, its overlay, the map at its size and the files under way.
 const PER_PIXEL: u64 = 24;
+/// What is there takes so many parts more as the allocator has it in pieces, each thread its own: one part of so many.
+const IN_PIECES: u64 = 24;
 /// Bytes that kernels and rayon keep for each thread.
-const PER_THREAD: u64 = 6 << 20;
+const PER_THREAD: u64 = 4 << 20;
 
 /// What one method does to memory: where it takes gradients, and how many copies of each row's input and layers it has
 /// at its most.
@@ -30,15 +32,18 @@ pub struct Demand {
     layer_copies: u64,
     /// Copies, of one row, that do not grow with the batch: sums, references, the input's own activations.
     kept: u64,
+    /// How many rows there are at most: one without draws.
+    rows: usize,
 }
 
 impl Demand {
     /// A pass without gradients, of inputs that are made for it.
-    pub const FORWARD: Self = Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4 };
+    pub const FORWARD: Self =
+        Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4, rows: MOST };
 
     /// A step along the gradient at the input, which keeps the input, its best and their moments.
     pub fn ascent() -> Self {
-        Self { taps: vec![Tap::Input], gradients: 1, input_copies: 4, layer_copies: 0, kept: 6 }
+        Self { taps: vec![Tap::Input], gradients: 1, input_copies: 4, layer_copies: 0, kept: 6, rows: MOST }
     }
 
     /// What `method` does at `layers` for so many `classes` of a photo.
@@ -62,16 +67,19 @@ impl Demand {
         }
         // References that are drawn anew are not kept; those of a data set or a constant are.
         let references = settings.references(method);
+        let rows = if method.draws() { settings.draws.map_or(MOST, NonZeroUsize::get) } else { 1 };
         Ok(match method {
             Method::Cam { .. } => {
                 let gradients = classes as u64;
-                let (layer_copies, kept) = (5, 2 + 2 * gradients + references);
-                // Hyper Expected Grad-CAM sums the differences too, and filters a layer at a time in f64.
-                let (more, filters) = if method.has_parts() { (2, gradients + 10) } else { (0, 0) };
-                Self { taps, gradients, input_copies: 2, layer_copies: layer_copies + more, kept: kept + filters }
+                // Hyper Expected Grad-CAM takes its many layers one after the other, and sums in f64.
+                let (layer_copies, more) = if method.has_parts() { (2, gradients + 4) } else { (5, 0) };
+                let kept = 2 + 2 * gradients + references + more;
+                Self { taps, gradients, input_copies: 2, layer_copies, kept, rows }
             }
             // Sums and terms are in f64; one class comes after the other.
-            Method::Gradient(_) => Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references },
+            Method::Gradient(_) => {
+                Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references, rows }
+            }
         })
     }
 
@@ -91,7 +99,8 @@ impl Demand {
         let copies = self.input_copies * own + self.layer_copies * layers;
         let batch = NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
         let objective = Objective::new(network, &Target::Output(0)).with_batch(batch);
-        let together = objective.rows_together(&dims, &tapped, tapped.len() < self.taps.len()).get() as u64;
+        let together = objective.rows_together(&dims, &tapped, tapped.len() < self.taps.len());
+        let together = together.get().min(self.rows.max(rows)) as u64;
         pass + NUMBER * (together * copies + self.kept * (own + layers))
     }
 }
@@ -118,8 +127,10 @@ pub struct Budget {
     limit: u64,
     /// How many explanations run at a time.
     together: u64,
-    /// What will be taken besides.
-    reserved: u64,
+    /// The weights of another network that will come beside.
+    another: Option<u64>,
+    /// What was taken when the limit was made: without prepared kernels.
+    begun: u64,
     /// Asked of the system once, when the network has prepared its kernels: what runs leave behind is used again.
     taken: Arc<OnceLock<u64>>,
 }
@@ -127,7 +138,7 @@ pub struct Budget {
 impl Budget {
     /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
     pub fn new(limit: ByteSize) -> Self {
-        Self { limit: limit.0, together: 1, reserved: 0, taken: Arc::default() }
+        Self { limit: limit.0, together: 1, another: None, begun: resident().unwrap_or(0), taken: Arc::default() }
     }
 
     /// The same limit for so many explanations at a time, each with its own photo.
@@ -135,14 +146,18 @@ impl Budget {
         Self { together: together.get() as u64, ..self }
     }
 
-    /// The limit less so many bytes, which will be taken later: a copy of the weights.
-    pub fn without(self, bytes: u64) -> Self {
-        Self { reserved: self.reserved + bytes, ..self }
+    /// The limit less what another network of the same size will take later: so many bytes of weights, and its kernels.
+    pub fn with_another(self, weights: u64) -> Self {
+        Self { another: Some(weights), ..self }
     }
 
     fn taken(&self) -> u64 {
-        let now = || resident().unwrap_or(0) + PER_THREAD * rayon::current_num_threads() as u64;
-        *self.taken.get_or_init(now)
+        let now = || {
+            let there = resident().map_or(0, less_reused);
+            there + there / IN_PIECES + PER_THREAD * rayon::current_num_threads() as u64
+        };
+        let now = *self.taken.get_or_init(now);
+        now + self.another.map_or(0, |weights| weights + now.saturating_sub(self.begun))
     }
 
     /// The most rows of an input `(…)` for which every demand stays within the limit, for a photo of `pixels`; an error
@@ -151,14 +166,14 @@ impl Budget {
         let needs = |rows: usize| {
             // In this order: to plan a pass is to prepare its kernels.
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);
-            self.taken() + self.reserved + self.together * (PER_PIXEL * pixels + own)
+            self.taken() + self.together * (PER_PIXEL * pixels + own)
         };
         let one = needs(1);
         if one > self.limit {
             let (needed, allowed) = (ByteSize(one), ByteSize(self.limit));
             let reason = format!(
                 "one row takes about {needed} and {allowed} are allowed: allow more, take a smaller photo or a lighter \
-                 method, or try `--batch 1` without a limit"
+                 method, or set no limit"
             );
             return Err(Error::parameter("memory", reason));
         }
@@ -171,6 +186,11 @@ impl Budget {
         }
         Ok(NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN))
     }
+}
+
+/// What is in memory less what was freed and is there for what comes: not all of it, as it lies in pieces.
+fn less_reused(resident: u64) -> u64 {
+    resident - (faithful_tensor::freed_memory() / 4 * 3).min(resident / 2)
 }
 
 /// The bytes of this process that are in memory; `None` where the system does not say.
@@ -224,7 +244,7 @@ mod tests {
     }
 
     fn at_the_layer(gradients: u64) -> Demand {
-        Demand { taps: vec![Tap::Layer(LayerId(0))], gradients, input_copies: 1, layer_copies: 2, kept: 3 }
+        Demand { taps: vec![Tap::Layer(LayerId(0))], gradients, input_copies: 1, layer_copies: 2, kept: 3, rows: MOST }
     }
 
     #[test]
@@ -242,7 +262,8 @@ mod tests {
 
     #[test]
     fn as_many_rows_go_as_fit_and_one_that_does_not_is_refused() {
-        let budget = |limit| Budget { limit, together: 1, reserved: 0, taken: Arc::new(OnceLock::from(1000)) };
+        let budget =
+            |limit| Budget { limit, together: 1, another: None, begun: 0, taken: Arc::new(OnceLock::from(1000)) };
         let fit = |limit| budget(limit).fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD, at_the_layer(1)]);
         for rows in [1u64, 2, 7, 100, 1000] {
             // The forward pass takes more here: four copies of 48 numbers a row, and four that are kept.

@@ -18,10 +18,45 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this processor.
+    /// The environment variable that names the instruction set to be used in place of the best one, for tests.
+    pub const VARIABLE: &str = "FAITHFUL_ISA";
+
+    /// The instruction set that [`Isa::VARIABLE`] names, else the best of this processor. A name that is not to be had counts as
+    /// none: programs report it by [`Isa::asked`].
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| *Self::available().last().expect("the portable kernels always run"))
+        *BEST.get_or_init(|| Self::asked().ok().flatten().unwrap_or_else(Self::highest))
+    }
+
+    /// The instruction set that [`Isa::VARIABLE`] names, if it is set.
+    ///
+    /// # Errors
+    /// Says which names there are on this processor when the variable holds another one.
+    pub fn asked() -> Result<Option<Self>, String> {
+        std::env::var_os(Self::VARIABLE).map(|name| Self::named(&name.to_string_lossy())).transpose()
+    }
+
+    fn named(name: &str) -> Result<Self, String> {
+        let available = Self::available();
+        available.iter().find(|isa| isa.name() == name).copied().ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            format!("{}: no instruction set `{name}` on this processor; use {}", Self::VARIABLE, names.join(", "))
+        })
+    }
+
+    /// What [`Isa::VARIABLE`] and manifests call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
+        }
+    }
+
+    fn highest() -> Self {
+        *Self::available().last().expect("the portable kernels always run")
     }
 
     /// All instruction sets of this processor, slowest first.
@@ -47,7 +82,7 @@ impl Isa {
 
     /// This one where the processor has it, else the best: kernels never run instructions that are not there.
     pub(crate) fn checked(self) -> Self {
-        if self == Self::best() || Self::available().contains(&self) { self } else { Self::best() }
+        if self == Self::best() || Self::available().contains(&self) { self } else { Self::highest() }
     }
 
     /// The number of `f32` in a vector.
@@ -131,4 +166,18 @@ unsafe fn avx512<K: Kernel>(kernel: K) {
 unsafe fn avx2<K: Kernel>(kernel: K) {
     // SAFETY: the caller's.
     unsafe { kernel.run::<super::simd_x86::Avx2>() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Isa;
+
+    #[test]
+    fn instruction_sets_go_by_their_names_and_others_are_refused_with_those_there_are() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::named(isa.name()), Ok(isa));
+        }
+        let text = Isa::named("sse9").unwrap_err();
+        assert!(text.contains("`sse9`") && text.contains("portable"), "{text}");
+    }
 }

@@ -13,7 +13,14 @@ use std::path::Path;
 fn difference(model: &Path) -> Result<(f32, Option<String>)> {
     let graph = load_onnx(model, &OnnxOptions::default())?;
     let pairs = candle_core::safetensors::load(model.with_extension("safetensors"), &Device::Cpu)?;
-    let (output, _) = graph.evaluate(&pairs["input"], &[])?;
+    let mut input = pairs["input"].clone();
+    // A file may want its channels last; a graph has them first.
+    if graph.input_shape().is_some_and(|shape| input.dims().ends_with(&[shape[0]]) && shape[0] != input.dims()[1])
+        && input.rank() == 4
+    {
+        input = input.permute((0, 3, 1, 2))?.contiguous()?;
+    }
+    let (output, _) = graph.evaluate(&input, &[])?;
     let largest = pairs["output"].abs()?.max_all()?.to_scalar::<f32>()?;
     let apart = (output - &pairs["output"])?.abs()?.max_all()?.to_scalar::<f32>()?;
     let layer = graph.target_layer().map(|layer| graph.layers()[layer.0].name.clone());

@@ -16,3 +16,17 @@ pub fn keep_freed_memory() {
         }
     }
 }
+
+/// The bytes that the C library's allocator has got from the system and keeps free for what is allocated next; 0 where it does not
+/// say, and at most 4 GiB.
+pub fn freed_memory() -> u64 {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: it only counts. Its newer form with wider numbers is not in every glibc that programs run on.
+        #[allow(clippy::cast_sign_loss, reason = "a number of more than 31 bits")]
+        let bytes = unsafe { libc::mallinfo() }.fordblks as u32;
+        u64::from(bytes)
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    0
+}

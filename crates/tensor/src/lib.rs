@@ -73,7 +73,7 @@ mod shaping;
 mod tests;
 
 pub use activation::{activate, log_softmax, softmax};
-pub use allocation::keep_freed_memory;
+pub use allocation::{freed_memory, keep_freed_memory};
 pub use cells::{CellKind, Cells, Gate, recurrent_cells};
 pub use composed::by_composition;
 pub use convolution::{conv_transpose2d, conv1d, conv2d};
@@ -92,7 +92,7 @@ pub use rows::{
 };
 pub use shaping::{PadMode, concat, gather, pad, slice};
 
-pub use faithful_kernel::{Activation, BackwardRule, Conv, Direction, Pool};
+pub use faithful_kernel::{Activation, BackwardRule, Conv, Direction, Isa, Pool};
 
 /// Tensor operations fail with candle's error.
 pub use candle_core::Result;

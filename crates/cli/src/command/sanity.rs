@@ -29,7 +29,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
     // One network at a time has lost its weights, and has others of the same size.
-    let memory = arguments.memory.map(|limit| Budget::new(limit).without(weight_bytes(&model.graph)));
+    let memory = arguments.memory.map(|limit| Budget::new(limit).with_another(weight_bytes(&model.graph)));
     let setup = Setup { memory, ..setup };
     let shuffled = match &arguments.shuffled_labels {
         Some(name) => Some(like(model, name, arguments)?),

@@ -38,7 +38,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_faithful"));
         command.current_dir(self.0.path()).args(arguments).env("FAITHFUL_HOME", self.path("home"));
         // Whatever the developer has set for their own work.
-        command.env_remove("FAITHFUL_MODEL").env_remove("FAITHFUL_DEVICE");
+        command.env_remove("FAITHFUL_MODEL").env_remove("FAITHFUL_DEVICE").env_remove("FAITHFUL_ISA");
         command
     }
 

@@ -2,7 +2,7 @@
 
 use super::order::Order;
 use crate::{Graph, Node, NodeId, Op};
-use faithful_core::{LayerId, TokenGrid};
+use faithful_core::{LayerId, TokenGrid, has_channels_last};
 
 impl Graph {
     /// The last attention: the product of a softmax and values, both of them from the input.
@@ -63,7 +63,16 @@ impl Graph {
 
     /// Whether a layer has places, as a map or as tokens.
     fn has_grid(&self, node: NodeId) -> bool {
-        self.is_even_map(node) || self.is_grid(node)
+        self.is_even_map(node) || self.is_grid(node) || self.is_channels_last(node)
+    }
+
+    /// Whether a layer is a map (h, w, C), as Swin's blocks give it.
+    fn is_channels_last(&self, node: NodeId) -> bool {
+        let (&[_, height, width], &[a, b, c]) = (self.input_shape.as_slice(), self.layers[node.0].shape.as_slice())
+        else {
+            return false;
+        };
+        self.batch_first[node.0] && has_channels_last([a, b, c], [height, width])
     }
 
     /// Whether a layer is a map whose cells cover about as much of the input down as across: the (tokens, batch, channels)
