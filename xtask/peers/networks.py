@@ -133,16 +133,13 @@ def table(folder, lines):
 
 
 def layouts(tensor):
-    """The ways in which a module's output may be a map (N, C, h, w): as it is, channels last, and tokens without the first few."""
-    import math
+    """A module's output as it is, and with its channels where the other layout has them."""
+    yield tensor
     if tensor.ndim == 4:
-        yield tensor
         yield tensor.permute(0, 3, 1, 2)
+        yield tensor.permute(0, 2, 3, 1)
     if tensor.ndim == 3:
-        for others in range(3):
-            side = math.isqrt(tensor.shape[1] - others)
-            if side * side == tensor.shape[1] - others:
-                yield tensor[:, others:].transpose(1, 2).unflatten(2, (side, side))
+        yield tensor.transpose(1, 2)
 
 
 def gradients(folder, stem):

@@ -190,7 +190,8 @@ fn peak(command: &mut Command) -> Result<(f64, String)> {
 
 /// What was measured, where the program did its work or refused the limit.
 fn checked(most: f64, done: bool, said: String) -> Result<(f64, String)> {
-    ensure!(done || estimate_in(&said).is_some(), "faithful failed: {said}");
+    let error = || said.lines().find(|line| line.contains("error")).unwrap_or("it ended without a word").to_owned();
+    ensure!(done || estimate_in(&said).is_some(), "failed: {}", error());
     Ok((most, said))
 }
 

@@ -171,6 +171,26 @@ fn transformers_are_explained_at_the_last_normalisation_before_the_last_attentio
     }
 }
 
+/// Swin: a map (h, w, C) is normalised, and cut into windows for the attention alone.
+#[test]
+fn tokens_that_lie_as_a_map_with_its_channels_last_are_found() {
+    let map = |net: &mut Net, name: &str| {
+        let sides = [4, 4, CHANNELS].map(Dim::Fixed);
+        net.then(name, Op::Reshape([&[Dim::Batch][..], &sides].concat()))
+    };
+    let mut net = Net::new();
+    net.patches(0);
+    let around = map(&mut net, "map");
+    net.then("norm", Op::LayerNorm { axis: 3, weight: None, bias: None, epsilon: 1e-5 });
+    let windows = [Dim::Fixed(PATCHES), Dim::Fixed(CHANNELS)];
+    net.then("windows", Op::Reshape([&[Dim::Batch][..], &windows].concat()));
+    net.attention("attention", false);
+    map(&mut net, "back");
+    net.join("sum", add(), &[around, net.1]);
+    net.then("tokens again", Op::Reshape([&[Dim::Batch][..], &windows].concat()));
+    assert_target(&net.finish(false), "norm");
+}
+
 #[test]
 fn tokens_of_an_image_cut_into_patches_by_a_linear_layer_are_found() {
     let mut net = Net::new();
