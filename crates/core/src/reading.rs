@@ -154,7 +154,8 @@ impl Cosine {
     pub fn to(vector: &[f64]) -> Result<Self> {
         let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
         if !(length.is_finite() && length > 0.0) {
-            let reason = format!("a vector of length {length} has no direction that an embedding could be compared with");
+            let reason =
+                format!("a vector of length {length} has no direction that an embedding could be compared with");
             return Err(Error::parameter("similar-to", reason));
         }
         Ok(Self { direction: vector.iter().map(|value| value / length).collect() })
@@ -179,7 +180,9 @@ impl Reading for Cosine {
 fn check_width(output: &Tensor, wanted: usize) -> Result<()> {
     match output.dims() {
         &[_, outputs] if outputs == wanted => Ok(()),
-        other => Err(Error::shape("the network's output", format!("(N, {wanted}), as for the photo it was read of"), other)),
+        other => {
+            Err(Error::shape("the network's output", format!("(N, {wanted}), as for the photo it was read of"), other))
+        }
     }
 }
 
@@ -268,8 +271,7 @@ impl<N: Network> Network for ReadOut<N> {
 
     fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
         let mut read = None;
-        let products =
-            self.network.vjp(input, taps, &mut |output| self.carried_back(output, cotangents, &mut read))?;
+        let products = self.network.vjp(input, taps, &mut |output| self.carried_back(output, cotangents, &mut read))?;
         Ok(with_output(products, read))
     }
 
@@ -332,7 +334,10 @@ mod tests {
     fn readings_are_what_they_say_and_differentiable() {
         let values = [0.5, -1.0, 2.0, 3.0, -0.25, 1.5];
         let readings: Vec<(Box<dyn Reading>, Vec<f64>)> = vec![
-            (Box::new(Linear::new(6, vec![vec![(0, 2.0), (3, -1.0), (0, 1.0)], vec![(5, 1.0)]]).unwrap()), vec![-1.5, 1.5]),
+            (
+                Box::new(Linear::new(6, vec![vec![(0, 2.0), (3, -1.0), (0, 1.0)], vec![(5, 1.0)]]).unwrap()),
+                vec![-1.5, 1.5],
+            ),
             (Box::new(RegionMeans::of(2, &[true, false, true]).unwrap()), vec![1.25, 2.25]),
             (Box::new(RegionMeans::of_owners(2, &[1, 0, 0])), vec![0.5, 3.0]),
             (Box::new(Cosine::to(&[0.0, 0.0, 3.0, 4.0, 0.0, 0.0]).unwrap()), vec![3.6 / (16.5625f64).sqrt()]),
@@ -342,8 +347,7 @@ mod tests {
             assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{reading:?}: {found:?}");
             let var = Var::from_tensor(&row(&values)).unwrap();
             let first = reading.read(&var).unwrap().narrow(1, 0, 1).unwrap().sum_all().unwrap();
-            let gradient: Vec<f64> =
-                first.backward().unwrap().get(&var).unwrap().to_vec2().unwrap().remove(0);
+            let gradient: Vec<f64> = first.backward().unwrap().get(&var).unwrap().to_vec2().unwrap().remove(0);
             for (own, by_differences) in gradient.iter().zip(differences(&*reading, &values)) {
                 assert!((own - by_differences).abs() < 1e-8, "{reading:?}: {own} {by_differences}");
             }

@@ -366,9 +366,11 @@ impl Answer {
                 Task::Segmentation => "the network gives every place a class; a class's score is its value where it \
                     wins: --region chooses the places, --task says otherwise"
                     .into(),
-                _ => "the network gives boxes; a class's score is that of its best box: --detection chooses one, --task \
+                _ => {
+                    "the network gives boxes; a class's score is that of its best box: --detection chooses one, --task \
                       says otherwise"
-                    .into(),
+                        .into()
+                }
             });
             self.graph = found.graph;
             let segmented = found.task == Task::Segmentation;

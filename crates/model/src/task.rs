@@ -148,7 +148,9 @@ impl Graph {
         };
         let [boxes, classes] = if swap { [pair[1], pair[0]] } else { pair };
         match (shape(boxes), shape(classes)) {
-            (&[m, 4], &[k, n]) if suppressed && m == n => Some(Slots { boxes, classes, turned: true, count: k, suppressed }),
+            (&[m, 4], &[k, n]) if suppressed && m == n => {
+                Some(Slots { boxes, classes, turned: true, count: k, suppressed })
+            }
             (&[m, 4], &[n, k]) if m == n => Some(Slots { boxes, classes, turned: false, count: k, suppressed }),
             (&[m, 4], &[k, n]) if m == n => Some(Slots { boxes, classes, turned: true, count: k, suppressed }),
             _ => None,
@@ -205,7 +207,8 @@ impl Graph {
         } else if order.is_none() {
             map = head.add("map", Op::Identity, &[map]);
         }
-        let form = DenseForm::Segmentation { classes: if labels == 2 { classes.max(2) } else { classes }, probabilities };
+        let form =
+            DenseForm::Segmentation { classes: if labels == 2 { classes.max(2) } else { classes }, probabilities };
         let dense = Dense::of(head.clone(), &[map], map, form)?;
         x = head.places(x, classes, places);
         if classes == 1 {
@@ -281,6 +284,7 @@ impl Graph {
         let one_more = labels > 0 && slots.count == labels + 1;
         let given = match (found, said.activation) {
             (Some(found), _) => found,
+            (None, Some(Probabilities::Unchanged)) => Given::Probabilities,
             (None, _) if slots.suppressed => Given::Probabilities,
             (None, Some(Probabilities::Softmax)) => Given::BeforeSoftmax,
             (None, Some(Probabilities::Sigmoid)) => Given::LogOdds,
@@ -486,7 +490,10 @@ mod tests {
         assert!(yolo(false).as_classifier(named(&names(0)), Some(Task::Detection)).is_ok());
         let error = yolo(true).as_classifier(named(&names(9)), Some(Task::Detection)).err().unwrap().to_string();
         assert!(error.contains("9 classes"), "{error}");
-        assert_eq!(scored(&yolo(true).as_classifier(named(&names(2)), None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
+        assert_eq!(
+            scored(&yolo(true).as_classifier(named(&names(2)), None).unwrap().unwrap().graph, &input, 0).0.len(),
+            2
+        );
     }
 
     #[test]

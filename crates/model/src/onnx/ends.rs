@@ -65,10 +65,8 @@ fn boxes_and_classes<'a>(file: &'a proto::Graph, outputs: &[&'a str]) -> Option<
         let sizes: Vec<Option<i64>> = shape.dim.iter().map(|dim| dim.value).collect();
         if let [_, rows, columns] = *sizes.as_slice() { Some((rows, columns)) } else { None }
     };
-    let three: Vec<(&str, Option<i64>, Option<i64>)> = outputs
-        .iter()
-        .filter_map(|name| dims(name).map(|(rows, columns)| (*name, rows, columns)))
-        .collect();
+    let three: Vec<(&str, Option<i64>, Option<i64>)> =
+        outputs.iter().filter_map(|name| dims(name).map(|(rows, columns)| (*name, rows, columns))).collect();
     let is_boxes = |(name, _, columns): &&(&str, _, _)| *columns == Some(4) && name.to_lowercase().contains("box");
     let mut all_boxes = three.iter().filter(is_boxes);
     let (boxes, rows, _) = all_boxes.next().filter(|_| three.len() >= 2)?;

@@ -89,7 +89,9 @@ impl Imported {
         let mut notes = Vec::new();
         if self.suppressed {
             let own = &self.output;
-            notes.push(format!("the file suppresses boxes; what goes into that is taken in place of its outputs ({own})"));
+            notes.push(format!(
+                "the file suppresses boxes; what goes into that is taken in place of its outputs ({own})"
+            ));
         } else if self.outputs.len() > 1 && !chosen {
             let (all, own) = (self.outputs.join(", "), &self.output);
             notes.push(format!("the file has several outputs ({all}); `{own}` is taken: --output names another"));
@@ -166,8 +168,16 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let used: Vec<&proto::ValueInfo> = inputs.iter().copied().filter(|i| read.contains(i.name.as_str())).collect();
     let (input, fixed) = ends::inputs(&inputs, &used, &options.inputs)?;
 
-    let whole =
-        Whole { model: &model, file, external, outputs: &chosen, suppressed, order: &order, read: &read, fixed: &fixed };
+    let whole = Whole {
+        model: &model,
+        file,
+        external,
+        outputs: &chosen,
+        suppressed,
+        order: &order,
+        read: &read,
+        fixed: &fixed,
+    };
     let source = Input::of(input, file)?;
     let vector = file.output.iter().any(|one| chosen == [one.name.as_str()] && rank(one) == Some(1));
     let mut failed: Option<Error> = None;
@@ -181,7 +191,16 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
                 let copies = if let Way::AsWritten(Lead::Batch(rows)) = way { rows } else { 1 };
                 let outputs = outputs.iter().map(ToString::to_string).collect();
                 let (modules, output, free_size) = (modules(&model), chosen.join(","), source.is_free());
-                return Ok(Imported { graph, outputs, files: Vec::new(), modules, output, suppressed, free_size, copies });
+                return Ok(Imported {
+                    graph,
+                    outputs,
+                    files: Vec::new(),
+                    modules,
+                    output,
+                    suppressed,
+                    free_size,
+                    copies,
+                });
             }
             // As the file writes it, all of its sizes are known: what is wrong then is said most plainly.
             Err(error) if failed.is_none() || matches!(way, Way::AsWritten(Lead::Batch(_))) => failed = Some(error),
