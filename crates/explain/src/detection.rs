@@ -1,9 +1,11 @@
 //! What a detection network finds in a photo: boxes with classes, each once; and which of them is meant.
 
 use crate::Photo;
-use faithful_core::{Error, Linear, Probabilities, Result};
+use crate::similar_box::SimilarBox;
+use faithful_core::{Error, Linear, Probabilities, Reading, Result};
 use faithful_model::{BoxCoding, Dense, DenseForm, Labels};
 use faithful_report::Region;
+use std::sync::Arc;
 
 /// A box in a photo, with its class.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,11 +55,14 @@ pub(crate) enum Part {
     Class,
     /// Whether there is anything.
     Objectness,
+    /// How alike the most similar box is, wherever it stands in the list.
+    Similar,
     /// A number of the box in the photo's pixels: left, top, right, bottom, width, height by 0 to 5.
     Coordinate(usize),
 }
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
+    ("similar", Part::Similar),
     ("class", Part::Class),
     ("objectness", Part::Objectness),
     ("left", Part::Coordinate(0)),
@@ -74,6 +79,7 @@ impl Part {
         let named = PARTS.iter().find(|(_, part)| *part == self).map(|(name, _)| *name)?;
         match self {
             Self::Objectness => Some("objectness".into()),
+            Self::Similar => Some("similarity to the box".into()),
             Self::Coordinate(_) => Some(format!("{named} of the box in pixels")),
             Self::Joint | Self::Class => None,
         }
@@ -81,12 +87,15 @@ impl Part {
 
     /// How the numbers become probabilities.
     pub(crate) fn probabilities(self) -> Probabilities {
-        if let Self::Coordinate(_) = self { Probabilities::Unchanged } else { Probabilities::Sigmoid }
+        match self {
+            Self::Coordinate(_) | Self::Similar => Probabilities::Unchanged,
+            Self::Joint | Self::Class | Self::Objectness => Probabilities::Sigmoid,
+        }
     }
 }
 
 impl Choice {
-    /// Reads `2`, `dog` or `box:10,20,200,180`, with `/class`, `/objectness` or `/left` and the like behind it.
+    /// Reads `2`, `dog` or `box:10,20,200,180`, with `/class`, `/objectness`, `/similar` or `/left` and the like behind it.
     pub(crate) fn parse(text: &str, labels: &Labels, objectness: bool) -> Result<Self> {
         let (which, what) = match text.rsplit_once('/').and_then(|(before, name)| {
             PARTS.iter().find(|(known, _)| *known == name.trim()).map(|(_, part)| (before, *part))
@@ -237,29 +246,45 @@ impl Rows {
         Ok(kept)
     }
 
-    /// The numbers of the box `row` that are explained.
-    pub(crate) fn reading(&self, row: usize, what: Part) -> Result<Linear> {
-        let (boxes, classes) = (self.boxes, self.classes);
-        let of_classes = |start: usize| {
-            let chosen: Vec<usize> = (0..classes).map(|class| start + row * classes + class).collect();
-            Linear::outputs(self.outputs(), &chosen)
-        };
-        match what {
-            Part::Class if self.objectness => of_classes(boxes * (4 + classes)),
+    /// The numbers of a box that are explained, of those that `output` has for the photo.
+    pub(crate) fn reading(&self, found: &Detection, what: Part, output: &[f64]) -> Result<Arc<dyn Reading>> {
+        let Self { boxes, classes, objectness, coding, input, .. } = *self;
+        let row = found.row;
+        let of_classes = |start: usize| (start + row * classes..start + (row + 1) * classes).collect::<Vec<_>>();
+        let chosen = match what {
+            Part::Class if objectness => of_classes(boxes * (4 + classes)),
             Part::Joint | Part::Class => of_classes(boxes * 4),
-            Part::Objectness => Linear::outputs(self.outputs(), &[boxes * (4 + 2 * classes) + row]),
+            Part::Objectness => vec![boxes * (4 + 2 * classes) + row],
             Part::Coordinate(number) => {
-                let axis = number % 2;
-                let side = |side: usize, sign: f64| {
-                    let scale = sign * self.pixels(axis);
-                    self.coding.side(side).into_iter().map(move |(index, weight)| (4 * row + index, weight * scale))
-                };
-                let sum = match number {
-                    0..4 => side(number, 1.0).collect(),
-                    _ => side(axis + 2, 1.0).chain(side(axis, -1.0)).collect(),
-                };
-                Linear::new(self.outputs(), vec![sum])
+                return Ok(Arc::new(Linear::new(self.outputs(), vec![self.coordinate(row, number)])?));
             }
+            Part::Similar => {
+                let start = SimilarBox::start_of_classes(boxes, classes, objectness) + row * classes;
+                let numbers = [0, 1, 2, 3].map(|number| output[4 * row + number]);
+                return Ok(Arc::new(SimilarBox {
+                    boxes,
+                    classes,
+                    objectness,
+                    coding,
+                    input,
+                    wanted: coding.corners(numbers, input),
+                    log_odds: output[start..start + classes].to_vec(),
+                }));
+            }
+        };
+        Ok(Arc::new(Linear::outputs(self.outputs(), &chosen)?))
+    }
+
+    /// A number of the box `row` in the photo's pixels, as a sum of outputs.
+    fn coordinate(&self, row: usize, number: usize) -> Vec<(usize, f64)> {
+        let axis = number % 2;
+        let side = |side: usize, sign: f64| {
+            let scale = sign * self.pixels(axis);
+            self.coding.side(side).into_iter().map(move |(index, weight)| (4 * row + index, weight * scale))
+        };
+        match number {
+            0..4 => side(number, 1.0).collect(),
+            _ => side(axis + 2, 1.0).chain(side(axis, -1.0)).collect(),
         }
     }
 

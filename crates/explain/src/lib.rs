@@ -20,6 +20,7 @@ mod region;
 mod result;
 mod session;
 mod settings;
+mod similar_box;
 mod size;
 mod spec;
 

@@ -21,7 +21,7 @@ pub enum Read {
     /// The classes of one region of a segmentation: `class`, `box:10,20,200,180`, `point:64,80`, or the path of a mask.
     Region(String),
     /// The classes of one box of a detection: `2`, `dog`, `box:10,20,200,180`; with `/class`, `/objectness`, `/left`, `/top`,
-    /// `/right`, `/bottom`, `/width` or `/height` behind it, that number of it.
+    /// `/right`, `/bottom`, `/width` or `/height` behind it, that number of it; with `/similar`, how alike the most similar box is.
     Detection(String),
     /// How alike the network's output is to that of another photo, or to a vector in an .npy file: the cosine.
     SimilarTo(PathBuf),
@@ -179,8 +179,9 @@ impl PhotoReader {
             What::Detection(choice) => {
                 let rows = Rows::of(&self.dense, photo)?;
                 let all = rows.found(&output)?;
-                let Detection { row, corners, .. } = choice.of(&all, &self.labels)?;
-                Ok(PhotoReading { reading: Arc::new(rows.reading(*row, choice.what)?), corners: Some(*corners) })
+                let chosen = choice.of(&all, &self.labels)?;
+                let reading = rows.reading(chosen, choice.what, &output)?;
+                Ok(PhotoReading { reading, corners: Some(chosen.corners) })
             }
         }
     }
@@ -237,7 +238,3 @@ fn embedded(path: &Path, model: &Model, network: &dyn Network) -> Result<Vec<f64
     let photo = photo::read(path, model.photo_preprocessing()?, &Decoding::default())?;
     outputs(network, &photo.tensor)
 }
-
-#[cfg(test)]
-#[path = "reading/tests.rs"]
-mod tests;

@@ -2,8 +2,8 @@
 
 use crate::dense::{Background, Given, Said, before_activation};
 use crate::head::Head;
-use crate::onnx::{BEFORE_SUPPRESSION, SEVERAL};
-use crate::{BoxCoding, Dense, DenseForm, Graph, NodeId, Op};
+use crate::onnx::{BOXES_AND_SCORES, CENTRES_AND_SCORES, SEVERAL};
+use crate::{BoxCoding, BoxOrder, Dense, DenseForm, Graph, NodeId, Op};
 use faithful_core::{Error, Probabilities, Result, suggest};
 use faithful_tensor::{Activation, Binary, Reduction, Unary};
 
@@ -121,7 +121,7 @@ impl Graph {
             (name.to_owned(), self.layers[before_rows(row).0].shape.clone())
         };
         let last = self.node(self.output);
-        if matches!(last.op, Op::Concat { axis: 1 }) && [SEVERAL, BEFORE_SUPPRESSION].contains(&last.name.as_str()) {
+        if matches!(last.op, Op::Concat { axis: 1 }) && [SEVERAL, BOXES_AND_SCORES, CENTRES_AND_SCORES].contains(&last.name.as_str()) {
             return last.inputs.iter().copied().map(named).collect();
         }
         vec![named(self.output)]
@@ -130,7 +130,8 @@ impl Graph {
     /// The boxes and the classes of a network that gives them apart; `None` where it gives one output.
     fn slots(&self, output: NodeId) -> Option<Slots> {
         let node = self.node(output);
-        let suppressed = node.name == BEFORE_SUPPRESSION;
+        let by_centres = node.name == CENTRES_AND_SCORES;
+        let suppressed = by_centres || node.name == BOXES_AND_SCORES;
         let [first, second] = *node.inputs.as_slice() else { return None };
         if !(suppressed || node.name == SEVERAL) || !matches!(node.op, Op::Concat { axis: 1 }) {
             return None;
@@ -149,10 +150,10 @@ impl Graph {
         let [boxes, classes] = if swap { [pair[1], pair[0]] } else { pair };
         match (shape(boxes), shape(classes)) {
             (&[m, 4], &[k, n]) if suppressed && m == n => {
-                Some(Slots { boxes, classes, turned: true, count: k, suppressed })
+                Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres })
             }
-            (&[m, 4], &[n, k]) if m == n => Some(Slots { boxes, classes, turned: false, count: k, suppressed }),
-            (&[m, 4], &[k, n]) if m == n => Some(Slots { boxes, classes, turned: true, count: k, suppressed }),
+            (&[m, 4], &[n, k]) if m == n => Some(Slots { boxes, classes, turned: false, count: k, suppressed, by_centres }),
+            (&[m, 4], &[k, n]) if m == n => Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres }),
             _ => None,
         }
     }
@@ -272,7 +273,7 @@ impl Graph {
             scores
         };
         parts.insert(1, scores);
-        let coding = said.boxes.unwrap_or(BoxCoding { order: crate::BoxOrder::Centre, normalised: false });
+        let coding = said.boxes.unwrap_or(BoxCoding { order: BoxOrder::Centre, normalised: false });
         let form = DenseForm::Detection { classes: form.classes, objectness: form.before == 5, coding };
         self.best_boxes(head, &parts, form, None)
     }
@@ -317,7 +318,8 @@ impl Graph {
             scores = head.add("objects", Op::Identity, &[scores]);
         }
         let ends_in_sigmoid = matches!(self.node(slots.boxes).op, Op::Activation(Activation::Sigmoid));
-        let order = if ends_in_sigmoid { crate::BoxOrder::Centre } else { crate::BoxOrder::Corners };
+        let by_centres = ends_in_sigmoid || slots.by_centres;
+        let order = if by_centres { BoxOrder::Centre } else { BoxOrder::Corners };
         let coding = said.boxes.unwrap_or(BoxCoding { order, normalised: ends_in_sigmoid });
         let form = DenseForm::Detection { classes, objectness: false, coding };
         let background = Some(background).filter(|background| *background != Background::None);
@@ -360,6 +362,8 @@ struct Slots {
     count: usize,
     /// Whether they are what a suppression of boxes took.
     suppressed: bool,
+    /// Whether that takes boxes by their middles.
+    by_centres: bool,
 }
 
 /// How a list of boxes is laid out.

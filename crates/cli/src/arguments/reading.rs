@@ -14,7 +14,7 @@ pub(crate) struct ReadingArguments {
     pub(crate) region: Option<String>,
     /// Of a detection, which box is explained: its number in `faithful predict`, a class for its best box, or
     /// `box:LEFT,TOP,RIGHT,BOTTOM` for the one that overlaps most; with `/class`, `/objectness`, `/left`, `/top`, `/right`, `/bottom`,
-    /// `/width` or `/height` behind it, that alone
+    /// `/width` or `/height` behind it, that alone; with `/similar`, how alike the most similar box is, for `--method rise` (D-RISE)
     #[arg(long, value_name = "BOX", help_heading = "What is explained of the outputs")]
     pub(crate) detection: Option<String>,
     /// Of an embedding, its cosine to that of another photo, or to a vector in an .npy file

@@ -1,6 +1,6 @@
 //! Which of a file's inputs and outputs count.
 
-use super::proto;
+use super::{BOXES_AND_SCORES, CENTRES_AND_SCORES, proto};
 use super::tensor::element;
 use super::value::{Integers, Value};
 use crate::op::shape::elements;
@@ -78,11 +78,15 @@ fn boxes_and_classes<'a>(file: &'a proto::Graph, outputs: &[&'a str]) -> Option<
     others.next().is_none().then_some([boxes, classes])
 }
 
-/// The boxes and the scores that the first suppression of boxes among these nodes takes.
-pub(super) fn before_suppression<'a>(mut nodes: impl Iterator<Item = &'a proto::Node>) -> Option<[&'a str; 2]> {
+/// The boxes and the scores that the first suppression of boxes among these nodes takes, and what they are called together.
+pub(super) fn before_suppression<'a>(
+    mut nodes: impl Iterator<Item = &'a proto::Node>,
+) -> Option<([&'a str; 2], &'static str)> {
     let suppression = nodes.find(|node| node.op_type == "NonMaxSuppression")?;
+    let by_centre = |attribute: &proto::Attribute| attribute.name == "center_point_box" && attribute.i == 1;
+    let name = if suppression.attribute.iter().any(by_centre) { CENTRES_AND_SCORES } else { BOXES_AND_SCORES };
     match suppression.input.as_slice() {
-        [boxes, scores, ..] => Some([boxes, scores]),
+        [boxes, scores, ..] => Some(([boxes, scores], name)),
         _ => None,
     }
 }

@@ -52,7 +52,9 @@ pub struct OnnxOptions {
 /// The node of a network with several outputs that has all in one row.
 pub(crate) const SEVERAL: &str = "outputs";
 /// Likewise, where they are the boxes and the scores that a suppression of boxes takes.
-pub(crate) const BEFORE_SUPPRESSION: &str = "boxes and scores";
+pub(crate) const BOXES_AND_SCORES: &str = "boxes and scores";
+/// Likewise, where boxes are given by their middles.
+pub(crate) const CENTRES_AND_SCORES: &str = "centres and scores";
 
 /// A network with what its file says beside it.
 pub(crate) struct Imported {
@@ -156,6 +158,7 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let known: HashSet<&str> = stored.iter().copied().chain(inputs.iter().map(|input| input.name.as_str())).collect();
     let mut order = order::needed(&file.node, &known, &chosen)?;
     let before = ends::before_suppression(order.iter().map(|&index| &file.node[index]));
+    let (before, several) = before.map_or((None, SEVERAL), |(before, name)| (Some(before), name));
     let suppressed = before.is_some();
     if let Some(before) = before {
         chosen = before.to_vec();
@@ -173,7 +176,7 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
         file,
         external,
         outputs: &chosen,
-        suppressed,
+        several,
         order: &order,
         read: &read,
         fixed: &fixed,
@@ -227,8 +230,8 @@ struct Whole<'a> {
     external: &'a External,
     /// What the network gives: several become one row.
     outputs: &'a [&'a str],
-    /// Whether they are what a suppression of boxes takes.
-    suppressed: bool,
+    /// What several are called together.
+    several: &'static str,
     /// The nodes that they need, in order.
     order: &'a [usize],
     /// The names that they read.
@@ -289,7 +292,7 @@ impl Whole<'_> {
         if let ([node], [name]) = (nodes.as_slice(), self.outputs) {
             return Ok((*node, name));
         }
-        let name = if self.suppressed { BEFORE_SUPPRESSION } else { SEVERAL };
+        let name = self.several;
         let mut all = Vec::new();
         for (node, output) in nodes.into_iter().zip(self.outputs) {
             all.push(match rows(importer.node_sizes(node).len()) {
