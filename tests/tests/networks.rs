@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Linear, Network, Probe,
-    Propagation, ReadOut, Reading, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer, VectorJacobianProducts, Watch, Watched,
-    delegate_network,
+    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Linear,
+    Network, Probe, Propagation, ReadOut, Reading, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer,
+    VectorJacobianProducts, Watch, Watched, delegate_network,
 };
 use std::sync::{Arc, Mutex};
 

@@ -24,13 +24,7 @@ pub struct Chosen {
 ///
 /// # Errors
 /// [`UnknownName`](faithful_core::Error::UnknownName) for a gradient that is not there.
-pub fn choose(
-    graph: &Graph,
-    layers: &[LayerId],
-    gradient: Option<&str>,
-    draws: bool,
-    place: bool,
-) -> Result<Chosen> {
+pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: bool, place: bool) -> Result<Chosen> {
     let head = layers.last().map_or(Head::Other, |layer| graph.head(*layer));
     let expected = gradient.or(draws.then_some("expected"));
     let (name, gradient, reason) = match head {

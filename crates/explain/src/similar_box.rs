@@ -37,7 +37,8 @@ impl SimilarBox {
         };
         let side = |side: usize| {
             let parts = self.coding.side(side).into_iter();
-            let parts = parts.map(|(index, weight)| boxes.narrow(2, index, 1)?.squeeze(2)?.affine(weight * unit(side), 0.0));
+            let parts =
+                parts.map(|(index, weight)| boxes.narrow(2, index, 1)?.squeeze(2)?.affine(weight * unit(side), 0.0));
             let sum = parts.reduce(|a, b| a?.add(&b?)).ok_or_else(|| Error::internal("a box without sides"))?;
             Ok(sum?)
         };

@@ -1,9 +1,7 @@
 //! What is read off the outputs of small segmentation, detection and embedding networks, against maps that PyTorch gives
 //! (fixtures/goldens/outputs/outputs.py).
 
-use faithful_explain::{
-    Classifier, MethodResult, ModelOptions, Read, Seen, Session, Setup, detections, model, shares,
-};
+use faithful_explain::{Classifier, MethodResult, ModelOptions, Read, Seen, Session, Setup, detections, model, shares};
 use faithful_model::{Compute, Model};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -24,8 +22,8 @@ fn opened(name: &str, read: Read) -> faithful_core::Result<Classifier> {
 
 /// The layer whose activations are explained.
 fn layer(classifier: &Classifier) -> String {
-    let graph = &classifier.model.graph;
-    graph.layers()[graph.target_layer().unwrap().0].name.clone()
+    // What the second convolution gives, behind its relu.
+    classifier.model.graph.layers().iter().rfind(|layer| layer.shape == [8, 12, 16]).unwrap().name.clone()
 }
 
 fn setup(method: &str, classifier: &Classifier) -> Setup {
@@ -90,7 +88,8 @@ fn detections_are_listed_at_their_places_whatever_the_form() {
         assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score), "{name}");
         for (object, [left, top, right, bottom], class) in OBJECTS {
             let best = found.iter().find(|one| {
-                let [x, y] = [f64::midpoint(one.corners[0], one.corners[2]), f64::midpoint(one.corners[1], one.corners[3])];
+                let [x, y] =
+                    [f64::midpoint(one.corners[0], one.corners[2]), f64::midpoint(one.corners[1], one.corners[3])];
                 one.class == class && (left..right).contains(&x) && (top..bottom).contains(&y)
             });
             let best = best.unwrap_or_else(|| panic!("{name} finds no {object}: {found:?}"));
@@ -108,14 +107,11 @@ fn maps_of_boxes_are_pytorchs() {
         let dense = classifier.model.dense.as_ref().unwrap();
         let session = setup("grad-cam", &classifier).session(&classifier).unwrap();
         let all = detections(dense, &dense.graph, &seen(&session).photo).unwrap();
-        for (number, one) in all.iter().enumerate() {
-            let Some((object, wanted)) = OBJECTS.iter().find_map(|(object, _, class)| {
-                let wanted = &expected[name][*object];
-                (wanted["row"] == one.row && one.class == *class).then_some((object, wanted))
-            }) else {
-                continue;
-            };
-            let (_, found, _) = explained(name, Read::Detection((number + 1).to_string()), |_| {});
+        for (object, _, class) in OBJECTS {
+            let wanted = &expected[name][object];
+            let place = all.iter().position(|one| wanted["row"] == one.row && one.class == class);
+            let number = place.unwrap_or_else(|| panic!("{name} does not list {object}: {all:?}")) + 1;
+            let (_, found, _) = explained(name, Read::Detection(number.to_string()), |_| {});
             check(&format!("{name}, {object}"), &found, wanted, 1.0);
         }
     }
@@ -132,7 +128,10 @@ fn the_map_of_a_box_lies_on_its_own_object() {
             let found = session.explain(&seen, &session.methods[0]).unwrap().remove(0);
             let all = values(&found);
             let [left, top, right, bottom] = corners.map(|side| (side / 4.0) as usize);
-            let own: f32 = (top..bottom).flat_map(|row| (left..right).map(move |column| row * 16 + column)).map(|at| all[at]).sum();
+            let own: f32 = (top..bottom)
+                .flat_map(|row| (left..right).map(move |column| row * 16 + column))
+                .map(|at| all[at])
+                .sum();
             assert!(own > 0.95 * all.iter().sum::<f32>(), "{name}, {object}: {own} of {}", all.iter().sum::<f32>());
         }
     }
@@ -155,9 +154,15 @@ fn a_box_is_chosen_by_class_and_explained_by_its_parts() {
     assert_eq!((joint.2.as_str(), objectness.2.as_str()), ("blue", "objectness"));
     // A number of the box is a number of pixels of the photo, here of the input.
     for name in ["yolo5", "ssd", "detr"] {
-        for (part, wanted) in
-            [("left", near[0]), ("top", near[1]), ("right", near[2]), ("width", near[2] - near[0]), ("height", near[3] - near[1])]
-        {
+        let (seen, _, _) = explained(name, read("blue"), |_| {});
+        let near = seen.reading.as_ref().unwrap().corners.unwrap();
+        for (part, wanted) in [
+            ("left", near[0]),
+            ("top", near[1]),
+            ("right", near[2]),
+            ("width", near[2] - near[0]),
+            ("height", near[3] - near[1]),
+        ] {
             let (_, found, _) = explained(name, read(&format!("blue/{part}")), |_| {});
             assert!((found.score - wanted).abs() < 1e-3, "{name} {part}: {} and not {wanted}", found.score);
         }
@@ -270,8 +275,7 @@ fn sums_of_several_outputs_are_pytorchs() {
         let classifier =
             Classifier::reading_of(model, read, |model: &Model| Compute::default().place(&model.graph)).unwrap();
         assert_eq!((classifier.model.labels.count(), classifier.model.labels.name(0)), (1, "count".into()));
-        let layer = classifier.model.graph.layers().iter().rfind(|layer| layer.shape == [8, 12, 16]).unwrap();
-        let setup = Setup { layers: vec![layer.name.clone()], ..Setup::method("grad-cam").unwrap() };
+        let setup = setup("grad-cam", &classifier);
         let session = setup.session(&classifier).unwrap();
         let found = session.explain(&seen(&session), &session.methods[0]).unwrap().remove(0);
         check(sum, &found, &expected[sum], 1.0);

@@ -121,7 +121,9 @@ impl Graph {
             (name.to_owned(), self.layers[before_rows(row).0].shape.clone())
         };
         let last = self.node(self.output);
-        if matches!(last.op, Op::Concat { axis: 1 }) && [SEVERAL, BOXES_AND_SCORES, CENTRES_AND_SCORES].contains(&last.name.as_str()) {
+        if matches!(last.op, Op::Concat { axis: 1 })
+            && [SEVERAL, BOXES_AND_SCORES, CENTRES_AND_SCORES].contains(&last.name.as_str())
+        {
             return last.inputs.iter().copied().map(named).collect();
         }
         vec![named(self.output)]
@@ -152,8 +154,12 @@ impl Graph {
             (&[m, 4], &[k, n]) if suppressed && m == n => {
                 Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres })
             }
-            (&[m, 4], &[n, k]) if m == n => Some(Slots { boxes, classes, turned: false, count: k, suppressed, by_centres }),
-            (&[m, 4], &[k, n]) if m == n => Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres }),
+            (&[m, 4], &[n, k]) if m == n => {
+                Some(Slots { boxes, classes, turned: false, count: k, suppressed, by_centres })
+            }
+            (&[m, 4], &[k, n]) if m == n => {
+                Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres })
+            }
             _ => None,
         }
     }
@@ -244,13 +250,16 @@ impl Graph {
     fn detection(&self, dense: NodeId, form: Form, said: Said<'_>) -> Result<Classifier> {
         let mut head = Head::new(self);
         let axis = if form.boxes_first { 2 } else { 1 };
-        // Where the classes' sigmoid is joined to the boxes at the end, their logits are before it.
+        // Where the classes are joined to the boxes at the end, their logits may be before an activation.
         let joined = self.node(dense);
         let logits = match (&joined.op, joined.inputs.last()) {
-            (Op::Concat { axis: own }, Some(&last)) if *own == axis && form.before == 4 => {
-                let width = self.layers[last.0].shape.get(axis - 1);
-                let sigmoid = matches!(self.node(last).op, Op::Activation(Activation::Sigmoid));
-                (sigmoid && width == Some(&form.classes)).then(|| self.node(last).inputs[0])
+            (Op::Concat { axis: own }, Some(&last))
+                if *own == axis
+                    && form.before == 4
+                    && self.layers[last.0].shape.get(axis - 1) == Some(&form.classes) =>
+            {
+                let (from, moved, given) = before_activation(self, last);
+                given.map(|given| (moved.into_iter().fold(from, |node, op| head.add("moved", op, &[node])), given))
             }
             _ => None,
         };
@@ -258,8 +267,9 @@ impl Graph {
         let boxes = head.columns("boxes", rows, 0, 4);
         let (first, end) = (form.before, form.before + form.classes);
         let mut parts = vec![boxes];
-        let scores = if let Some(logits) = logits {
-            head.boxes_first(logits, !form.boxes_first)
+        let scores = if let Some((logits, given)) = logits {
+            let logits = head.boxes_first(logits, !form.boxes_first);
+            head.log_odds(logits, given)?
         } else {
             let mut scores = head.columns("scores", rows, first, end);
             if form.before == 5 {

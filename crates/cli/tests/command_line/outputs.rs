@@ -38,7 +38,8 @@ fn boxes_are_listed_drawn_and_explained() {
     let overlay = blue["files"]["overlay"].as_str().unwrap();
     assert_eq!((blue["label"].as_str(), blue["method"].as_str()), (Some("blue"), Some("layer-cam")), "{blue}");
     assert_eq!(overlay, "faithful-out/photo.layer-cam.detection-blue.png");
-    let left = &place.run(&["explain", "photo.png", "--model", &model, "--detection", "blue/left", "--json"]).objects()[0];
+    let left =
+        &place.run(&["explain", "photo.png", "--model", &model, "--detection", "blue/left", "--json"]).objects()[0];
     assert_eq!(left["label"], "left of the box in pixels");
     assert!((30.0..45.0).contains(&left["score"].as_f64().unwrap()), "{left}");
     let similar = ["explain", "photo.png", "--model", &model, "--detection", "blue/similar", "--method", "rise"];
@@ -56,8 +57,23 @@ fn methods_are_measured_at_one_box() {
     let (place, model) = place("yolo5");
     std::fs::create_dir(place.path("photos")).unwrap();
     std::fs::rename(place.path("photo.png"), place.path("photos/photo.png")).unwrap();
-    let arguments = ["evaluate", "--images", "photos", "--model", &model, "--detection", "blue", "--methods", "layer-cam,saliency",
-        "--metrics", "insertion,deletion,drop@50,road", "--steps", "6", "--out", "run"];
+    let arguments = [
+        "evaluate",
+        "--images",
+        "photos",
+        "--model",
+        &model,
+        "--detection",
+        "blue",
+        "--methods",
+        "layer-cam,saliency",
+        "--metrics",
+        "insertion,deletion,drop@50,road",
+        "--steps",
+        "6",
+        "--out",
+        "run",
+    ];
     assert_eq!(place.run(&arguments).code(), 0, "{}", place.run(&arguments).stderr());
     let table = place.run(&["table", "run", "--format", "csv"]).stdout();
     assert!(table.contains("layer-cam") && table.contains("saliency"), "{table}");
@@ -92,7 +108,17 @@ fn likeness_and_sums_have_no_probability() {
     for end in ["onnx", "json"] {
         copy(&place, &format!("counts.{end}"));
     }
-    let sums = ["predict", "photo.png", "--model", "counts.onnx", "--sum", "count=sum(density)", "--sum", "mean(density)", "--json"];
+    let sums = [
+        "predict",
+        "photo.png",
+        "--model",
+        "counts.onnx",
+        "--sum",
+        "count=sum(density)",
+        "--sum",
+        "mean(density)",
+        "--json",
+    ];
     let object = &place.run(&sums).objects()[0];
     let value = |label: &str| {
         let top = object["top"].as_array().unwrap();
@@ -103,7 +129,10 @@ fn likeness_and_sums_have_no_probability() {
     let text = std::fs::read_to_string(&side).unwrap();
     std::fs::write(&side, text.replacen('{', "{\"scores\": {\"count\": \"sum(density)\"}, ", 1)).unwrap();
     let named = &place.run(&["predict", "photo.png", "--model", "counts.onnx", "--json"]).objects()[0];
-    assert!((named["top"][0]["logit"].as_f64().unwrap() - value("count")).abs() < 1e-9 && named["top"][0]["label"] == "count");
+    assert!(
+        (named["top"][0]["logit"].as_f64().unwrap() - value("count")).abs() < 1e-9
+            && named["top"][0]["label"] == "count"
+    );
     let wrong = place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "age[0]"]);
     wrong.refused(2, &["there is no output `age`", "`density` [1, 12, 16]"]);
     let both = place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "output", "--region", "class"]);

@@ -1,8 +1,8 @@
 //! Which of a file's inputs and outputs count.
 
-use super::{BOXES_AND_SCORES, CENTRES_AND_SCORES, proto};
 use super::tensor::element;
 use super::value::{Integers, Value};
+use super::{BOXES_AND_SCORES, CENTRES_AND_SCORES, proto};
 use crate::op::shape::elements;
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Result};

@@ -171,16 +171,8 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let used: Vec<&proto::ValueInfo> = inputs.iter().copied().filter(|i| read.contains(i.name.as_str())).collect();
     let (input, fixed) = ends::inputs(&inputs, &used, &options.inputs)?;
 
-    let whole = Whole {
-        model: &model,
-        file,
-        external,
-        outputs: &chosen,
-        several,
-        order: &order,
-        read: &read,
-        fixed: &fixed,
-    };
+    let whole =
+        Whole { model: &model, file, external, outputs: &chosen, several, order: &order, read: &read, fixed: &fixed };
     let source = Input::of(input, file)?;
     let vector = file.output.iter().any(|one| chosen == [one.name.as_str()] && rank(one) == Some(1));
     let mut failed: Option<Error> = None;
