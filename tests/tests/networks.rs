@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Network, Probe,
-    Propagation, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer, VectorJacobianProducts, Watch, Watched,
-    delegate_network,
+    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Linear,
+    Network, Probe, Propagation, ReadOut, Reading, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer,
+    VectorJacobianProducts, Watch, Watched, delegate_network,
 };
 use std::sync::{Arc, Mutex};
 
@@ -220,6 +220,8 @@ fn every_call_reaches_the_network_behind() {
     check("a box", log, &(Box::new(network.clone()) as Box<dyn Network>), &[4, 2, 3], same);
     check("an arc", log, &(Arc::new(network.clone()) as Arc<dyn Network>), &[4, 2, 3], same);
     check("one's own", log, &Own(&network), &[4, 2, 3], same);
+    let same_outputs: Arc<dyn Reading> = Arc::new(Linear::outputs(2, &[0, 1]).unwrap());
+    check("read out", log, &ReadOut::new(&network, same_outputs), &[4, 2, 3], same);
     check("watched", log, &Watched::new(&network, &heard), &[4, 2, 3], same);
     // A series has no image's places.
     let but_grid: &dyn Fn(&'static str) -> &'static str = &|method| if method == "grid" { "" } else { method };

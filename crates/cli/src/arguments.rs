@@ -10,6 +10,7 @@ mod figure;
 mod gradient;
 mod hyper;
 mod pages;
+mod reading;
 mod rul;
 mod sanity;
 
@@ -22,6 +23,7 @@ pub(crate) use figure::{ConvergenceArguments, CurvesArguments, FigureCommand, Sc
 pub(crate) use gradient::GradientOptions;
 pub(crate) use hyper::{HyperLine, HyperOptions};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
+pub(crate) use reading::ReadingArguments;
 pub(crate) use rul::{
     FleetArguments, LifeScore, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
     RulModelArguments, RulTrainArguments, SeriesExplanation, SeriesOrder,
@@ -57,6 +59,9 @@ Examples:
   faithful explain photo.jpg --class top3                         a map for each of the three most probable classes
   faithful explain photo.jpg --class heron --score margin:crane   why a heron and not a crane
   faithful explain photo.jpg --method layer-cam --layer layer3    another method, at another layer
+  faithful explain street.jpg --model yolo11n.onnx --detection 2  why the second box of `faithful predict` is what it is
+  faithful explain street.jpg --model deeplab.onnx --class car --region box:40,60,300,220
+  faithful explain face.jpg --model arcface.onnx --similar-to other.jpg
   faithful explain photo.jpg --baselines typical-photos/ --draws 200 --seed 7
 
 `faithful methods`, `gradients`, `baselines`, `colormaps` and `model layers` list what there is.";
@@ -174,9 +179,12 @@ pub(crate) struct PredictArguments {
     pub(crate) photos: PhotoArguments,
     #[command(flatten)]
     pub(crate) model: ModelArguments<Flag>,
-    /// How many classes to print
+    /// How many classes, or boxes, to print
     #[arg(long, value_parser = count::<MANY>, value_name = "K", default_value = "5")]
     pub(crate) top: NonZeroUsize,
+    /// Of a detection, draw the boxes that are printed on each photo, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) draw: Option<PathBuf>,
     /// Memory that the process may take, as `2GiB`: photos that take more are refused
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(crate) memory: Option<ByteSize>,
@@ -466,6 +474,8 @@ pub(crate) struct Flag {
     /// A built-in or fetched model (`faithful model list`), an .onnx file, or ARCHITECTURE:WEIGHTS.safetensors; by default the built-in model
     #[arg(long, short, env = "FAITHFUL_MODEL", hide_env_values = true, value_name = "MODEL", help_heading = "Model")]
     pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArguments,
     #[command(flatten)]
     pub(crate) compute: ComputeArguments,
 }

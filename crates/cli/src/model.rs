@@ -6,25 +6,30 @@ use crate::output::Output;
 use anyhow::Result;
 use faithful_core::{Channels, Error, LayerId, Network, Probabilities, Resampling};
 use faithful_explain::model::source;
-use faithful_explain::{ClassChoice, Classifier, FitKind, ModelOptions, Session, Setup, class};
+use faithful_explain::{ClassChoice, Classifier, FitKind, ModelOptions, Read, Session, Setup, class};
 use faithful_model::{Loading, Model, ModelSource, Task};
 
-/// Loads the model that was asked for, and puts the user's word above its own.
-pub(crate) fn load<Name: clap::Args>(name: Option<&str>, arguments: &ModelArguments<Name>) -> Result<Model> {
-    Ok(load_with(name, arguments)?.0)
+/// Loads the model that was asked for, and puts the user's word above its own; `read` is what is read off its outputs.
+pub(crate) fn load<Name: clap::Args>(
+    name: Option<&str>,
+    arguments: &ModelArguments<Name>,
+    read: &Read,
+) -> Result<Model> {
+    Ok(load_with(name, arguments, read)?.0)
 }
 
 /// As [`load`], and how it was loaded.
 pub(crate) fn load_with<Name: clap::Args>(
     name: Option<&str>,
     arguments: &ModelArguments<Name>,
+    read: &Read,
 ) -> Result<(Model, Loading)> {
     let source = match name {
         Some(name) => name.parse().map_err(with_list)?,
         None => Model::default_source()
             .ok_or_else(|| Usage::from("no model is built in; name one with --model".to_owned()))?,
     };
-    let options = options(arguments);
+    let options = ModelOptions { read: read.clone(), ..options(arguments) };
     let loading = options.loading()?;
     let mut model = Model::load(&source, &loading).map_err(|error| named(error, &source))?;
     options.apply(&mut model)?;
@@ -49,25 +54,36 @@ pub(crate) fn photos_only(classifier: Classifier) -> Result<Classifier> {
 /// As [`classifier`], of photos or of volumes.
 pub(crate) fn classifier_of_volumes(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
     let compute = arguments.name.compute.compute()?;
-    let model = load(arguments.name.model.as_deref(), arguments)?;
-    classifier_of(model, output, |model| compute.place(&model.graph))
+    let read = arguments.name.reading.read();
+    let model = load(arguments.name.model.as_deref(), arguments, &read)?;
+    classifier_of(model, read, output, |model| compute.place(&model.graph))
 }
 
 /// As [`classifier`], with inputs on the CPU.
 pub(crate) fn classifier_for_cpu(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
     let compute = arguments.name.compute.compute()?;
-    let model = load(arguments.name.model.as_deref(), arguments)?;
-    classifier_of(model, output, |model| compute.place_for_cpu(&model.graph))
+    let read = arguments.name.reading.read();
+    let model = load(arguments.name.model.as_deref(), arguments, &read)?;
+    classifier_of(model, read, output, |model| compute.place_for_cpu(&model.graph))
 }
 
-/// A loaded model as a classifier of photos.
+/// Refuses what is read of each photo alone, for a command that has none, or another network.
+pub(crate) fn refuse_reading(read: &Read, command: &str) -> Result<()> {
+    match read.words() {
+        Some(words) => Err(Usage::from(format!("`{command}` explains classes, and not {words}")).into()),
+        None => Ok(()),
+    }
+}
+
+/// A loaded model as a classifier of photos, where `read` is read off its outputs.
 pub(crate) fn classifier_of(
     model: Model,
+    read: Read,
     output: &Output,
     place: impl FnOnce(&Model) -> faithful_core::Result<Box<dyn Network>>,
 ) -> Result<Classifier> {
     model.notes.iter().for_each(|note| output.note(note));
-    Ok(Classifier::new(model, place)?)
+    Ok(Classifier::reading_of(model, read, place)?)
 }
 
 fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
@@ -106,6 +122,7 @@ fn options<Name: clap::Args>(arguments: &ModelArguments<Name>) -> ModelOptions {
             Interpolation::Lanczos => Resampling::Lanczos,
         }),
         labels: arguments.labels.clone(),
+        read: Read::Classes,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::arguments::ExplainArguments;
 use anyhow::Result;
 use faithful_core::Digest;
-use faithful_explain::{MethodAt, model::source};
+use faithful_explain::{MethodAt, Read, model::source};
 use faithful_model::Model;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -28,6 +28,7 @@ impl Question {
         let record = json!({
             "model": path.map_or_else(|| source(model), |path| path.display().to_string()),
             "output": arguments.model.output,
+            "read": arguments.model.name.reading.read().words(),
             "preprocessing": format!("{:?}", model.preprocessing),
             "probabilities": model.probabilities.name(),
             "method": spec.label,
@@ -91,6 +92,7 @@ fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
     words.extend((arguments.difference != "activation").then(|| format!("difference-{}", arguments.difference)));
     words.extend(arguments.fusion.clone());
     words.extend((arguments.score != "logit").then(|| arguments.score.clone()));
+    words.extend(read_words(&arguments.model.name.reading.read()));
     words.extend((!arguments.layer.is_empty()).then(|| arguments.layer.join("+")));
     let compares = method.spec.method.compares();
     words.extend(arguments.baselines.as_ref().filter(|_| compares).map(|baselines| {
@@ -98,6 +100,19 @@ fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
         format!("from-{}", folder.unwrap_or_else(|| baselines.clone()))
     }));
     words.iter().map(|word| plain(word)).filter(|word| !word.is_empty()).collect()
+}
+
+/// What is read off the outputs, as a part of a name.
+fn read_words(read: &Read) -> Option<String> {
+    let file = |text: &Path| text.file_stem().unwrap_or(text.as_os_str()).to_string_lossy().into_owned();
+    match read {
+        Read::Classes => None,
+        Read::Region(text) if text.contains(':') || text == "class" => Some(format!("region-{text}")),
+        Read::Region(mask) => Some(format!("region-{}", file(Path::new(mask)))),
+        Read::Detection(text) => Some(format!("detection-{text}")),
+        Read::SimilarTo(path) => Some(format!("similar-to-{}", file(path))),
+        Read::Sums(sums) => Some(sums.join("+")),
+    }
 }
 
 /// A word without what file systems or shells give a meaning.

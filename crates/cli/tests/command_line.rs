@@ -15,6 +15,7 @@ mod command_line {
     pub(crate) mod first_use;
     pub(crate) mod gradient;
     pub(crate) mod lists;
+    pub(crate) mod outputs;
     pub(crate) mod pages;
     pub(crate) mod predict;
     pub(crate) mod processor;

@@ -108,16 +108,20 @@ impl<'a> Objective<'a> {
 
     /// The scores `(N,)` of inputs `(N, …)`, without gradients.
     pub fn scores(&self, input: &Tensor) -> Result<Tensor> {
-        self.score.score(&self.outputs(input)?)
+        // Part by part: an output may be as large as a picture.
+        let parts = chunks(input, self.batch)?;
+        let scores: Vec<Tensor> =
+            parts.iter().map(|part| self.score.score(&self.outputs_of(part)?)).collect::<Result<_>>()?;
+        stack(&scores)
     }
 
     /// The scores `(N,)` of inputs `(N, …)` of which each differs from the one before in few places; see
     /// [`Network::evaluate_similar`].
     pub fn similar_scores(&self, input: &Tensor) -> Result<Tensor> {
         let parts = chunks(input, self.batch)?;
-        let outputs: Vec<Tensor> =
-            parts.iter().map(|part| self.network.evaluate_similar(part)).collect::<Result<_>>()?;
-        self.score.score(&stack(&outputs)?)
+        let scores: Vec<Tensor> =
+            parts.iter().map(|part| self.score.score(&self.network.evaluate_similar(part)?)).collect::<Result<_>>()?;
+        stack(&scores)
     }
 
     /// The activations of `layers`, each `(N, …)`, without gradients.

@@ -10,11 +10,14 @@ pub enum Probabilities {
     Softmax,
     /// `1 / (1 + exp(-z_k))` for each output alone: any number of the classes may be there.
     Sigmoid,
+    /// The outputs are no logits of classes, as a similarity, a length or a count: they stand for themselves.
+    Unchanged,
 }
 
 impl Probabilities {
     /// Every kind with its name in configuration files.
-    pub const ALL: [(&'static str, Self); 2] = [("softmax", Self::Softmax), ("sigmoid", Self::Sigmoid)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("softmax", Self::Softmax), ("sigmoid", Self::Sigmoid), ("none", Self::Unchanged)];
 
     /// The kind called `name`.
     ///
@@ -33,6 +36,7 @@ impl Probabilities {
         match self {
             Self::Softmax => "softmax",
             Self::Sigmoid => "sigmoid",
+            Self::Unchanged => "none",
         }
     }
 
@@ -46,10 +50,11 @@ impl Probabilities {
                 powers.iter().map(|power| power / sum).collect()
             }
             Self::Sigmoid => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+            Self::Unchanged => logits.to_vec(),
         }
     }
 
-    /// The logarithms of the probabilities of logits `(N, K)`, each of its place; differentiable by candle.
+    /// The logarithms of the probabilities (of outputs that stand for themselves, those outputs) of logits `(N, K)`, each of its place; differentiable by candle.
     ///
     /// # Errors
     /// Where the logits are no tensor of floats.
@@ -57,6 +62,7 @@ impl Probabilities {
         match self {
             Self::Softmax => Ok(faithful_tensor::log_softmax(logits, logits.rank().max(1) - 1)?),
             Self::Sigmoid => log_sigmoid(logits),
+            Self::Unchanged => Ok(logits.clone()),
         }
     }
 
@@ -65,6 +71,7 @@ impl Probabilities {
         match self {
             Self::Softmax => Target::Probability(class),
             Self::Sigmoid => Target::Sigmoid(class),
+            Self::Unchanged => Target::Output(class),
         }
     }
 
@@ -73,6 +80,7 @@ impl Probabilities {
         match self {
             Self::Softmax => Target::LogProbability(class),
             Self::Sigmoid => Target::LogSigmoid(class),
+            Self::Unchanged => Target::Output(class),
         }
     }
 }
@@ -97,7 +105,7 @@ mod tests {
     fn scores_are_the_same_numbers_and_differentiable() {
         let logits = [0.3, -2.0, 1.1, 40.0, -200.0];
         let var = Var::from_tensor(&Tensor::new(&[logits], &Device::Cpu).unwrap()).unwrap();
-        for (_, kind) in Probabilities::ALL {
+        for kind in [Probabilities::Softmax, Probabilities::Sigmoid] {
             for (class, wanted) in kind.of(&logits).into_iter().enumerate() {
                 let value = |target: Target| target.score(&var).unwrap().to_vec1::<f64>().unwrap()[0];
                 assert!((value(kind.probability(class)) - wanted).abs() < 1e-12, "{kind:?} {class}");

@@ -33,7 +33,12 @@ impl Source for Drawn {
     fn load(&self, index: usize) -> Result<Sample> {
         let mut generator = Stream::new(1, self.0[index].as_bytes()).draw(0);
         let values: Vec<f32> = (0..3 * 64).map(|_| generator.random()).collect();
-        Ok(Sample { input: Tensor::from_vec(values, (1, 3, 8, 8), &Device::Cpu)?, label: None, object: None })
+        Ok(Sample {
+            input: Tensor::from_vec(values, (1, 3, 8, 8), &Device::Cpu)?,
+            label: None,
+            object: None,
+            reading: None,
+        })
     }
 }
 

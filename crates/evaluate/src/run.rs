@@ -1,10 +1,11 @@
 use crate::{Curve, Row, Shard, Store, VERSION};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Network, Objective, Probabilities, Result, Score, Stream, Target};
+use faithful_core::{Error, Network, Objective, Probabilities, ReadOut, Reading, Result, Score, Stream, Target};
 use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// An image as the network sees it, with what is known of it.
@@ -16,6 +17,16 @@ pub struct Sample {
     pub label: Option<usize>,
     /// The mask of what should be found, one flag per cell of the input, where that is known.
     pub object: Option<Vec<bool>>,
+    /// What of the network's outputs are this image's classes, where that is not the outputs as they are.
+    pub reading: Option<Arc<dyn Reading>>,
+}
+
+/// The network as an image has it.
+fn network_of<'a>(plan: &Plan<'a>, sample: &Sample) -> Box<dyn Network + 'a> {
+    match &sample.reading {
+        Some(reading) => Box::new(ReadOut::new(plan.network, reading.clone())),
+        None => Box::new(plan.network),
+    }
 }
 
 /// Where images come from.
@@ -218,7 +229,7 @@ fn prepare(plan: &Plan, source: &dyn Source, index: usize) -> Result<Prepared> {
     let mut sample = source.load(index)?;
     sample.input = sample.input.to_device(&plan.network.device())?;
     let batch = (plan.batch)(&sample.input)?;
-    let output = Objective::new(plan.network, &Target::Output(0)).outputs(&sample.input)?;
+    let output = Objective::new(&*network_of(plan, &sample), &Target::Output(0)).outputs(&sample.input)?;
     let logits: Vec<f32> = output.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()?;
     let best = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
     let predicted = (0..logits.len()).fold(0, best);
@@ -238,11 +249,13 @@ fn measured(
 ) -> Result<Vec<Row>> {
     let Sample { input, object, .. } = &prepared.sample;
     let (class, batch) = (prepared.class, prepared.batch);
+    let network = network_of(plan, &prepared.sample);
+    let network = &*network;
     let start = Instant::now();
-    let explained = explainer.explain(&Subject { network: plan.network, input, class, stream, batch })?;
+    let explained = explainer.explain(&Subject { network, input, class, stream, batch })?;
     let seconds = start.elapsed().as_secs_f64();
     let target = plan.probabilities.probability(class);
-    let objective = Objective::new(plan.network, &target).with_batch(batch);
+    let objective = Objective::new(network, &target).with_batch(batch);
     let logit = Target::Output(class);
     let logit_objective = objective.with_score(&logit);
     let curve_objective = match plan.protocol.score {
@@ -251,7 +264,7 @@ fn measured(
     };
     let map = fitted(&explained.map, input)?;
     let mut explain = |input: &Tensor| {
-        let subject = Subject { network: plan.network, input, class, stream, batch };
+        let subject = Subject { network, input, class, stream, batch };
         fitted(&explainer.explain(&subject)?.map, input)
     };
     let mut explanation = Explanation {
@@ -324,7 +337,7 @@ mod tests {
             // Every other picture is taken for something else.
             let label = Some((predicted + index % 2) % 3);
             let input = Tensor::from_vec(values, (1, 3, 2, 2), &Device::Cpu)?;
-            Ok(Sample { input, label, object: Some(vec![true, false, false, true]) })
+            Ok(Sample { input, label, object: Some(vec![true, false, false, true]), reading: None })
         }
     }
 

@@ -18,15 +18,21 @@ pub struct Chosen {
 
 /// Chooses a class activation map by what lies behind the `layers` where it explains ([`Graph::head`]; measured in
 /// docs/results/auto.md): behind a mean over all places and linear layers alone Grad-CAM, where draws change little; before dense
-/// layers, which give every place weights of its own, LayerCAM on expected gradients; otherwise Expected Grad-CAM. `gradient` is the one under it that the
-/// user names; `draws` whether the user asks for draws or baselines, which only an expectation has.
+/// layers, which give every place weights of its own, LayerCAM on expected gradients; otherwise Expected Grad-CAM. Of one `place` of the photo, a
+/// box or a region, LayerCAM. `gradient` is the one under it that the user names; `draws` whether the user asks for draws or baselines, which
+/// only an expectation has.
 ///
 /// # Errors
 /// [`UnknownName`](faithful_core::Error::UnknownName) for a gradient that is not there.
-pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: bool) -> Result<Chosen> {
+pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: bool, place: bool) -> Result<Chosen> {
     let head = layers.last().map_or(Head::Other, |layer| graph.head(*layer));
     let expected = gradient.or(draws.then_some("expected"));
     let (name, gradient, reason) = match head {
+        _ if place => (
+            "layer-cam",
+            expected,
+            "one place of the photo is explained, and weights per channel alone mark others that look like it",
+        ),
         Head::PooledLinear if expected.is_none() => (
             "grad-cam",
             None,
@@ -71,7 +77,7 @@ mod tests {
             let architecture = architecture(name).unwrap();
             let graph = architecture.random(3, 0, &Device::Cpu).unwrap();
             let layers = [graph.layer(architecture.target).unwrap()];
-            let method = choose(&graph, &layers, gradient, draws).unwrap().method;
+            let method = choose(&graph, &layers, gradient, draws, false).unwrap().method;
             (method.label(), pointless_draws(&graph, &layers, &method).is_some())
         };
         assert_eq!(chosen("resnet18", None, false), ("grad-cam".into(), false));

@@ -2,14 +2,14 @@
 //! session.
 
 use crate::contents::Contents;
-use crate::{MethodAt, ScoreKind, Session, Settings, inputs, photo};
-use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
+use crate::{Classifier, MethodAt, ScoreKind, Session, Settings, inputs, photo};
+use faithful_core::{Digest, Error, Objective, Reading, Result, Score, Stream};
 use faithful_data::{Decoding, Mask, SCENE_CLASSES, SceneClass, SceneSpec, draw_scene, list_photos, read_photo_bytes};
 use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// How many scenes `--images scenes` draws where `--samples` does not say it.
 const SCENES: usize = 100;
@@ -25,6 +25,8 @@ pub struct Images<'a> {
     pub results: usize,
     /// Read when they are first asked for; from then on an image must keep its bytes.
     contents: OnceLock<Contents>,
+    /// Where what is read of the network's outputs depends on the image.
+    classifier: Option<&'a Classifier>,
 }
 
 enum Kind {
@@ -68,7 +70,16 @@ impl<'a> Images<'a> {
             let count = samples.map_or(SCENES, NonZeroUsize::get);
             let names = (0..count).map(|index| format!("scene {index:05}")).collect();
             let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
-            return Ok(Self { names, kind, model, decoding: *decoding, masks, results: 0, contents: OnceLock::new() });
+            return Ok(Self {
+                names,
+                kind,
+                model,
+                decoding: *decoding,
+                masks,
+                results: 0,
+                contents: OnceLock::new(),
+                classifier: None,
+            });
         }
         let mut paths = list_photos(folder)?;
         let all = paths.len();
@@ -84,7 +95,27 @@ impl<'a> Images<'a> {
         let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/");
         let names = paths.iter().map(name).collect();
         let kind = Kind::Photos(paths);
-        Ok(Self { names, kind, model, decoding: *decoding, masks, results, contents: OnceLock::new() })
+        Ok(Self {
+            names,
+            kind,
+            model,
+            decoding: *decoding,
+            masks,
+            results,
+            contents: OnceLock::new(),
+            classifier: None,
+        })
+    }
+
+    /// The same images, of each of which that is read which `classifier` reads.
+    #[must_use]
+    pub fn read_by(self, classifier: &'a Classifier) -> Self {
+        Self { classifier: Some(classifier), ..self }
+    }
+
+    fn reading(&self, photo: &photo::Photo) -> Result<Option<Arc<dyn Reading>>> {
+        let Some(classifier) = self.classifier else { return Ok(None) };
+        Ok(classifier.reading(classifier.network(), photo)?.map(|found| found.reading))
     }
 
     /// Whether it is known where the objects are, for those that have a mask.
@@ -182,7 +213,8 @@ impl Source for Images<'_> {
                 let path = &paths[index];
                 let photo = self.read(index, path)?;
                 let object = self.mask(index, path)?.map(|mask| seen(&mask, &photo)).transpose()?;
-                Ok(Sample { input: photo.tensor, label: self.label(path), object })
+                let reading = self.reading(&photo)?;
+                Ok(Sample { input: photo.tensor, label: self.label(path), object, reading })
             }
             Kind::Scenes(stream) => {
                 let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
@@ -190,7 +222,8 @@ impl Source for Images<'_> {
                 let mask = classes.first().map(|class| scene.mask_of(*class));
                 let photo = photo::prepare(scene.picture, preprocessing)?;
                 let object = mask.map(|mask| seen(&mask, &photo)).transpose()?;
-                Ok(Sample { input: photo.tensor, label: classes.first().copied(), object })
+                let reading = self.reading(&photo)?;
+                Ok(Sample { input: photo.tensor, label: classes.first().copied(), object, reading })
             }
         }
     }
@@ -203,6 +236,8 @@ pub struct EvaluatedMethod {
     score: ScoreKind,
     layer: Option<String>,
     settings: Settings,
+    /// Whether what the network gives for a baseline is read anew of every image.
+    anew: bool,
 }
 
 impl EvaluatedMethod {
@@ -213,6 +248,7 @@ impl EvaluatedMethod {
             score: session.score,
             layer: method.layer_names(&session.classifier.model.graph),
             settings: method.spec.settings(&session.settings),
+            anew: session.classifier.reads_each_photo(),
         };
         session.methods.iter().map(one).collect()
     }
@@ -229,7 +265,11 @@ impl Explainer for EvaluatedMethod {
         let scores: [&dyn Score; 1] = [&target];
         let MethodAt { spec, layers } = &self.method;
         let stream = subject.stream.clone();
-        let mut found = spec.method.explain(&objective, subject.input, layers, &scores, &self.settings, stream)?;
+        let mut settings = self.settings.clone();
+        if self.anew {
+            settings.cache = Arc::default();
+        }
+        let mut found = spec.method.explain(&objective, subject.input, layers, &scores, &settings, stream)?;
         Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
     }
 }
@@ -241,13 +281,5 @@ fn seen(mask: &Mask, photo: &photo::Photo) -> Result<Vec<bool>> {
         return Err(Error::shape("the mask", format!("the photo's size {picture:?}"), &[mask.height, mask.width]));
     }
     let (_, _, height, width) = photo.tensor.dims4()?;
-    let region = photo.region;
-    let cell = |row: usize, column: usize| {
-        let y = region.top + (row as f64 + 0.5) / height as f64 * region.height;
-        let x = region.left + (column as f64 + 0.5) / width as f64 * region.width;
-        // Bars around the photo are no part of it.
-        let inside = y >= 0.0 && x >= 0.0 && (y as usize) < mask.height && (x as usize) < mask.width;
-        inside && mask.inside[y as usize * mask.width + x as usize]
-    };
-    Ok((0..height).flat_map(|row| (0..width).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect())
+    Ok(photo.cells([height, width], &|x, y| mask.inside[y * mask.width + x]))
 }

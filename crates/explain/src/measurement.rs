@@ -189,6 +189,7 @@ impl<'a> Measurement<'a> {
         let masks = self.setup.masks.clone().map(Masks::new).transpose()?;
         let Self { setup: MeasurementSetup { images, samples, .. }, asked, .. } = self;
         let images = Images::find(images, *samples, self.model(), &asked.decoding, masks)?;
+        let images = images.read_by(self.session.classifier);
         if let Some(metric) = self.metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
             let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
             return Err(Error::parameter("metrics", reason));
@@ -205,7 +206,8 @@ impl<'a> Measurement<'a> {
     fn outputs(&self) -> String {
         let model = self.model();
         let output = model.graph.layers().get(model.graph.output().0).map_or("", |layer| layer.name.as_str());
-        format!("`{output}` by {:?}", model.probabilities)
+        let read = self.session.classifier.read.words().map_or_else(String::new, |words| format!(", {words}"));
+        format!("`{output}` by {:?}{read}", model.probabilities)
     }
 
     /// What defines the run: two with the same manifest have the same values.

@@ -1,9 +1,10 @@
 //! Networks as classifiers of photos.
 
-use crate::{Method, class};
+use crate::reading::Reader;
+use crate::{Method, Photo, PhotoReading, Read, class};
 use candle_core::{DType, Tensor};
 use faithful_core::{
-    Channels, Error, Fit, LayerId, Network, Objective, Preprocessing, Probabilities, Resampling, Result,
+    Channels, Error, Fit, LayerId, Network, Objective, Preprocessing, Probabilities, ReadOut, Resampling, Result,
     read_file_within,
 };
 use faithful_model::{Compute, Labels, Loading, Model, ModelSource, Task};
@@ -40,6 +41,8 @@ pub struct ModelOptions {
     pub task: Option<Task>,
     /// A file with one class name per line.
     pub labels: Option<PathBuf>,
+    /// What is read off the outputs.
+    pub read: Read,
 }
 
 /// `--fit`.
@@ -110,11 +113,14 @@ pub fn load(source: &ModelSource, options: &ModelOptions) -> Result<Model> {
     Ok(model)
 }
 
-/// A network as a classifier of photos, where it is computed. Its outputs are logits.
+/// A network as a classifier of photos, where it is computed. Its outputs are logits, or what else [`Read`] reads off them.
 pub struct Classifier {
     /// The model: its labels, its preprocessing, its layers.
     pub model: Model,
+    /// What is read off its outputs.
+    pub read: Read,
     network: Box<dyn Network>,
+    reader: Option<Reader>,
 }
 
 impl Classifier {
@@ -143,14 +149,54 @@ impl Classifier {
     /// # Errors
     /// [`Error::Parameter`] for a network that takes no photos, and what `place` returns.
     pub fn new(model: Model, place: impl FnOnce(&Model) -> Result<Box<dyn Network>>) -> Result<Self> {
-        model.photo_preprocessing()?;
-        let network = place(&model)?;
-        Ok(Self { model, network })
+        Self::reading_of(model, Read::Classes, place)
     }
 
-    /// The network, where it is computed.
+    /// As [`new`](Self::new), where `read` is read off the outputs. The model's labels are then the names of what is read.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for what the network's outputs do not have: places, boxes, outputs of such names.
+    pub fn reading_of(
+        mut model: Model,
+        read: Read,
+        place: impl FnOnce(&Model) -> Result<Box<dyn Network>>,
+    ) -> Result<Self> {
+        model.photo_preprocessing()?;
+        if read != Read::Classes && model.preprocessing.as_ref().is_some_and(|one| one.slices.is_some()) {
+            let reason = "regions, detections, similarity and sums are read of photos, and the network takes volumes";
+            return Err(Error::parameter("model", reason));
+        }
+        let mut reader = Reader::of(&read, &mut model)?;
+        let mut network = place(&model)?;
+        if let Read::SimilarTo(path) = &read {
+            reader = Some(Reader::similar(path, &model, &*network)?);
+        }
+        if let Some(Reader::Same(reading)) = &reader {
+            network = Box::new(ReadOut::new(network, reading.clone()));
+        }
+        Ok(Self { model, read, network, reader })
+    }
+
+    /// The network, where it is computed. Where [what is read](Self::reads_each_photo) of its outputs is known once a photo is, the
+    /// outputs are as they were before.
     pub fn network(&self) -> &dyn Network {
         &*self.network
+    }
+
+    /// Whether what is read off the outputs is another thing for every photo: one of its boxes, or a region of it.
+    pub fn reads_each_photo(&self) -> bool {
+        matches!(self.reader, Some(Reader::OfPhoto(_)))
+    }
+
+    /// What is read off the outputs of `network`, the classifier's own, for a photo; `None` where that is the same for all photos.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a region or a box that the photo does not have.
+    pub fn reading(&self, network: &dyn Network, photo: &Photo) -> Result<Option<PhotoReading>> {
+        match &self.reader {
+            Some(Reader::OfPhoto(reader)) => reader.of(network, photo).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The layers where `method` explains unless some are named; none where it explains at the input.
@@ -182,6 +228,7 @@ impl ModelOptions {
             task: self.task,
             labels: self.labels.as_deref().map(read_labels).transpose()?,
             values_said: !self.mean.is_empty() || self.scale.is_some(),
+            as_they_are: self.read.as_they_are(),
             ..Loading::default()
         })
     }
@@ -376,6 +423,9 @@ mod tests {
             outputs: Vec::new(),
             modules: std::collections::BTreeMap::new(),
             notes: Vec::new(),
+            dense: None,
+            parts: Vec::new(),
+            sums: std::collections::BTreeMap::new(),
         }
     }
 

@@ -30,6 +30,30 @@ impl Photo {
         Ok(Self { tensor: self.tensor.to_device(&network.device())?, ..self })
     }
 
+    /// Of `[rows, columns]` that lie evenly over what the network sees, those whose centres are in pixels of which `inside` says so
+    /// by column and row; row by row. Bars around the photo are no part of it.
+    pub(crate) fn cells(&self, [rows, columns]: [usize; 2], inside: &dyn Fn(usize, usize) -> bool) -> Vec<bool> {
+        let Region { left, top, width, height } = self.region;
+        let (across, down) = (self.picture.width() as usize, self.picture.height() as usize);
+        let cell = |row: usize, column: usize| {
+            let y = top + (row as f64 + 0.5) / rows as f64 * height;
+            let x = left + (column as f64 + 0.5) / columns as f64 * width;
+            y >= 0.0 && x >= 0.0 && (y as usize) < down && (x as usize) < across && inside(x as usize, y as usize)
+        };
+        (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect()
+    }
+
+    /// Of `[rows, columns]` as above, the number of the one that holds a point of the photo, by column and row; `None` where the
+    /// network does not see it.
+    pub(crate) fn cell(&self, [rows, columns]: [usize; 2], [x, y]: [f64; 2]) -> Option<usize> {
+        let Region { left, top, width, height } = self.region;
+        let place = |at: f64, count: usize| {
+            let cell = (at * count as f64).floor();
+            (cell >= 0.0 && cell < count as f64).then_some(cell as usize)
+        };
+        Some(place((y - top) / height, rows)? * columns + place((x - left) / width, columns)?)
+    }
+
     /// The same photo, of whose picture only the part is kept that the network sees, in whole pixels. A volume is seen whole.
     #[must_use]
     pub fn cropped(self) -> Self {

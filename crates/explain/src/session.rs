@@ -5,13 +5,14 @@ use crate::class::{self, ClassChoice, ScoreKind};
 use crate::memory::{Budget, Demand};
 use crate::model::{self, Classifier, Prediction};
 use crate::photo::{self, Photo};
-use crate::{MethodResult, MethodSpec, Settings, baseline};
+use crate::{MethodResult, MethodSpec, PhotoReading, Settings, baseline, read_of};
 use faithful_core::{LayerId, Network, Objective, Result, Score, Stream, Target, Watch, Watched};
 use faithful_data::Decoding;
 use faithful_evaluate::fitted;
 use faithful_metric::{Curves, Protocol, insertion_deletion};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked, in a user's words. The default is a method alone: the most probable class's logit, at the model's own
@@ -185,6 +186,8 @@ pub struct Seen {
     pub prediction: Prediction,
     /// The classes that are explained.
     pub classes: Vec<usize>,
+    /// What is read off the network's outputs for it, where that is another thing for every photo.
+    pub reading: Option<PhotoReading>,
     /// When the network began with it.
     pub began: Instant,
     batch: NonZeroUsize,
@@ -218,13 +221,23 @@ impl Session<'_> {
     /// Runs the network on a photo; `name` keys its random draws.
     pub fn see(&self, photo: Photo, name: &str) -> Result<Seen> {
         let began = Instant::now();
-        let photo = photo.on(&self.network)?;
+        let mut photo = photo.on(&self.network)?;
         let batch = self.batch_for(&photo.tensor.dims()[1..], photo.pixels())?;
-        let objective = Objective::new(&self.network, &Target::Output(0)).with_batch(batch);
+        let reading = self.classifier.reading(&self.network, &photo)?;
+        if let Some(reading) = &reading {
+            reading.draw_on(&mut photo);
+        }
+        let network = read_of(&self.network, reading.as_ref());
+        let objective = Objective::new(&*network, &Target::Output(0)).with_batch(batch);
         let prediction = model::predict(&objective, self.classifier.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.classes, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
-        Ok(Seen { photo, prediction, classes, began, batch, stream })
+        Ok(Seen { photo, prediction, classes, reading, began, batch, stream })
+    }
+
+    /// The network as a photo has it: its outputs are what is read of that photo.
+    pub fn network_of(&self, seen: &Seen) -> Box<dyn Network + '_> {
+        read_of(&self.network, seen.reading.as_ref())
     }
 
     /// How many rows of an input `(…)` go through the network at a time, for a photo of so many pixels.
@@ -240,16 +253,22 @@ impl Session<'_> {
         let probabilities = self.classifier.model.probabilities;
         let scores: Vec<Target> = seen.classes.iter().map(|&class| self.score.of(class, probabilities)).collect();
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
-        let objective = Objective::new(&self.network, &Target::Output(0)).with_batch(seen.batch);
+        let network = self.network_of(seen);
+        let objective = Objective::new(&*network, &Target::Output(0)).with_batch(seen.batch);
         let MethodAt { spec, layers } = method;
-        let settings = spec.settings(&self.settings);
+        let mut settings = spec.settings(&self.settings);
+        if seen.reading.is_some() {
+            // What the network gives for a baseline is read anew of every photo.
+            settings.cache = Arc::default();
+        }
         spec.method.explain(&objective, &seen.photo.tensor, layers, &scores, &settings, seen.stream.clone())
     }
 
     /// How the probability of `class` rises and falls as the cells that a map finds important appear and vanish.
     pub fn curves(&self, seen: &Seen, class: usize, found: &MethodResult, protocol: &Protocol) -> Result<Curves> {
         let target = self.classifier.model.probabilities.probability(class);
-        let objective = Objective::new(&self.network, &target).with_batch(seen.batch);
+        let network = self.network_of(seen);
+        let objective = Objective::new(&*network, &target).with_batch(seen.batch);
         let tensor = &seen.photo.tensor;
         insertion_deletion(&objective, tensor, &fitted(&found.map, tensor)?, protocol)
     }

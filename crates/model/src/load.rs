@@ -1,8 +1,9 @@
+use crate::dense::{Background, Said};
 use crate::onnx::{Imported, import_onnx, metadata};
 use crate::shipped::{SHIPPED, Shipped};
 use crate::side_file::SideFile;
 use crate::source::{Loading, ModelSource, find_pulled};
-use crate::{Architecture, Graph, Labels, NodeId, OnnxOptions, Task, architecture, fixed_inputs};
+use crate::{Architecture, Dense, Graph, Labels, NodeId, OnnxOptions, Task, architecture, fixed_inputs};
 use faithful_core::{Digest, Error, LayerId, Network, Preprocessing, Probabilities, Result, open_file};
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -37,6 +38,13 @@ pub struct Model {
     pub modules: BTreeMap<String, String>,
     /// What was found or assumed while it was loaded, a sentence each, that people should know.
     pub notes: Vec<String>,
+    /// Of a segmentation or a detection: its places or boxes, of which `graph` makes one score per class.
+    pub dense: Option<Dense>,
+    /// The outputs that `graph` gives, one after the other, with their shapes without the batch; of one whose outputs became scores,
+    /// those scores.
+    pub parts: Vec<(String, Vec<usize>)>,
+    /// The sums of outputs that the JSON beside the file names; with them, the outputs are as the file has them.
+    pub sums: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -135,7 +143,7 @@ impl Model {
             return Err(Error::Unsupported(vec![reason]));
         }
         let mut notes = imported.notes(loading.output.is_some());
-        let Imported { graph, outputs, files: data, modules, .. } = imported;
+        let Imported { graph, outputs, output, files: data, modules, .. } = imported;
         let fixed = match *graph.nominal_input() {
             [_, height, width] | [_, _, height, width] => Some([height, width]),
             _ => None,
@@ -154,7 +162,10 @@ impl Model {
         }
         let graph = graph.to_device(&loading.device)?;
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        let model = Self::complete(&name, graph, side, None, Some(path.into()), loading)?;
+        let mut model = Self::complete(&name, graph, side, None, Some(path.into()), loading)?;
+        if let [(own, _)] = model.parts.as_mut_slice() {
+            output.clone_into(own);
+        }
         notes.extend(model.notes.iter().cloned());
         Ok(Self { data, outputs, modules, notes, ..model })
     }
@@ -185,11 +196,28 @@ impl Model {
             None => None,
         };
         let mut names = loading.labels.clone().unwrap_or_else(|| side.labels.clone());
-        let mut answer = Answer { graph, probabilities: Probabilities::Softmax, notes };
-        if photo.is_some() {
-            let activation = loading.activation.or(side.probabilities(&what)?);
-            let count = if names.is_empty() { side.found_labels.len() } else { names.len() };
-            answer.cut(count, loading.task.or(side.task(&what)?), activation)?;
+        let mut answer = Answer { graph, probabilities: Probabilities::Softmax, notes, dense: None };
+        let as_they_are = photo.is_some() && (loading.as_they_are || !side.scores.is_empty());
+        if as_they_are {
+            names.clear();
+            side.found_labels.clear();
+            side.synsets.clear();
+        } else if photo.is_some() {
+            let said = Said {
+                labels: if names.is_empty() { &side.found_labels } else { &names },
+                boxes: side.boxes(&what)?,
+                background: side.background(&what)?,
+                activation: loading.activation.or(side.probabilities(&what)?),
+            };
+            let background = answer.cut(said, loading.task.or(side.task(&what)?))?;
+            let classes = answer.dense.as_ref().map_or(0, Dense::classes);
+            for list in [&mut names, &mut side.found_labels].into_iter().filter(|list| list.len() == classes + 1) {
+                match background {
+                    Some(Background::First) => drop(list.remove(0)),
+                    Some(Background::Last) => drop(list.pop()),
+                    _ => {}
+                }
+            }
         }
         let target = match architecture {
             Some(architecture) => Some(answer.graph.layer(architecture.target)?),
@@ -200,13 +228,13 @@ impl Model {
         if names.is_empty() && (found == outputs || (photo.is_some() && outputs == 1 && found == 2)) {
             names = side.found_labels;
         }
-        let outputs = if photo.is_some() && outputs == 1 && names.len() == 2 {
+        let outputs = if photo.is_some() && !as_they_are && outputs == 1 && names.len() == 2 {
             answer.graph = answer.graph.with_both_answers()?;
             2
         } else {
             outputs
         };
-        if names.is_empty() && photo.is_some() && outputs == IMAGENET {
+        if names.is_empty() && photo.is_some() && !as_they_are && outputs == IMAGENET {
             if architecture.is_none() {
                 answer.notes.push(format!(
                     "nothing names the network's {IMAGENET} classes; ImageNet's names are assumed in their usual order: \
@@ -223,9 +251,25 @@ impl Model {
             Some(_) => error,
             None => Error::format(what, error.to_string()),
         })?;
-        let Answer { graph, probabilities, notes } = answer;
+        let Answer { graph, probabilities, notes, dense } = answer;
         let (name, data, outputs, modules) = (name.into(), Vec::new(), Vec::new(), BTreeMap::new());
-        Ok(Self { name, graph, labels, probabilities, preprocessing, target, file, data, outputs, modules, notes })
+        let (parts, sums) = (graph.parts(), side.scores);
+        Ok(Self {
+            name,
+            graph,
+            labels,
+            probabilities,
+            preprocessing,
+            target,
+            file,
+            data,
+            outputs,
+            modules,
+            notes,
+            dense,
+            parts,
+            sums,
+        })
     }
 
     /// What a photo goes through for a network.
@@ -310,21 +354,29 @@ struct Answer {
     graph: Graph,
     probabilities: Probabilities,
     notes: Vec<String>,
+    dense: Option<Dense>,
 }
 
 impl Answer {
-    /// One logit per class, and how they become probabilities: `activation` is what the user says.
-    fn cut(&mut self, labels: usize, task: Option<Task>, activation: Option<Probabilities>) -> Result<()> {
-        if let Some(found) = self.graph.as_classifier(labels, task)? {
+    /// One logit per class, and how they become probabilities: `said` is what is known of the network. Of a detection, which
+    /// class was left out.
+    fn cut(&mut self, said: Said<'_>, task: Option<Task>) -> Result<Option<Background>> {
+        if let Some(found) = self.graph.as_classifier(said, task)? {
             self.notes.push(match found.task {
                 Task::Segmentation => "the network gives every place a class; a class's score is its value where it \
-                    wins: --task says otherwise"
+                    wins: --region chooses the places, --task says otherwise"
                     .into(),
-                _ => "the network gives boxes; a class's score is that of its best box: --task says otherwise".into(),
+                _ => {
+                    "the network gives boxes; a class's score is that of its best box: --detection chooses one, --task \
+                      says otherwise"
+                        .into()
+                }
             });
             self.graph = found.graph;
-            self.probabilities = activation.unwrap_or(found.probabilities);
-            return Ok(());
+            let segmented = found.task == Task::Segmentation;
+            self.probabilities = said.activation.filter(|_| segmented).unwrap_or(found.probabilities);
+            self.dense = Some(found.dense);
+            return Ok(found.background);
         }
         let single = |graph: &Graph| graph.layers()[graph.output().0].shape.iter().product::<usize>() == 1;
         if let Some((graph, found)) = self.graph.without_final_activation()? {
@@ -339,10 +391,10 @@ impl Answer {
                     .into(),
             );
         }
-        if let Some(said) = activation {
+        if let Some(said) = said.activation {
             self.probabilities = said;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

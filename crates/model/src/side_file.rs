@@ -1,5 +1,6 @@
-use crate::Task;
 use crate::beside::Beside;
+use crate::dense::Background;
+use crate::{BoxCoding, Task};
 use faithful_core::{
     Channels, Error, Fit, Preprocessing, Probabilities, Resampling, Result, read_file_within, suggest,
 };
@@ -22,6 +23,8 @@ use std::path::Path;
 /// | `mean`, `std` | per channel of the network's input. Numbers above 2 are of pixels of 0 to 255, unless `scale` is said |
 /// | `activation` | how outputs become probabilities: `"softmax"` or `"sigmoid"` |
 /// | `task` | `"classification"`, `"segmentation"` or `"detection"` |
+/// | `boxes` | of a detection, what the four numbers of a box are: `"xyxy"`, `"yxyx"` or `"cxcywh"` in the input's pixels; with an `n` behind it, as shares of its size |
+/// | `background` | of a detection, which class is that of no object: `"none"`, `"first"` or `"last"` |
 /// | `labels`, `synsets` | one per class |
 ///
 /// What only people read stands in [`NOTES`] or in fields that begin with `_` or `x-`.
@@ -40,6 +43,11 @@ pub(crate) struct SideFile {
     pub(crate) std: Option<Numbers>,
     pub(crate) activation: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) boxes: Option<String>,
+    pub(crate) background: Option<String>,
+    /// Sums of outputs, by their names.
+    #[serde(default)]
+    pub(crate) scores: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) labels: Vec<String>,
     #[serde(default)]
@@ -58,7 +66,7 @@ pub(crate) struct SideFile {
     pub(crate) other: BTreeMap<String, serde_json::Value>,
 }
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "input_size",
     "resize",
     "crop",
@@ -71,6 +79,9 @@ const FIELDS: [&str; 15] = [
     "std",
     "activation",
     "task",
+    "boxes",
+    "background",
+    "scores",
     "labels",
     "synsets",
     "inputs",
@@ -217,6 +228,9 @@ impl SideFile {
             channels: self.channels.or(other.channels),
             activation: self.activation.or(other.activation),
             task: self.task.or(other.task),
+            boxes: self.boxes,
+            background: self.background,
+            scores: self.scores,
             labels: if self.labels.is_empty() { other.labels } else { self.labels },
             synsets: if self.synsets.is_empty() { other.synsets } else { self.synsets },
             found_labels: self.found_labels,
@@ -348,6 +362,18 @@ impl SideFile {
     /// What the output is.
     pub(crate) fn task(&self, what: &str) -> Result<Option<Task>> {
         let named = self.task.as_deref().map(Task::from_name).transpose();
+        named.map_err(|error| Error::format(what, error.to_string()))
+    }
+
+    /// What the four numbers of a detection's boxes are.
+    pub(crate) fn boxes(&self, what: &str) -> Result<Option<BoxCoding>> {
+        let named = self.boxes.as_deref().map(BoxCoding::from_name).transpose();
+        named.map_err(|error| Error::format(what, error.to_string()))
+    }
+
+    /// Which class of a detection is that of no object.
+    pub(crate) fn background(&self, what: &str) -> Result<Option<Background>> {
+        let named = self.background.as_deref().map(Background::from_name).transpose();
         named.map_err(|error| Error::format(what, error.to_string()))
     }
 

@@ -152,6 +152,8 @@ pub struct Loading {
     pub labels: Option<Vec<String>>,
     /// Whether the user says what photos are standardised by, so that nothing has to be assumed.
     pub values_said: bool,
+    /// Whether the outputs are wanted as the file has them: what is read off them is no class.
+    pub as_they_are: bool,
 }
 
 impl Default for Loading {
@@ -165,6 +167,7 @@ impl Default for Loading {
             task: None,
             labels: None,
             values_said: false,
+            as_they_are: false,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Segmentation and detection networks as classifiers: one score per class, which can be explained.
 
-use crate::{Dim, Graph, Node, NodeId, Op};
-use candle_core::{DType, Device, Tensor};
+use crate::dense::{Background, Given, Said, before_activation};
+use crate::head::Head;
+use crate::onnx::{BOXES_AND_SCORES, CENTRES_AND_SCORES, SEVERAL};
+use crate::{BoxCoding, BoxOrder, Dense, DenseForm, Graph, NodeId, Op};
 use faithful_core::{Error, Probabilities, Result, suggest};
 use faithful_tensor::{Activation, Binary, Reduction, Unary};
 
@@ -13,7 +15,8 @@ pub enum Task {
     /// A number per class and place, `(N, K, H, W)` or `(N, H, W, K)`.
     Segmentation,
     /// Boxes, as YOLO has them: `(N, 4 + K, M)` or `(N, M, 4 + K)`, four numbers of the box before a number per class;
-    /// or `(N, M, 5 + K)`, where a fifth says whether there is anything.
+    /// or `(N, M, 5 + K)`, where a fifth says whether there is anything. Or as SSD, `RetinaNet` and DETR have them, in two outputs:
+    /// `(N, M, 4)` and `(N, M, K)`.
     Detection,
 }
 
@@ -43,6 +46,10 @@ pub(crate) struct Classifier {
     pub(crate) graph: Graph,
     pub(crate) probabilities: Probabilities,
     pub(crate) task: Task,
+    /// What it is made of.
+    pub(crate) dense: Dense,
+    /// Which of the classes that the file gives is that of no object, and is left out.
+    pub(crate) background: Option<Background>,
 }
 
 /// The most classes that a detector has where no labels say how many.
@@ -50,7 +57,7 @@ const MOST_CLASSES: usize = 2000;
 
 impl Graph {
     /// This network with one score per class, where its output is a map of classes or a list of boxes; `None` where it
-    /// is a classifier. `labels` is the number of class names that are known, 0 for none; `asked` is the user's word.
+    /// is a classifier. `said` is what is known of it; `asked` is the user's word.
     ///
     /// A class's score in a segmentation is the mean of its values over the whole input, counted where it wins, above
     /// the least of all classes there; of a class that wins nowhere, how far it is below the winners (both as numbers
@@ -58,8 +65,15 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Parameter`] where the output does not have the form that was asked for.
-    pub(crate) fn as_classifier(&self, labels: usize, asked: Option<Task>) -> Result<Option<Classifier>> {
+    pub(crate) fn as_classifier(&self, said: Said<'_>, asked: Option<Task>) -> Result<Option<Classifier>> {
         let dense = self.dense_output();
+        let labels = said.labels.len();
+        if let Some(slots) = self.slots(dense) {
+            return match asked {
+                None | Some(Task::Detection) => self.detection_in_two(slots, said).map(Some),
+                Some(_) => Ok(None),
+            };
+        }
         let shape = self.layers[dense.0].shape.clone();
         let task = match (asked, shape.as_slice()) {
             (Some(task), _) => task,
@@ -85,7 +99,7 @@ impl Graph {
                     );
                     Error::parameter("task", reason)
                 })?;
-                self.detection(dense, form).map(Some)
+                self.detection(dense, form, said).map(Some)
             }
             (task, _) => {
                 let needed =
@@ -93,6 +107,60 @@ impl Graph {
                 let reason = format!("the output has the shape {shape:?}; {needed} is needed for this task");
                 Err(Error::parameter("task", reason))
             }
+        }
+    }
+
+    /// The outputs that it gives, one after the other, by name and with their shapes without the batch.
+    pub(crate) fn parts(&self) -> Vec<(String, Vec<usize>)> {
+        let before_rows = |row: NodeId| match self.node(row).op {
+            Op::Flatten { axis: 1 } => self.node(row).inputs[0],
+            _ => row,
+        };
+        let named = |row: NodeId| {
+            let name = self.node(row).name.strip_suffix("/rows").unwrap_or(&self.node(row).name);
+            (name.to_owned(), self.layers[before_rows(row).0].shape.clone())
+        };
+        let last = self.node(self.output);
+        if matches!(last.op, Op::Concat { axis: 1 })
+            && [SEVERAL, BOXES_AND_SCORES, CENTRES_AND_SCORES].contains(&last.name.as_str())
+        {
+            return last.inputs.iter().copied().map(named).collect();
+        }
+        vec![named(self.output)]
+    }
+
+    /// The boxes and the classes of a network that gives them apart; `None` where it gives one output.
+    fn slots(&self, output: NodeId) -> Option<Slots> {
+        let node = self.node(output);
+        let by_centres = node.name == CENTRES_AND_SCORES;
+        let suppressed = by_centres || node.name == BOXES_AND_SCORES;
+        let [first, second] = *node.inputs.as_slice() else { return None };
+        if !(suppressed || node.name == SEVERAL) || !matches!(node.op, Op::Concat { axis: 1 }) {
+            return None;
+        }
+        let pair = [first, second].map(|row| match self.node(row).op {
+            Op::Flatten { axis: 1 } => self.node(row).inputs[0],
+            _ => row,
+        });
+        let shape = |node: NodeId| self.layers[node.0].shape.as_slice();
+        let named = |node: NodeId| self.node(node).name.to_lowercase().contains("box");
+        let is_boxes = |node: NodeId| matches!(shape(node), [_, 4]);
+        let swap = match (is_boxes(pair[0]), is_boxes(pair[1])) {
+            (true, true) => named(pair[1]) && !named(pair[0]),
+            (first, _) => !first,
+        };
+        let [boxes, classes] = if swap { [pair[1], pair[0]] } else { pair };
+        match (shape(boxes), shape(classes)) {
+            (&[m, 4], &[k, n]) if suppressed && m == n => {
+                Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres })
+            }
+            (&[m, 4], &[n, k]) if m == n => {
+                Some(Slots { boxes, classes, turned: false, count: k, suppressed, by_centres })
+            }
+            (&[m, 4], &[k, n]) if m == n => {
+                Some(Slots { boxes, classes, turned: true, count: k, suppressed, by_centres })
+            }
+            _ => None,
         }
     }
 
@@ -135,12 +203,22 @@ impl Graph {
         };
         let mut head = Head::new(self);
         let mut x = source;
-        if let Some(order) = order {
-            x = head.add("turned", Op::Transpose(order), &[x]);
+        if let Some(order) = &order {
+            x = head.add("turned", Op::Transpose(order.clone()), &[x]);
         }
-        x = head.add("places", Op::Reshape(vec![Dim::Batch, Dim::Fixed(classes), Dim::Fixed(places)]), &[x]);
+        // One value per place: what is there, and with two labels, what is not.
+        let mut map = x;
+        if classes == 1 && labels == 2 {
+            let minus = head.add("minus", Op::Unary(Unary::Neg), &[map]);
+            map = head.add("both", Op::Concat { axis: 1 }, &[minus, map]);
+        } else if order.is_none() {
+            map = head.add("map", Op::Identity, &[map]);
+        }
+        let form =
+            DenseForm::Segmentation { classes: if labels == 2 { classes.max(2) } else { classes }, probabilities };
+        let dense = Dense::of(head.clone(), &[map], map, form)?;
+        x = head.places(x, classes, places);
         if classes == 1 {
-            // One value per place: what is there, and what is not.
             let minus = head.add("minus", Op::Unary(Unary::Neg), &[x]);
             x = head.add("both", Op::Concat { axis: 1 }, &[minus, x]);
         }
@@ -165,49 +243,137 @@ impl Graph {
         if classes == 1 && labels != 2 {
             output = head.add("class", Op::Slice { axis: 1, start: 1, end: Some(2), step: 1 }, &[output]);
         }
-        Ok(Classifier { graph: self.ending_in(head.nodes, output)?, probabilities, task: Task::Segmentation })
+        let graph = self.ending_in(head.nodes, output)?;
+        Ok(Classifier { graph, probabilities, task: Task::Segmentation, dense, background: None })
     }
 
-    fn detection(&self, dense: NodeId, form: Form) -> Result<Classifier> {
+    fn detection(&self, dense: NodeId, form: Form, said: Said<'_>) -> Result<Classifier> {
         let mut head = Head::new(self);
-        let best = Op::Reduce { axes: vec![2], keep: false, reduction: Reduction::Max };
         let axis = if form.boxes_first { 2 } else { 1 };
-        // Where the classes' sigmoid is joined to the boxes at the end, their logits are before it.
+        // Where the classes are joined to the boxes at the end, their logits may be before an activation.
         let joined = self.node(dense);
         let logits = match (&joined.op, joined.inputs.last()) {
-            (Op::Concat { axis: own }, Some(&last)) if *own == axis && form.before == 4 => {
-                let width = self.layers[last.0].shape.get(axis - 1);
-                let sigmoid = matches!(self.node(last).op, Op::Activation(Activation::Sigmoid));
-                (sigmoid && width == Some(&form.classes)).then(|| self.node(last).inputs[0])
+            (Op::Concat { axis: own }, Some(&last))
+                if *own == axis
+                    && form.before == 4
+                    && self.layers[last.0].shape.get(axis - 1) == Some(&form.classes) =>
+            {
+                let (from, moved, given) = before_activation(self, last);
+                given.map(|given| (moved.into_iter().fold(from, |node, op| head.add("moved", op, &[node])), given))
             }
             _ => None,
         };
-        let turn = |head: &mut Head, x| {
-            if form.boxes_first { head.add("turned", Op::Transpose(vec![0, 2, 1]), &[x]) } else { x }
-        };
-        let output = if let Some(logits) = logits {
-            let x = turn(&mut head, logits);
-            head.add("classes", best, &[x])
+        let rows = head.boxes_first(dense, !form.boxes_first);
+        let boxes = head.columns("boxes", rows, 0, 4);
+        let (first, end) = (form.before, form.before + form.classes);
+        let mut parts = vec![boxes];
+        let scores = if let Some((logits, given)) = logits {
+            let logits = head.boxes_first(logits, !form.boxes_first);
+            head.log_odds(logits, given)?
         } else {
-            let x = turn(&mut head, dense);
-            let part = |start, end| Op::Slice { axis: 1, start, end: Some(end), step: 1 };
-            let mut x2 = head.add("scores", part(form.before, form.before + form.classes), &[x]);
+            let mut scores = head.columns("scores", rows, first, end);
             if form.before == 5 {
-                let something = head.add("something", part(4, 5), &[x]);
-                x2 = head.add("probabilities", Op::Binary(Binary::Mul), &[x2, something]);
-                // Both are probabilities: the logit of their product is as good a score as any other's.
-                let clip = Activation::Clip { low: 1e-6, high: 1.0 - 1e-6 };
-                x2 = head.add("inside", Op::Activation(clip), &[x2]);
-                let one = head.constant("one", 1.0)?;
-                let rest = head.add("rest", Op::Binary(Binary::Sub), &[one, x2]);
-                let odds = head.add("odds", Op::Binary(Binary::Div), &[x2, rest]);
-                x2 = head.add("logits", Op::Unary(Unary::Log), &[odds]);
+                let something = head.columns("something", rows, 4, 5);
+                let alone = head.log_odds(scores, Given::Probabilities)?;
+                let objectness = head.log_odds(something, Given::Probabilities)?;
+                parts.extend([alone, objectness]);
+                scores = head.add("joint", Op::Binary(Binary::Mul), &[scores, something]);
+                scores = head.log_odds(scores, Given::Probabilities)?;
             }
-            head.add("classes", best, &[x2])
+            scores
         };
-        let graph = self.ending_in(head.nodes, output)?;
-        Ok(Classifier { graph, probabilities: Probabilities::Sigmoid, task: Task::Detection })
+        parts.insert(1, scores);
+        let coding = said.boxes.unwrap_or(BoxCoding { order: BoxOrder::Centre, normalised: false });
+        let form = DenseForm::Detection { classes: form.classes, objectness: form.before == 5, coding };
+        self.best_boxes(head, &parts, form, None)
     }
+
+    /// A detection that gives boxes and classes apart.
+    fn detection_in_two(&self, slots: Slots, said: Said<'_>) -> Result<Classifier> {
+        let (from, moved, found) = before_activation(self, slots.classes);
+        let labels = said.labels.len();
+        let one_more = labels > 0 && slots.count == labels + 1;
+        let given = match (found, said.activation) {
+            (Some(found), _) => found,
+            (None, Some(Probabilities::Unchanged)) => Given::Probabilities,
+            (None, _) if slots.suppressed => Given::Probabilities,
+            (None, Some(Probabilities::Softmax)) => Given::BeforeSoftmax,
+            (None, Some(Probabilities::Sigmoid)) => Given::LogOdds,
+            (None, None) if one_more || matches!(said.background, Some(Background::First | Background::Last)) => {
+                Given::BeforeSoftmax
+            }
+            (None, None) => Given::LogOdds,
+        };
+        let rows = self.layers[slots.boxes.0].shape.first().copied().unwrap_or(0);
+        // Where one of many takes all, the class of no object is one of them: first over anchors, last over queries.
+        let usual = if rows > MOST_QUERIES { Background::First } else { Background::Last };
+        let background = match (said.background, Background::of_labels(said.labels).filter(|_| slots.count == labels)) {
+            (Some(said), _) => said,
+            (None, Some(named)) => named,
+            (None, None) if one_more || (labels == 0 && given == Given::BeforeSoftmax) => usual,
+            (None, None) => Background::None,
+        };
+        let mut head = Head::new(self);
+        let classes = moved.into_iter().fold(from, |node, op| head.add("moved", op, &[node]));
+        let classes = head.boxes_first(classes, slots.turned);
+        let mut scores = head.log_odds(classes, given)?;
+        let classes = slots.count - usize::from(background != Background::None);
+        if classes == 0 {
+            return Err(Error::parameter("task", "the only class of the detection is that of no object"));
+        }
+        let start = usize::from(background == Background::First);
+        if background != Background::None {
+            scores = head.columns("objects", scores, start, start + classes);
+        } else {
+            scores = head.add("objects", Op::Identity, &[scores]);
+        }
+        let ends_in_sigmoid = matches!(self.node(slots.boxes).op, Op::Activation(Activation::Sigmoid));
+        let by_centres = ends_in_sigmoid || slots.by_centres;
+        let order = if by_centres { BoxOrder::Centre } else { BoxOrder::Corners };
+        let coding = said.boxes.unwrap_or(BoxCoding { order, normalised: ends_in_sigmoid });
+        let form = DenseForm::Detection { classes, objectness: false, coding };
+        let background = Some(background).filter(|background| *background != Background::None);
+        self.best_boxes(head, &[slots.boxes, scores], form, background)
+    }
+
+    /// A detection whose parts are in order: the classes, second, `(N, M, K)`, each by its best box.
+    fn best_boxes(
+        &self,
+        mut head: Head<'_>,
+        parts: &[NodeId],
+        form: DenseForm,
+        background: Option<Background>,
+    ) -> Result<Classifier> {
+        let dense = Dense::of(head.clone(), parts, parts[1], form)?;
+        let best = Op::Reduce { axes: vec![1], keep: false, reduction: Reduction::Max };
+        let output = head.add("classes", best, &[parts[1]]);
+        let graph = self.ending_in(head.nodes, output)?;
+        Ok(Classifier { graph, probabilities: Probabilities::Sigmoid, task: Task::Detection, dense, background })
+    }
+}
+
+impl Head<'_> {
+    /// `(N, M, C)`, of values that are turned where `turned`.
+    fn boxes_first(&mut self, values: NodeId, turned: bool) -> NodeId {
+        if turned { self.add("turned", Op::Transpose(vec![0, 2, 1]), &[values]) } else { values }
+    }
+}
+
+/// More boxes than any decoder has queries.
+const MOST_QUERIES: usize = 1200;
+
+/// The boxes `(N, M, 4)` and the classes `(N, M, K)` of a network that gives them apart.
+#[derive(Clone, Copy)]
+struct Slots {
+    boxes: NodeId,
+    classes: NodeId,
+    /// Whether the classes are `(N, K, M)`.
+    turned: bool,
+    count: usize,
+    /// Whether they are what a suppression of boxes took.
+    suppressed: bool,
+    /// Whether that takes boxes by their middles.
+    by_centres: bool,
 }
 
 /// How a list of boxes is laid out.
@@ -240,45 +406,20 @@ fn likely_detector(a: usize, b: usize) -> Option<Form> {
     Some(Form { classes: width - 4, before: 4, boxes_first: width == b })
 }
 
-/// Nodes that are appended to a graph.
-struct Head<'a> {
-    graph: &'a Graph,
-    nodes: Vec<Node>,
-}
-
-impl<'a> Head<'a> {
-    fn new(graph: &'a Graph) -> Self {
-        Self { graph, nodes: graph.nodes.clone() }
-    }
-
-    fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> NodeId {
-        let name = self.graph.free_name(&format!("score/{name}"));
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec() });
-        NodeId(self.nodes.len() - 1)
-    }
-
-    fn constant(&mut self, name: &str, value: f64) -> Result<NodeId> {
-        let Graph { dtype, device, .. } = self.graph;
-        let tensor = Tensor::new(&[value], &Device::Cpu)?.to_dtype(*dtype)?.to_device(device)?;
-        Ok(self.add(name, Op::Constant(tensor), &[]))
-    }
-
-    /// The same values, through which no gradient goes: rounded to a 4096th, whose derivative is zero.
-    fn detached(&mut self, name: &str, id: NodeId) -> Result<NodeId> {
-        let dtype = self.graph.dtype;
-        let finest = if dtype == DType::F32 || dtype == DType::F64 { 4096.0 } else { 64.0 };
-        let factor = self.constant(&format!("{name}/scale"), finest)?;
-        let large = self.add(&format!("{name}/large"), Op::Binary(Binary::Mul), &[id, factor]);
-        let round = self.add(&format!("{name}/round"), Op::Unary(Unary::Round), &[large]);
-        Ok(self.add(&format!("{name}/fixed"), Op::Binary(Binary::Div), &[round, factor]))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::GraphBuilder;
+    use candle_core::{Device, Tensor};
     use faithful_core::{Network, Objective, Target};
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|class| format!("class {class}")).collect()
+    }
+
+    fn named(labels: &[String]) -> Said<'_> {
+        Said { labels, ..Said::default() }
+    }
 
     /// The scores of an input, and the gradient of class `class` at it.
     fn scored(graph: &Graph, input: &Tensor, class: usize) -> (Vec<f32>, Vec<f32>) {
@@ -303,7 +444,7 @@ mod tests {
         let softmax = plain(&[3, 2, 2], &|b, x| b.add("p", Op::Softmax { axis: 1, log: false }, &[x]));
         let raw = plain(&[3, 2, 2], &|b, x| b.add("same", Op::Identity, &[x]));
         for graph in [softmax, raw] {
-            let found = graph.as_classifier(3, None).unwrap().unwrap();
+            let found = graph.as_classifier(named(&names(3)), None).unwrap().unwrap();
             assert_eq!((found.task, found.probabilities), (Task::Segmentation, Probabilities::Softmax));
             // Class 0 wins at places 0 and 3: (5 - 0 + 2 - 0.5) / 4; class 1 at 1 and 2: (3 - 1 + 4 - 0) / 4.
             let (scores, gradient) = scored(&found.graph, &input, 0);
@@ -315,23 +456,23 @@ mod tests {
             assert_eq!(gradient, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.25, 0.25]);
         }
         let graph = plain(&[3, 2, 2], &|b, x| b.add("same", Op::Identity, &[x]));
-        assert!(graph.as_classifier(3, Some(Task::Classification)).unwrap().is_none());
-        assert!(graph.as_classifier(3, Some(Task::Detection)).is_err());
+        assert!(graph.as_classifier(named(&names(3)), Some(Task::Classification)).unwrap().is_none());
+        assert!(graph.as_classifier(named(&names(3)), Some(Task::Detection)).is_err());
     }
 
     #[test]
     fn channels_may_be_last_and_one_mask_is_a_class() {
         let turned = plain(&[3, 2, 2], &|b, x| b.add("turned", Op::Transpose(vec![0, 2, 3, 1]), &[x]));
-        let found = turned.as_classifier(0, None).unwrap().unwrap();
+        let found = turned.as_classifier(named(&names(0)), None).unwrap().unwrap();
         let input = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 3, 2, 2)).unwrap();
         assert_eq!(scored(&found.graph, &input, 2).0, [-8.0, -4.0, 8.0]);
         let mask = plain(&[1, 2, 2], &|b, x| b.add("p", Op::Activation(Activation::Sigmoid), &[x]));
-        let found = mask.as_classifier(0, None).unwrap().unwrap();
+        let found = mask.as_classifier(named(&names(0)), None).unwrap().unwrap();
         assert_eq!(found.probabilities, Probabilities::Sigmoid);
         let input = Tensor::new(&[2f32, -1.0, 4.0, -3.0], &Device::Cpu).unwrap().reshape((1, 1, 2, 2)).unwrap();
         let (scores, gradient) = scored(&found.graph, &input, 0);
         assert_eq!((scores.as_slice(), gradient.as_slice()), (&[3.0][..], &[0.25, 0.0, 0.25, 0.0][..]));
-        assert_eq!(scored(&mask.as_classifier(2, None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
+        assert_eq!(scored(&mask.as_classifier(named(&names(2)), None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
     }
 
     #[test]
@@ -353,17 +494,20 @@ mod tests {
                 b.add("all", Op::Concat { axis: 1 }, &[boxes, classes])
             })
         };
-        let found = yolo(false).as_classifier(2, None).unwrap().unwrap();
+        let found = yolo(false).as_classifier(named(&names(2)), None).unwrap().unwrap();
         assert_eq!((found.task, found.probabilities), (Task::Detection, Probabilities::Sigmoid));
         let (scores, gradient) = scored(&found.graph, &input, 1);
         assert_eq!(scores, [2.0, 3.0]);
         assert_eq!(gradient.iter().position(|value| *value == 1.0), Some(15));
         assert_eq!(gradient.iter().sum::<f32>(), 1.0);
-        assert!(yolo(false).as_classifier(0, None).unwrap().is_none());
-        assert!(yolo(false).as_classifier(0, Some(Task::Detection)).is_ok());
-        let error = yolo(true).as_classifier(9, Some(Task::Detection)).err().unwrap().to_string();
+        assert!(yolo(false).as_classifier(named(&names(0)), None).unwrap().is_none());
+        assert!(yolo(false).as_classifier(named(&names(0)), Some(Task::Detection)).is_ok());
+        let error = yolo(true).as_classifier(named(&names(9)), Some(Task::Detection)).err().unwrap().to_string();
         assert!(error.contains("9 classes"), "{error}");
-        assert_eq!(scored(&yolo(true).as_classifier(2, None).unwrap().unwrap().graph, &input, 0).0.len(), 2);
+        assert_eq!(
+            scored(&yolo(true).as_classifier(named(&names(2)), None).unwrap().unwrap().graph, &input, 0).0.len(),
+            2
+        );
     }
 
     #[test]
@@ -371,7 +515,7 @@ mod tests {
         let values: [f32; 14] = [0.0, 0.0, 0.0, 0.0, 0.5, 0.8, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2, 0.9];
         let input = Tensor::from_slice(&values, (1, 2, 7), &Device::Cpu).unwrap();
         let graph = plain(&[2, 7], &|b, x| b.add("same", Op::Identity, &[x]));
-        let found = graph.as_classifier(2, None).unwrap().unwrap();
+        let found = graph.as_classifier(named(&names(2)), None).unwrap().unwrap();
         let scores = scored(&found.graph, &input, 0).0;
         let probabilities = Probabilities::Sigmoid.of(&[f64::from(scores[0]), f64::from(scores[1])]);
         assert!((probabilities[0] - 0.4).abs() < 1e-6 && (probabilities[1] - 0.9).abs() < 1e-6, "{probabilities:?}");

@@ -236,6 +236,7 @@ fn model_options(options: &Options<'_, '_>) -> PyResult<ModelOptions> {
         activation: options.read("activation", Probabilities::from_name)?,
         task: options.read("task", |name| faithful_core::value_named("task", name, &Task::ALL))?,
         labels: options.get("labels_file")?,
+        read: faithful_explain::Read::default(),
     })
 }
 

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod boxes;
 mod chart;
 mod classes;
 mod colormap;
@@ -31,6 +32,7 @@ mod resample;
 mod scale;
 mod series_chart;
 
+pub use boxes::{Boxed, draw_boxes};
 pub use chart::{Axis, Chart, Level, Line, chart_png, chart_svg};
 pub use classes::{CLASS_COLORS, overlay_classes};
 pub use colormap::Colormap;

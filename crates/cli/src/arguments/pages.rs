@@ -1,7 +1,7 @@
 //! Commands that write pages.
 
 use super::bounds::{MANY, ROWS, count, threads, whole};
-use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments};
+use super::{ComputeArguments, Flag, ModelArguments, PhotoArguments, ReadingArguments};
 use clap::Args;
 use faithful_explain::{Budget, ByteSize, Settings, Setup, parse_stop};
 use std::num::NonZeroUsize;
@@ -174,6 +174,8 @@ pub(crate) struct ServeArguments {
     /// The seed of everything random: the same photo gets the same map
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArguments,
     #[command(flatten)]
     pub(crate) compute: ComputeArguments,
 }

@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &DreamArguments, output: &Output) -> Result<Outcome
     spare(&arguments.out, start.into_iter().chain(arguments.model.name.model.as_deref().map(Path::new)))?;
     output.writes_files();
     let classifier = model::photos_only(model::classifier_for_cpu(&arguments.model, output)?)?;
+    if classifier.reads_each_photo() {
+        model::refuse_reading(&classifier.read, "dream")?;
+    }
     let model = &classifier.model;
     let preprocessing = model.photo_preprocessing()?;
     let class = model::one_class(model, &arguments.class)?;

@@ -14,7 +14,7 @@ use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
 use faithful_cam::{Difference, Fusion, Layout, Quality};
-use faithful_core::{Convergence, Error, Stop};
+use faithful_core::{Convergence, Error, Probabilities, Stop};
 use faithful_explain::auto::{self, AUTO};
 use faithful_explain::{
     Budget, CamChoices, Classifier, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session,
@@ -65,6 +65,9 @@ struct Line<'a> {
     class: usize,
     label: String,
     probability: f64,
+    /// What the probability is where the numbers that are read are of classes; otherwise it is the number itself.
+    #[serde(skip)]
+    of_classes: bool,
     score: f64,
     score_kind: &'a str,
     layer: Option<String>,
@@ -262,7 +265,8 @@ fn chosen(arguments: &ExplainArguments, classifier: &Classifier) -> Result<auto:
         || arguments.stop != "draws"
         || arguments.trace
         || arguments.trace_figure;
-    Ok(auto::choose(&model.graph, &layers, arguments.gradient.as_deref(), draws)?)
+    let place = classifier.reads_each_photo();
+    Ok(auto::choose(&model.graph, &layers, arguments.gradient.as_deref(), draws, place)?)
 }
 
 fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {
@@ -324,7 +328,11 @@ impl Run<'_> {
     /// `striped crescent, 98.1%`.
     fn class_in_words(&self, class: usize, seen: &Seen) -> String {
         let label = self.session.classifier.model.labels.name(class);
-        format!("{label}, {:.1}%", seen.prediction.probabilities[class] * 100.0)
+        let value = seen.prediction.probabilities[class];
+        match self.session.classifier.model.probabilities {
+            Probabilities::Unchanged => format!("{label}, {value:.3}"),
+            _ => format!("{label}, {:.1}%", value * 100.0),
+        }
     }
 
     /// `layer-cam at layer3.2`, with the score where it is not the network's output.
@@ -423,6 +431,7 @@ impl Run<'_> {
             class,
             label: model.labels.name(class),
             probability: seen.prediction.probabilities[class],
+            of_classes: model.probabilities != Probabilities::Unchanged,
             score: found.score,
             score_kind: &self.arguments.score,
             layer: self.method().layer_names(&model.graph),
@@ -513,7 +522,7 @@ impl Listing {
             cut_path(&line.image, image),
             line.class.to_string(),
             cut(&line.label, label),
-            format!("{:.2}%", line.probability * 100.0),
+            if line.of_classes { format!("{:.2}%", line.probability * 100.0) } else { "-".into() },
             format!("{:.3}", line.score),
             error.map_or_else(|| "-".to_owned(), |error| format!("{:.1}%", error * 100.0)),
         ];

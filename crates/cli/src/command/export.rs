@@ -28,7 +28,13 @@ pub(crate) fn run(arguments: &ExportArguments, output: &Output) -> Result<Outcom
     if out.extension().is_none_or(|extension| extension != "onnx") {
         return Err(Usage::from(format!("`{}` should end in .onnx", out.display())).into());
     }
-    let (model, loading) = model::load_with(arguments.model.name.model.as_deref(), &arguments.model)?;
+    let (model, loading) =
+        model::load_with(arguments.model.name.model.as_deref(), &arguments.model, &faithful_explain::Read::Classes)?;
+    if !model.sums.is_empty() {
+        let reason =
+            "the file explains a network's classes, and the JSON beside this one's names sums of outputs (`scores`)";
+        return Err(Error::parameter("model", reason).into());
+    }
     model.notes.iter().for_each(|note| output.note(note));
     let data = format!("{}.data", out.file_name().unwrap_or_default().to_string_lossy());
     for written in [out, &out.with_file_name(&data)] {

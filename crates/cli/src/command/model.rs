@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::{Fit, Network, Preprocessing};
+use faithful_explain::Read;
 use faithful_model::{Place, faithful_home, known_models};
 use serde_json::json;
 
@@ -32,7 +33,7 @@ pub(crate) fn list(output: &Output) -> Result<Outcome> {
 }
 
 pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
-    let model = model::load(arguments.name.model.as_deref(), arguments)?;
+    let model = model::load(arguments.name.model.as_deref(), arguments, &Read::Classes)?;
     let target = model.target.map(|target| &model.graph.layers()[target.0]);
     let photo = model.preprocessing.as_ref();
     let labels: Vec<String> = (0..model.labels.count()).map(|index| model.labels.name(index)).collect();
@@ -91,7 +92,7 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
 }
 
 pub(crate) fn layers(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
-    let model = model::load(arguments.name.model.as_deref(), arguments)?;
+    let model = model::load(arguments.name.model.as_deref(), arguments, &Read::Classes)?;
     let mut rows = Vec::new();
     for row in model.layer_table() {
         output.object(&json!({

@@ -9,7 +9,7 @@ use crate::table::{Column, Table};
 use anyhow::Result;
 use faithful_core::{Error, Network, Objective, Score, Stream, Target, Watched};
 use faithful_explain::inputs::Input;
-use faithful_explain::{Budget, Classifier, MethodAt, Settings, Setup, baseline, photo, weight_bytes};
+use faithful_explain::{Budget, Classifier, MethodAt, Read, Settings, Setup, baseline, photo, weight_bytes};
 use faithful_metric::{LayerSimilarity, data_label, parameter_randomisation};
 use faithful_model::{Model, Randomisation};
 use serde_json::json;
@@ -26,6 +26,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         ..Setup::default()
     };
     let compute = arguments.model.name.compute.compute()?;
+    model::refuse_reading(&arguments.model.name.reading.read(), "sanity")?;
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
     // One network at a time has lost its weights, and has others of the same size.
@@ -117,7 +118,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
 /// The classifier of that name, which must be of the model's architecture: layers are told by their place.
 fn like(model: &Model, name: &str, arguments: &SanityArguments) -> Result<Classifier> {
     let compute = arguments.model.name.compute.compute()?;
-    let other = model::load(Some(name), &arguments.model)?;
+    let other = model::load(Some(name), &arguments.model, &Read::Classes)?;
     let other = Classifier::new(other, |model| compute.place(&model.graph))?;
     let layers = |model: &Model| model.graph.layers().iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let shapes = |model: &Model| (model.graph.nominal_input().to_vec(), model.labels.count());

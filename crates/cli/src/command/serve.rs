@@ -1,6 +1,6 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
-use crate::arguments::{ComputeArguments, Flag, ModelArguments, ServeArguments};
+use crate::arguments::{ComputeArguments, Flag, ModelArguments, ReadingArguments, ServeArguments};
 use crate::exhibit::{self, PageLimits};
 use crate::failure::Outcome;
 use crate::model;
@@ -36,8 +36,9 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
     let compute = arguments.compute.compute()?;
     let mut models = Vec::new();
     for name in names {
-        let model = model::load(name.as_deref(), &only(name.clone(), &arguments.compute))?;
-        let classifier = model::classifier_of(model, output, |model| compute.place(&model.graph))?;
+        let read = arguments.reading.read();
+        let model = model::load(name.as_deref(), &only(name.clone(), &arguments.compute), &read)?;
+        let classifier = model::classifier_of(model, read, output, |model| compute.place(&model.graph))?;
         let model = &classifier.model;
         // Two of one architecture are told apart by how they were asked for.
         let taken = models.iter().any(|other: &Loaded| other.name == model.name);
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
 /// A model by its name, with what it says of its photos itself.
 fn only(model: Option<String>, compute: &ComputeArguments) -> ModelArguments<Flag> {
     ModelArguments {
-        name: Flag { model, compute: compute.clone() },
+        name: Flag { model, reading: ReadingArguments::default(), compute: compute.clone() },
         output: None,
         input_size: None,
         resize: None,

@@ -56,6 +56,7 @@ pub(super) fn cotangent(
             let gradient = writer.mul(hot, &rest)?;
             (share, gradient)
         }
+        Probabilities::Unchanged => return Ok(hot.clone()),
     };
     if score == ScoreKind::LogProbability {
         return Ok(gradient);
@@ -83,8 +84,10 @@ pub(super) fn value(
         }
         (_, Probabilities::Softmax) => writer.softmax(logits, 1),
         (_, Probabilities::Sigmoid) => writer.unary("Sigmoid", logits),
+        (_, Probabilities::Unchanged) => logits.clone(),
     };
     let own = writer.mul(&scored, hot)?;
     let own = writer.reduce("ReduceSum", &own, &[1], false);
-    Ok(if score == ScoreKind::LogProbability { writer.unary("Log", &own) } else { own })
+    let in_logarithms = score == ScoreKind::LogProbability && probabilities != Probabilities::Unchanged;
+    Ok(if in_logarithms { writer.unary("Log", &own) } else { own })
 }

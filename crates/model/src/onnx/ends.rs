@@ -1,8 +1,8 @@
 //! Which of a file's inputs and outputs count.
 
-use super::proto;
 use super::tensor::element;
 use super::value::{Integers, Value};
+use super::{BOXES_AND_SCORES, CENTRES_AND_SCORES, proto};
 use crate::op::shape::elements;
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Result};
@@ -39,6 +39,56 @@ pub(super) fn output<'a>(file: &'a proto::Graph, outputs: &[&'a str], wanted: Op
         let reason = format!("the file has no output `{wanted}`; it has {}", quoted(&all));
         Error::parameter("output", reason)
     })
+}
+
+/// The outputs that the network gives: the one that was asked for, or several by commas; unless any was, the first, or the boxes
+/// and the classes of a detection.
+pub(super) fn chosen<'a>(file: &'a proto::Graph, outputs: &[&'a str], wanted: Option<&'a str>) -> Result<Vec<&'a str>> {
+    match wanted {
+        None => match boxes_and_classes(file, outputs) {
+            Some(pair) => Ok(pair.to_vec()),
+            None => Ok(vec![output(file, outputs, None)?]),
+        },
+        Some(text) => match output(file, outputs, Some(text)) {
+            Ok(one) => Ok(vec![one]),
+            Err(error) if !text.contains(',') => Err(error),
+            Err(_) => text.split(',').map(|part| output(file, outputs, Some(part.trim()))).collect(),
+        },
+    }
+}
+
+/// The outputs `(N, M, 4)` and `(N, M, K)`, where a file has one of each.
+fn boxes_and_classes<'a>(file: &'a proto::Graph, outputs: &[&'a str]) -> Option<[&'a str; 2]> {
+    let dims = |name: &str| {
+        let value = file.output.iter().find(|value| value.name == name)?;
+        let shape = declared(value)?.shape.as_ref()?;
+        let sizes: Vec<Option<i64>> = shape.dim.iter().map(|dim| dim.value).collect();
+        if let [_, rows, columns] = *sizes.as_slice() { Some((rows, columns)) } else { None }
+    };
+    let three: Vec<(&str, Option<i64>, Option<i64>)> =
+        outputs.iter().filter_map(|name| dims(name).map(|(rows, columns)| (*name, rows, columns))).collect();
+    let is_boxes = |(name, _, columns): &&(&str, _, _)| *columns == Some(4) && name.to_lowercase().contains("box");
+    let mut all_boxes = three.iter().filter(is_boxes);
+    let (boxes, rows, _) = all_boxes.next().filter(|_| three.len() >= 2)?;
+    if all_boxes.next().is_some() {
+        return None;
+    }
+    let mut others = three.iter().filter(|(name, own, columns)| name != boxes && own == rows && *columns != Some(1));
+    let (classes, _, _) = others.next()?;
+    others.next().is_none().then_some([boxes, classes])
+}
+
+/// The boxes and the scores that the first suppression of boxes among these nodes takes, and what they are called together.
+pub(super) fn before_suppression<'a>(
+    mut nodes: impl Iterator<Item = &'a proto::Node>,
+) -> Option<([&'a str; 2], &'static str)> {
+    let suppression = nodes.find(|node| node.op_type == "NonMaxSuppression")?;
+    let by_centre = |attribute: &proto::Attribute| attribute.name == "center_point_box" && attribute.i == 1;
+    let name = if suppression.attribute.iter().any(by_centre) { CENTRES_AND_SCORES } else { BOXES_AND_SCORES };
+    match suppression.input.as_slice() {
+        [boxes, scores, ..] => Some(([boxes, scores], name)),
+        _ => None,
+    }
 }
 
 /// The one input that is explained, and the values of the others: of `used`, those of `all` inputs that are read.

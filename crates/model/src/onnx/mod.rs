@@ -42,11 +42,19 @@ pub struct OnnxOptions {
     /// The size `[height, width]` of a picture where the file leaves it free; `ImageNet`'s where this is not given either.
     pub free_size: Option<[usize; 2]>,
     /// The value that the network gives, by its name or its number among the outputs; the first output of floating-point
-    /// numbers unless another is named.
+    /// numbers unless another is named, or boxes and classes where the first are those of a detection. Several by commas become one
+    /// row, one after the other.
     pub output: Option<String>,
     /// The values of inputs other than the one that is explained: one row's, or one number for all.
     pub inputs: BTreeMap<String, Vec<f64>>,
 }
+
+/// The node of a network with several outputs that has all in one row.
+pub(crate) const SEVERAL: &str = "outputs";
+/// Likewise, where they are the boxes and the scores that a suppression of boxes takes.
+pub(crate) const BOXES_AND_SCORES: &str = "boxes and scores";
+/// Likewise, where boxes are given by their middles.
+pub(crate) const CENTRES_AND_SCORES: &str = "centres and scores";
 
 /// A network with what its file says beside it.
 pub(crate) struct Imported {
@@ -57,8 +65,10 @@ pub(crate) struct Imported {
     pub(crate) files: Vec<PathBuf>,
     /// The paths of the modules that made its nodes, by the nodes' names, where the exporter noted them.
     pub(crate) modules: BTreeMap<String, String>,
-    /// The one that the graph gives.
+    /// Those that the graph gives, by commas.
     pub(crate) output: String,
+    /// Whether they are what a suppression of boxes takes, in place of what it gives.
+    suppressed: bool,
     /// Whether the file leaves the size of its pictures free.
     pub(crate) free_size: bool,
     /// How many rows the file computes for each input: the batch that it fixes, where it cannot be freed.
@@ -79,7 +89,12 @@ impl Imported {
     /// What people should know of the file, a sentence each; `chosen` where they chose the output.
     pub(crate) fn notes(&self, chosen: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.outputs.len() > 1 && !chosen {
+        if self.suppressed {
+            let own = &self.output;
+            notes.push(format!(
+                "the file suppresses boxes; what goes into that is taken in place of its outputs ({own})"
+            ));
+        } else if self.outputs.len() > 1 && !chosen {
             let (all, own) = (self.outputs.join(", "), &self.output);
             notes.push(format!("the file has several outputs ({all}); `{own}` is taken: --output names another"));
         }
@@ -139,19 +154,27 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
     let inputs: Vec<&proto::ValueInfo> =
         file.input.iter().filter(|input| !stored.contains(input.name.as_str())).collect();
     let outputs = ends::outputs(file);
-    let output = ends::output(file, &outputs, options.output.as_deref())?;
+    let mut chosen = ends::chosen(file, &outputs, options.output.as_deref())?;
     let known: HashSet<&str> = stored.iter().copied().chain(inputs.iter().map(|input| input.name.as_str())).collect();
-    let order = order::needed(&file.node, &known, output)?;
+    let mut order = order::needed(&file.node, &known, &chosen)?;
+    let before = ends::before_suppression(order.iter().map(|&index| &file.node[index]));
+    let (before, several) = before.map_or((None, SEVERAL), |(before, name)| (Some(before), name));
+    let suppressed = before.is_some();
+    if let Some(before) = before {
+        chosen = before.to_vec();
+        order = order::needed(&file.node, &known, &chosen)?;
+    }
 
-    // Only inputs that the output needs count: exporters leave others behind.
+    // Only inputs that the outputs need count: exporters leave others behind.
     let read: HashSet<&str> =
-        order.iter().flat_map(|&index| order::operands(&file.node[index])).chain(std::iter::once(output)).collect();
+        order.iter().flat_map(|&index| order::operands(&file.node[index])).chain(chosen.iter().copied()).collect();
     let used: Vec<&proto::ValueInfo> = inputs.iter().copied().filter(|i| read.contains(i.name.as_str())).collect();
     let (input, fixed) = ends::inputs(&inputs, &used, &options.inputs)?;
 
-    let whole = Whole { model: &model, file, external, output, order: &order, read: &read, fixed: &fixed };
+    let whole =
+        Whole { model: &model, file, external, outputs: &chosen, several, order: &order, read: &read, fixed: &fixed };
     let source = Input::of(input, file)?;
-    let vector = file.output.iter().any(|one| one.name == output && rank(one) == Some(1));
+    let vector = file.output.iter().any(|one| chosen == [one.name.as_str()] && rank(one) == Some(1));
     let mut failed: Option<Error> = None;
     for way in source.ways(vector) {
         match whole.read_by(way, &source, options) {
@@ -162,8 +185,17 @@ fn read(bytes: prost::bytes::Bytes, external: &External, options: &OnnxOptions) 
                 }
                 let copies = if let Way::AsWritten(Lead::Batch(rows)) = way { rows } else { 1 };
                 let outputs = outputs.iter().map(ToString::to_string).collect();
-                let (modules, output, free_size) = (modules(&model), output.to_owned(), source.is_free());
-                return Ok(Imported { graph, outputs, files: Vec::new(), modules, output, free_size, copies });
+                let (modules, output, free_size) = (modules(&model), chosen.join(","), source.is_free());
+                return Ok(Imported {
+                    graph,
+                    outputs,
+                    files: Vec::new(),
+                    modules,
+                    output,
+                    suppressed,
+                    free_size,
+                    copies,
+                });
             }
             // As the file writes it, all of its sizes are known: what is wrong then is said most plainly.
             Err(error) if failed.is_none() || matches!(way, Way::AsWritten(Lead::Batch(_))) => failed = Some(error),
@@ -188,8 +220,11 @@ struct Whole<'a> {
     model: &'a proto::Model,
     file: &'a proto::Graph,
     external: &'a External,
-    output: &'a str,
-    /// The nodes that the output needs, in order.
+    /// What the network gives: several become one row.
+    outputs: &'a [&'a str],
+    /// What several are called together.
+    several: &'static str,
+    /// The nodes that they need, in order.
     order: &'a [usize],
     /// The names that they read.
     read: &'a HashSet<&'a str>,
@@ -200,7 +235,7 @@ struct Whole<'a> {
 impl Whole<'_> {
     fn read_by(&self, way: Way, source: &Input, options: &OnnxOptions) -> Result<Graph> {
         let mut importer = Importer::new(self.model, self.external.clone(), way.batches());
-        importer.also_read(self.output);
+        self.outputs.iter().for_each(|output| importer.also_read(output));
         let mut scope = Scope::new();
         let node = source.declare(&mut importer, way, options)?;
         scope.insert(source.name.to_owned(), Value::Node(node));
@@ -215,27 +250,49 @@ impl Whole<'_> {
             importer.unsupported.dedup();
             return Err(Error::Unsupported(importer.unsupported));
         }
-        let Some(Value::Node(last)) = scope.get(self.output) else {
-            let reason = format!("its output `{}` does not depend on its input", self.output);
-            return Err(Error::format("ONNX model", reason));
-        };
-        let last = *last;
+        let (last, name) = self.last(&mut importer, &scope)?;
         guard::branches(&mut importer.nodes);
         let input_shape = |importer: &Importer, lead: usize| -> Vec<usize> {
             importer.node_sizes(NodeId(0)).iter().skip(lead).map(|size| size.constant as usize).collect()
         };
         match way {
             Way::Free => {
-                let last = as_rows(&mut importer, self.output, last)?;
+                let last = as_rows(&mut importer, name, last)?;
                 let input_shape = input_shape(&importer, 1);
                 GraphBuilder::from_nodes(importer.nodes, input_shape).finish(last)?.folded()
             }
             Way::AsWritten(lead) => {
-                let (nodes, last) = batch::put_before(&importer.nodes, &importer.shapes(), lead, last, self.output)?;
+                let (nodes, last) = batch::put_before(&importer.nodes, &importer.shapes(), lead, last, name)?;
                 let input_shape = input_shape(&importer, usize::from(lead != Lead::Own));
                 GraphBuilder::from_nodes(nodes, input_shape).finish(last)?.folded()
             }
         }
+    }
+}
+
+impl Whole<'_> {
+    /// The node of the output, or of all outputs in one row; and what it is called.
+    fn last(&self, importer: &mut Importer, scope: &Scope) -> Result<(NodeId, &str)> {
+        let find = |output: &&str| match scope.get(*output) {
+            Some(Value::Node(node)) => Ok(*node),
+            _ => {
+                let reason = format!("its output `{output}` does not depend on its input");
+                Err(Error::format("ONNX model", reason))
+            }
+        };
+        let nodes = self.outputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+        if let ([node], [name]) = (nodes.as_slice(), self.outputs) {
+            return Ok((*node, name));
+        }
+        let name = self.several;
+        let mut all = Vec::new();
+        for (node, output) in nodes.into_iter().zip(self.outputs) {
+            all.push(match rows(importer.node_sizes(node).len()) {
+                Some(op) => importer.push(&format!("{output}/rows"), op, vec![node])?,
+                None => node,
+            });
+        }
+        Ok((importer.push(name, Op::Concat { axis: 1 }, all)?, name))
     }
 }
 

@@ -18,10 +18,10 @@ pub(super) fn label(node: &proto::Node) -> &str {
     if node.name.is_empty() { output() } else { &node.name }
 }
 
-/// The indices of the nodes that `output` needs, producers before users.
+/// The indices of the nodes that `outputs` need, producers before users.
 ///
 /// The file's order is kept where it is one; otherwise the nodes are sorted. `known` are the names that need no node.
-pub(super) fn needed(nodes: &[proto::Node], known: &HashSet<&str>, output: &str) -> Result<Vec<usize>> {
+pub(super) fn needed(nodes: &[proto::Node], known: &HashSet<&str>, outputs: &[&str]) -> Result<Vec<usize>> {
     let mut producer: HashMap<&str, usize> = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -41,28 +41,34 @@ pub(super) fn needed(nodes: &[proto::Node], known: &HashSet<&str>, output: &str)
     let mut state = vec![State::New; nodes.len()];
     let mut sorted = Vec::new();
     let mut stack: Vec<(usize, Vec<&str>)> = Vec::new();
-    if let Some(last) = find(output, "the model's output")? {
-        state[last] = State::Open;
-        stack.push((last, operands(&nodes[last])));
+    let mut lasts = Vec::new();
+    for output in outputs {
+        lasts.extend(find(output, "the model's output")?);
     }
-    while let Some((index, waiting)) = stack.last_mut() {
-        let index = *index;
-        let Some(name) = waiting.pop() else {
-            state[index] = State::Done;
-            sorted.push(index);
-            stack.pop();
-            continue;
-        };
-        let Some(next) = find(name, label(&nodes[index]))? else { continue };
-        match state[next] {
-            State::Done => {}
-            State::Open => {
-                let reason = "it depends on its own output: the graph has a cycle";
-                return Err(Error::format(format!("node `{}`", label(&nodes[next])), reason));
-            }
-            State::New => {
-                state[next] = State::Open;
-                stack.push((next, operands(&nodes[next])));
+    while let Some(last) = lasts.pop() {
+        if state[last] == State::New {
+            state[last] = State::Open;
+            stack.push((last, operands(&nodes[last])));
+        }
+        while let Some((index, waiting)) = stack.last_mut() {
+            let index = *index;
+            let Some(name) = waiting.pop() else {
+                state[index] = State::Done;
+                sorted.push(index);
+                stack.pop();
+                continue;
+            };
+            let Some(next) = find(name, label(&nodes[index]))? else { continue };
+            match state[next] {
+                State::Done => {}
+                State::Open => {
+                    let reason = "it depends on its own output: the graph has a cycle";
+                    return Err(Error::format(format!("node `{}`", label(&nodes[next])), reason));
+                }
+                State::New => {
+                    state[next] = State::Open;
+                    stack.push((next, operands(&nodes[next])));
+                }
             }
         }
     }

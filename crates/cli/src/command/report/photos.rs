@@ -11,6 +11,7 @@ use faithful_core::{Objective, Stream, Target};
 use faithful_evaluate::{Explainer, Manifest, Row, Rows, Source, Subject, Table};
 use faithful_explain::evaluation::EvaluatedMethod;
 use faithful_explain::model::predict;
+use faithful_explain::read_of;
 use faithful_metric::Direction;
 use faithful_page::{Gallery, Group, Measure, Overlay, Photo, Section};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +86,7 @@ pub(super) fn gallery(
     let wanted: BTreeSet<&str> =
         extremes.iter().flat_map(|extreme| extreme.images.iter().map(|(image, _)| image.as_str())).collect();
     let explainers = EvaluatedMethod::of(&measured.session);
-    let network = classifier.network();
+    let own = classifier.network();
     output.start(wanted.len() * explainers.len(), "drawing");
     let mut photos: Vec<Photo> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -94,7 +95,13 @@ pub(super) fn gallery(
         let index = index.with_context(|| format!("`{name}` is not among the images"))?;
         let row = rows.rows.iter().find(|row| row.image == name && row.class.is_some());
         let class = row.and_then(|row| row.class).with_context(|| format!("`{name}` has no class"))? as usize;
-        let photo = images.photo(index)?.on(network)?;
+        let mut photo = images.photo(index)?.on(own)?;
+        let reading = classifier.reading(own, &photo)?;
+        if let Some(reading) = &reading {
+            reading.draw_on(&mut photo);
+        }
+        let network = read_of(own, reading.as_ref());
+        let network = &*network;
         let target = Target::Output(class);
         let batch = measured.batch(&photo.tensor)?;
         let objective = Objective::new(network, &target).with_batch(batch);
