@@ -232,7 +232,7 @@ fn summarise(
         let chart = bar_chart(&format!("cycles of life that each sensor takes, by {}", method.label), &groups);
         folder.write(&format!("fleet.{}.svg", method.label), chart.svg().as_bytes())?;
         folder.write(&format!("fleet.{}.png", method.label), &chart.png()?)?;
-        let columns = [Column::left("fault"), Column::right("machines"), Column::left("drivers")];
+        let columns = ["fault", "machines", "told from others by", "drivers"].map(Column::left);
         let cells: Vec<Vec<String>> = summary
             .groups
             .iter()
@@ -243,7 +243,14 @@ fn summarise(
                     .take(5)
                     .map(|driver| format!("{} {:.1}", driver.sensor, driver.cycles))
                     .collect();
-                vec![group.fault.clone(), group.machines.to_string(), drivers.join(", ")]
+                let signs: Vec<String> = group
+                    .signs
+                    .iter()
+                    .take(3)
+                    .map(|sign| format!("{}{}", if sign.effect < 0.0 { "less " } else { "" }, sign.sensor))
+                    .collect();
+                let signs = if signs.is_empty() { "-".into() } else { signs.join(", ") };
+                vec![group.fault.clone(), group.machines.to_string(), signs, drivers.join(", ")]
             })
             .collect();
         output.line("")?;

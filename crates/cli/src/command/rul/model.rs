@@ -6,14 +6,21 @@ use crate::arguments::{FleetArguments, ReadingScale, RulModelArguments, SeriesEx
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use candle_core::{DType, Tensor};
-use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
+use candle_core::{DType, Device, Tensor};
+use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet, Spread};
+use faithful_cam::{Difference, Fusion, Quality};
 use faithful_core::{
     Convergence, Error, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched, find_named,
 };
-use faithful_explain::{Method, MethodResult, Settings, parse_stop};
+use faithful_explain::{
+    Budget, ByteSize, CamChoices, Demand, HyperChoices, Method, MethodResult, MethodSpec, Requested, Settings,
+    parse_stop,
+};
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
-use faithful_rul::{Columns, Cycles, Fleet, Preparation, PreparationOptions, RulModel, Windows, read_columns};
+use faithful_rul::{
+    Calibration, Columns, Cycles, Familiarity, Fleet, Interval, Preparation, PreparationOptions, RulModel, Windows,
+    members, read_columns,
+};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +38,11 @@ pub(crate) struct Loaded {
     target: Option<LayerId>,
     /// Windows of machines that it learnt from; nothing for a network that takes readings as they are, without such machines.
     training: Option<Examples>,
+    /// What intervals are made of, and what the network's members are to be multiplied by; nothing where it does not know how far
+    /// it is off.
+    calibration: Option<(Calibration, f32)>,
+    /// What machines it knows.
+    pub(crate) familiarity: Option<Familiarity>,
 }
 
 /// Windows of the machines that a network learnt from.
@@ -52,14 +64,27 @@ impl Loaded {
     }
 
     fn own(name: String, model: RulModel, compute: &Compute) -> Result<Self> {
-        let RulModel { about, graph, healthy, typical, .. } = model;
+        let RulModel { about, graph, healthy, typical, calibration, familiarity, .. } = model;
         let target = Some(graph.layer(faithful_model::SeriesNetwork::TARGET)?);
         let network = SeriesView::new(placed(compute, &graph)?, SeriesLayout::SensorsTime)?;
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
         let life = Cycles::LIFE;
         let training = Some(Examples { healthy, typical });
-        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
+        let calibration = calibration.map(|calibration| (calibration, about.network.scale));
+        Ok(Self {
+            name,
+            kind,
+            trained_on,
+            preparation,
+            life,
+            network,
+            picture,
+            target,
+            training,
+            calibration,
+            familiarity,
+        })
     }
 
     /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
@@ -113,7 +138,6 @@ impl Loaded {
                 window,
                 cap: usage.cap,
                 smoothing: usage.smoothing,
-                conditions: source.conditions(),
                 sensors,
                 scaling: usage.scaling.into(),
                 ..PreparationOptions::default()
@@ -141,15 +165,42 @@ impl Loaded {
         let (name, picture) = (stem(path), network.clone().as_picture());
         let trained_on =
             training.as_ref().map_or_else(|| "machines that are not known".into(), |fleet| fleet.name.clone());
+        let familiarity = training.as_ref().map(|fleet| Familiarity::fit(fleet, &preparation)).transpose()?;
         let training = training.map(|fleet| Examples::of(&fleet, &preparation)).transpose()?;
-        let (kind, life) = ("onnx".into(), usage.life);
-        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
+        let (kind, life, calibration) = ("onnx".into(), usage.life, None);
+        Ok(Self {
+            name,
+            kind,
+            trained_on,
+            preparation,
+            life,
+            network,
+            picture,
+            target,
+            training,
+            calibration,
+            familiarity,
+        })
     }
 
     /// How many machines to explain at a time: these networks are small, and what is worth a thread of its own is a machine. A
     /// GPU is busy with one.
     pub(crate) fn side_by_side(&self) -> usize {
         if self.network.device().is_cpu() { rayon::current_num_threads() } else { 1 }
+    }
+
+    /// Whether it knows how far it is off.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.calibration.is_some()
+    }
+
+    /// For each window the interval that holds the life of a new machine with probability `level`; nothing where the network does not
+    /// know how far it is off.
+    pub(crate) fn intervals(&self, inputs: &Tensor, level: f64) -> Result<Option<Vec<Interval>>> {
+        let Some((calibration, scale)) = &self.calibration else { return Ok(None) };
+        let said = members(&self.network, inputs, *scale)?;
+        let of = |said: &Vec<f32>| calibration.interval(said, level, self.preparation.cap);
+        Ok(Some(said.iter().map(of).collect::<faithful_core::Result<_>>()?))
     }
 
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
@@ -175,6 +226,71 @@ impl Loaded {
         }
         Ok(predicted)
     }
+}
+
+impl Loaded {
+    /// What windows are compared with.
+    fn sampler(&self, known: &str, method: &Method, picture: bool) -> Result<Arc<dyn BaselineSampler>> {
+        let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
+        let examples = || {
+            let reason = format!(
+                "`{known}` are windows of the machines that the network learnt from: name their table with --training-data, \
+                 or compare with `zero` or `blur`"
+            );
+            self.training.as_ref().ok_or_else(|| Error::parameter("baselines", reason))
+        };
+        Ok(match known {
+            // A method that compares with nothing takes anything here.
+            _ if !method.compares() && self.training.is_none() => Arc::new(Constant::zero()),
+            "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
+            "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
+            "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
+            "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
+            _ => Arc::new(Constant::zero()),
+        })
+    }
+
+    /// The mean window of healthy machines `(1, sensors, window)`; zeros where the network's machines are not known.
+    pub(crate) fn healthy(&self) -> Result<Tensor> {
+        let shape = (1, self.preparation.sensors.len(), self.preparation.window);
+        Ok(match &self.training {
+            Some(examples) => examples.healthy.mean_keepdim(0)?,
+            None => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+        })
+    }
+
+    /// How many draws of a method fit into a limit on memory, with a window on every thread.
+    fn rows_within(
+        &self,
+        limit: ByteSize,
+        method: &Method,
+        layers: &[LayerId],
+        settings: &Settings,
+        picture: bool,
+    ) -> Result<NonZeroUsize> {
+        let (sensors, window) = (self.preparation.sensors.len(), self.preparation.window);
+        let (network, shape) =
+            if picture { (&self.picture, vec![sensors, 1, window]) } else { (&self.network, vec![sensors, window]) };
+        let demand = Demand::of(method, network, layers, settings, 1)?;
+        let together = NonZeroUsize::new(self.side_by_side()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Budget::new(limit).shared_by(together).fit(network, &shape, 0, &[demand])?)
+    }
+}
+
+/// What concerns class activation maps: what the method's name says, then the options.
+fn cam_choices(spec: &MethodSpec, choices: &SeriesExplanation) -> Result<CamChoices> {
+    let own = spec.cam;
+    Ok(CamChoices {
+        paths: own.paths.or(choices.mini_batches.map(|both| both.paths)),
+        difference: Difference::named(&choices.difference)?,
+        fusion: choices.fusion.as_deref().map(Fusion::named).transpose()?.unwrap_or_default(),
+        channels: choices.mask_channels,
+        quality: choices.quality.as_deref().map(Quality::named).transpose()?.unwrap_or(own.quality),
+        hyper: if own.hyper == HyperChoices::default() { (&choices.hyper).try_into()? } else { own.hyper },
+        augmented: own.augmented || choices.augment,
+        eigen: own.eigen || choices.eigen,
+        ..own
+    })
 }
 
 impl Examples {
@@ -209,6 +325,8 @@ pub(crate) struct SeriesMethod {
     settings: Settings,
     /// Whether the method works on pictures only: the window is shown to it as one of height one.
     picture: bool,
+    /// How many draws go through the network at a time.
+    batch: NonZeroUsize,
 }
 
 /// What a method found in a window.
@@ -248,49 +366,59 @@ impl SeriesFound {
 }
 
 impl SeriesMethod {
-    /// The method called `name`, or `name.gradient`, for windows of that network.
+    /// The method called `name`, with what stands after dots in it ([`MethodSpec`]), for windows of that network.
     pub(crate) fn of(name: &str, loaded: &Loaded, choices: &SeriesExplanation) -> Result<Self> {
-        let (base, gradient) = name.split_once('.').map_or((name, None), |(base, gradient)| (base, Some(gradient)));
-        let method = Method::new(base, gradient, "paper")?;
+        let spec: MethodSpec = name.parse()?;
+        let cam = cam_choices(&spec, choices)?;
+        let method = spec.method;
         let stop = parse_stop(&choices.stop)?;
+        method.check(&Requested {
+            layers: choices.layer.len(),
+            fusion: choices.fusion.is_some(),
+            stop,
+            quality: choices.quality.is_some(),
+            hyper: cam.hyper,
+            augmented: cam.augmented,
+            eigen: cam.eigen,
+            ..Requested::default()
+        })?;
         // A method with one baseline compares with the mean of the healthy windows rather than with one of them.
         let usual = if method.has_one_baseline() { "healthy-mean" } else { "healthy" };
         let wanted = choices.baselines.as_deref().unwrap_or(usual);
         let known = *find_named("baselines", wanted, &BASELINES, |name| name)?;
         let picture = method.images_only();
-        let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
-        let examples = || {
-            let reason = format!(
-                "`{known}` are windows of the machines that the network learnt from: name their table with --training-data, \
-                 or compare with `zero` or `blur`"
-            );
-            loaded.training.as_ref().ok_or_else(|| Error::parameter("baselines", reason))
-        };
-        let sampler: Arc<dyn BaselineSampler> = match known {
-            // A method that compares with nothing takes anything here.
-            _ if !method.compares() && loaded.training.is_none() => Arc::new(Constant::zero()),
-            "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
-            "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
-            "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
-            "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
-            _ => Arc::new(Constant::zero()),
-        };
-        let layers = match (&choices.layer, method.needs_layers()) {
-            (Some(layer), true) => vec![loaded.network.layer(layer)?],
-            (None, true) => vec![loaded.target.ok_or_else(|| {
+        let layers: Vec<LayerId> = if !choices.layer.is_empty() {
+            choices.layer.iter().map(|layer| loaded.network.layer(layer)).collect::<faithful_core::Result<_>>()?
+        } else if method.needs_layers() {
+            vec![loaded.target.ok_or_else(|| {
                 let reason = format!("{} has no convolutional layer over time; name one with --layer", loaded.name);
                 Error::parameter("layer", reason)
-            })?],
-            (_, false) => Vec::new(),
+            })?]
+        } else {
+            Vec::new()
         };
-        let settings = Settings { draws: choices.draws, stop, sampler, ..Settings::default() };
+        let settings = Settings {
+            draws: spec.draws.or(choices.mini_batches.map(|both| both.draws)).or(choices.draws),
+            stop,
+            sampler: loaded.sampler(known, &method, picture)?,
+            alphas: choices.alphas.into(),
+            spread: Spread::Relative(choices.spread),
+            gradient: (&choices.gradient_options).into(),
+            cam,
+            ..Settings::default()
+        };
+        let batch = match choices.memory {
+            Some(limit) => loaded.rows_within(limit, &method, &layers, &settings, picture)?,
+            None => choices.batch,
+        };
         Ok(Self {
-            label: method.label(),
+            label: spec.label,
             baselines: method.compares().then_some(known),
             method,
             layers,
             settings,
             picture,
+            batch,
         })
     }
 
@@ -303,10 +431,9 @@ impl SeriesMethod {
         stream: Stream,
         output: &Output,
     ) -> Result<SeriesFound> {
-        let batch = const { NonZeroUsize::new(64).unwrap() };
         let network: &dyn Network = if self.picture { &loaded.picture } else { &loaded.network };
         let network = Watched::new(network, output);
-        let objective = Objective::new(&network, score).with_batch(batch);
+        let objective = Objective::new(&network, score).with_batch(self.batch);
         let input = if self.picture { window.unsqueeze(2)? } else { window.clone() };
         let found =
             self.method.explain(&objective, &input, &self.layers, &[score], &self.settings, stream)?.into_iter().next();
