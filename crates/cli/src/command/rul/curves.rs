@@ -1,6 +1,7 @@
 //! Insertion and deletion over the cycles and over the sensors of windows.
 
-use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::method::{SeriesFound, SeriesMethod};
+use super::model::Loaded;
 use crate::output::Output;
 use crate::table::{Column, lines};
 use anyhow::Result;

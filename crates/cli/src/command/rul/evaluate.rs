@@ -2,7 +2,8 @@
 
 use super::coverage::{self, Coverage};
 use super::curves::{self, Areas};
-use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::method::{SeriesFound, SeriesMethod};
+use super::model::Loaded;
 use super::page::{self, Life};
 use super::source::Source;
 use crate::arguments::RulEvaluateArguments;

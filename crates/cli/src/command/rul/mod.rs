@@ -6,6 +6,7 @@ mod draw;
 mod evaluate;
 mod explain;
 mod explained;
+mod method;
 mod model;
 mod page;
 mod predict;

@@ -1,6 +1,7 @@
 //! `faithful rul predict`: what is left of the machines of any number of tables, how sure that is, and which sensors say so.
 
-use super::model::{Loaded, SeriesMethod};
+use super::method::SeriesMethod;
+use super::model::Loaded;
 use super::source::{Source, tables};
 use super::told::{Told, Top, since};
 use crate::arguments::{CourseKind, RulPredictArguments};
