@@ -63,6 +63,36 @@ fn attributions_rank_the_sensors_of_the_planted_fault_first() {
     eprintln!("planted sensors first: integrated {integrated}, expected {expected}, of {}", fleet.units.len());
 }
 
+/// Normalisation within each regime is explained away: the same network sees the same machines.
+#[test]
+fn planted_causes_are_found_in_a_fleet_that_is_run_in_several_ways() {
+    let model = RulModel::shipped().unwrap();
+    let own = &model.about.preparation;
+    let regimes = |spec: SyntheticSpec| SyntheticSpec { regimes: 5, ..spec };
+    let training = draw_fleet(&regimes(SyntheticSpec::default()), &Stream::new(5, "pumps that failed")).unwrap();
+    let options = PreparationOptions {
+        window: own.window,
+        shortest: Some(own.shortest),
+        cap: own.cap,
+        smoothing: own.smoothing,
+        sensors: Some(own.sensors.clone()),
+        ..PreparationOptions::default()
+    };
+    let preparation = Preparation::fit(&training, &options).unwrap();
+    assert_eq!(preparation.conditions.len(), 5);
+    let mut about = model.about.clone();
+    about.preparation = preparation;
+    let model = RulModel { about, ..model };
+    let spec = regimes(SyntheticSpec { units: 60, stopped: true, ..SyntheticSpec::default() });
+    let mut fleet = draw_fleet(&spec, &Stream::new(78, "pumps of the planted cause")).unwrap();
+    fleet.units.retain(|unit| unit.end.unwrap() <= 50.0);
+    let healthy = model.healthy.mean_keepdim(0).unwrap();
+    let integrated = found(&fleet, &model, |objective, window, _| {
+        integrated_gradients(objective, window, &healthy, &Integration::default()).unwrap().map
+    });
+    assert!(integrated >= 0.9, "integrated gradients: {integrated}");
+}
+
 #[test]
 fn every_method_explains_a_series() {
     let model = RulModel::shipped().unwrap();

@@ -25,8 +25,8 @@ pub(crate) use hyper::{HyperLine, HyperOptions};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use reading::ReadingArguments;
 pub(crate) use rul::{
-    FleetArguments, LifeScore, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments, RulExplainArguments,
-    RulModelArguments, RulTrainArguments, SeriesExplanation, SeriesOrder,
+    CourseKind, FleetArguments, LifeScore, MOST_TOP, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments,
+    RulExplainArguments, RulModelArguments, RulPredictArguments, RulTrainArguments, SeriesExplanation, SeriesOrder,
 };
 pub(crate) use sanity::{Check, SanityArguments};
 

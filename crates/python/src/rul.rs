@@ -158,6 +158,7 @@ fn read(given: &Bound<'_, PyDict>) -> PyResult<Columns> {
         settings: options.get("settings")?.unwrap_or_default(),
         sensors: options.get("sensors")?.unwrap_or_default(),
         to_failure: options.get("to_failure")?.unwrap_or(false),
+        gaps: options.get("gaps")?.unwrap_or(false),
     };
     options.finish()?;
     Ok(columns)
@@ -177,11 +178,12 @@ fn training(kind: &str, options: Options<'_, '_>) -> PyResult<Training> {
             shortest: shortest.or(usual.preparation.shortest.map(|shortest| shortest.min(window))),
             cap: options.get("cap")?.unwrap_or(usual.preparation.cap),
             smoothing: options.get("smoothing")?.unwrap_or(usual.preparation.smoothing),
-            conditions: count("conditions", usual.preparation.conditions)?,
+            conditions: options.count("conditions")?.map(Into::into),
             ..usual.preparation.clone()
         },
         stride: count("stride", usual.stride)?,
         members: count("members", usual.members)?,
+        crossed: options.get::<f64>("validation")?.is_none(),
         validation: options.get("validation")?.unwrap_or(usual.validation),
         refit: options.get("refit")?.unwrap_or(usual.refit),
         epochs: count("epochs", usual.epochs)?,

@@ -20,22 +20,28 @@
 //! # }
 //! ```
 
+mod conformal;
+mod course;
 mod cycles;
 mod data;
+mod familiarity;
 mod model;
 mod scores;
 mod summary;
 mod table;
 mod train;
 
+pub use conformal::{Calibration, Interval};
+pub use course::{monotone_course, smoothed_course};
 pub use cycles::Cycles;
 pub use data::{
     CMAPSS, Clusters, CmapssSet, Columns, Condition, FAULTS, Fleet, Preparation, PreparationOptions, SENSORS, SETTINGS,
     Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
     sensor_in_words, short_units,
 };
-pub use model::{About, RulModel};
+pub use familiarity::{Familiarity, Unlike};
+pub use model::{About, RulModel, members};
 pub use scores::Scores;
-pub use summary::{Attributed, Driver, FaultGroup, FleetSummary};
-pub use table::{Cells, encode_table};
-pub use train::{BatchSearch, Epoch, Event, OneCycle, RateSearch, Training, find_batch, find_rate, train};
+pub use summary::{Attributed, Driver, FaultGroup, FleetSummary, Sign};
+pub use table::{Cells, TableWriter, encode_table};
+pub use train::{BatchSearch, Epoch, Event, Loss, OneCycle, RateSearch, Training, find_batch, find_rate, train};

@@ -1,6 +1,6 @@
 //! A trained network with all that is needed to use it.
 
-use crate::{Fleet, Preparation, Scores, Windows};
+use crate::{Calibration, Familiarity, Fleet, Interval, Preparation, Scores, Windows};
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Result, open_file, read_file, write_atomic};
 use faithful_model::{Graph, SeriesNetwork, read_tensors};
@@ -39,12 +39,19 @@ pub struct RulModel {
     pub healthy: Tensor,
     /// Prepared windows from everywhere in the training engines' lives, `(N, sensors, window)`.
     pub typical: Tensor,
+    /// How far it was off on machines that it, or the member that judged them, had not learnt from: what prediction intervals are
+    /// made of. Nothing for a network that was trained without such machines.
+    pub calibration: Option<Calibration>,
+    /// What machines it knows; nothing for a network of before.
+    pub familiarity: Option<Familiarity>,
     weights: HashMap<String, Tensor>,
 }
 
 /// How windows to compare with are called among the tensors.
 const HEALTHY: &str = "baseline.healthy";
 const TYPICAL: &str = "baseline.typical";
+const CALIBRATION: &str = "calibration";
+const FAMILIARITY: [&str; 3] = ["familiarity.mean", "familiarity.precision", "familiarity.distances"];
 /// How many of each are kept: few enough for a small file.
 const BASELINES: usize = 32;
 
@@ -54,7 +61,12 @@ const SHIPPED: (&[u8], &str) = (include_bytes!("../shipped/pumps.safetensors"), 
 impl RulModel {
     /// Puts a trained network together; the windows to compare with are drawn evenly from `fleet`, which is that of the
     /// training.
-    pub(crate) fn new(about: About, weights: HashMap<String, Tensor>, fleet: &Fleet) -> Result<Self> {
+    pub(crate) fn new(
+        about: About,
+        weights: HashMap<String, Tensor>,
+        fleet: &Fleet,
+        calibration: Option<Calibration>,
+    ) -> Result<Self> {
         let evenly = |windows: Windows| {
             let count = windows.len().min(BASELINES);
             let places: Vec<usize> = (0..count).map(|place| place * windows.len() / count).collect();
@@ -62,8 +74,9 @@ impl RulModel {
         };
         let healthy = evenly(Windows::first(fleet, &about.preparation, 1)?)?;
         let typical = evenly(Windows::all(fleet, &about.preparation, 7)?)?;
+        let familiarity = Some(Familiarity::fit(fleet, &about.preparation)?);
         let graph = about.network.graph(&weights)?;
-        Ok(Self { about, graph, healthy, typical, weights })
+        Ok(Self { about, graph, healthy, typical, calibration, familiarity, weights })
     }
 
     /// The model that is part of this program: it is trained on the fault modes of drawn pumps.
@@ -105,11 +118,19 @@ impl RulModel {
                 })
         };
         let (healthy, typical) = (baseline(HEALTHY)?, baseline(TYPICAL)?);
+        let calibration = tensors.remove(CALIBRATION);
+        let calibration = calibration.map(|rows| Calibration::read(what, &rows, about.network.members)).transpose()?;
+        let known = FAMILIARITY.map(|name| tensors.remove(name));
+        let familiarity = if let [Some(mean), Some(precision), Some(distances)] = known {
+            Some(Familiarity::read(what, [mean, precision, distances], shape[0])?)
+        } else {
+            None
+        };
         let graph = about.network.graph(&tensors).map_err(|error| match error {
             Error::Format { reason, cause, .. } => Error::Format { what: what.into(), reason, cause },
             other => other,
         })?;
-        Ok(Self { about, graph, healthy, typical, weights: tensors })
+        Ok(Self { about, graph, healthy, typical, calibration, familiarity, weights: tensors })
     }
 
     /// Writes the weights to `path` and what is known of them to the JSON beside it, each as a whole or not at all.
@@ -120,6 +141,12 @@ impl RulModel {
         let mut tensors = self.weights.clone();
         tensors.insert(HEALTHY.into(), self.healthy.clone());
         tensors.insert(TYPICAL.into(), self.typical.clone());
+        if let Some(calibration) = &self.calibration {
+            tensors.insert(CALIBRATION.into(), calibration.tensor()?);
+        }
+        if let Some(familiarity) = &self.familiarity {
+            tensors.extend(FAMILIARITY.map(String::from).into_iter().zip(familiarity.tensors()?));
+        }
         let mut text =
             serde_json::to_string_pretty(&self.about).map_err(|error| Error::format_from("the model's JSON", error))?;
         text.push('\n');
@@ -134,11 +161,43 @@ impl RulModel {
     pub fn predict(&self, inputs: &Tensor) -> Result<Vec<f32>> {
         predict(&self.graph, inputs, self.about.preparation.cap)
     }
+
+    /// For each of the windows the interval that holds the life of a new machine with probability `level`; nothing where the network
+    /// was trained without machines to calibrate on. [`Calibration::interval`] says what is promised.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a level outside of `(0, 1)`, shapes that do not fit.
+    pub fn intervals(&self, inputs: &Tensor, level: f64) -> Result<Option<Vec<Interval>>> {
+        let Some(calibration) = &self.calibration else { return Ok(None) };
+        let said = members(&self.graph, inputs, self.about.network.scale)?;
+        said.iter()
+            .map(|said| calibration.interval(said, level, self.about.preparation.cap))
+            .collect::<Result<_>>()
+            .map(Some)
+    }
 }
+
+/// What every member says of windows `(N, sensors, window)`, in cycles and not cut off: a row per window. `scale` is the network's.
+///
+/// # Errors
+/// A network without members, shapes that do not fit.
+pub fn members(network: &dyn Network, inputs: &Tensor, scale: f32) -> Result<Vec<Vec<f32>>> {
+    let layer = network.layer(SeriesNetwork::MEMBERS)?;
+    let rows = inputs.dim(0)?;
+    let mut said = Vec::with_capacity(rows);
+    for start in (0..rows).step_by(ROWS) {
+        let (_, mut layers) = network.evaluate(&inputs.narrow(0, start, ROWS.min(rows - start))?, &[layer])?;
+        let own = layers.pop().ok_or_else(|| Error::internal("the members' layer was not kept"))?;
+        said.extend((own * f64::from(scale))?.to_device(&Device::Cpu)?.to_vec2::<f32>()?);
+    }
+    Ok(said)
+}
+
+/// How many windows go through a network at a time.
+const ROWS: usize = 256;
 
 /// As [`RulModel::predict`], for a network alone.
 pub(crate) fn predict(network: &dyn Network, inputs: &Tensor, cap: f32) -> Result<Vec<f32>> {
-    const ROWS: usize = 256;
     let rows = inputs.dim(0)?;
     let mut predicted = Vec::with_capacity(rows);
     for start in (0..rows).step_by(ROWS) {

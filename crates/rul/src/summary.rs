@@ -52,6 +52,17 @@ pub struct FaultGroup {
     pub machines: usize,
     /// The mean contributions, the greatest first.
     pub drivers: Vec<Driver>,
+    /// By which sensors these machines are told from the others, the surest first; none where there are no others.
+    pub signs: Vec<Sign>,
+}
+
+/// A sensor whose part in what was contributed is another in these machines than in the others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sign {
+    /// The sensor.
+    pub sensor: String,
+    /// Its mean share of what was contributed, in these machines less in the others, in pooled deviations (Cohen's d).
+    pub effect: f64,
 }
 
 impl FleetSummary {
@@ -71,18 +82,21 @@ impl FleetSummary {
         let value = |drivers: &[Driver], sensor: &str| {
             drivers.iter().find(|driver| driver.sensor == sensor).map_or(0.0, |driver| driver.cycles)
         };
+        let rows: Vec<Vec<f64>> = machines
+            .iter()
+            .map(|(_, drivers)| {
+                let row: Vec<f64> = sensors.iter().map(|sensor| value(drivers, sensor)).collect();
+                let total = row.iter().map(|value| value.abs()).sum::<f64>().max(1e-12);
+                row.iter().map(|value| value / total).collect()
+            })
+            .collect();
         let known = machines.iter().all(|(fault, _)| fault.is_some());
         let labels: Vec<String> = if known {
             machines.iter().map(|(fault, _)| fault.unwrap_or_default().to_owned()).collect()
         } else if faults == 1 {
             vec!["all machines".into(); machines.len()]
         } else {
-            let shares = machines.iter().map(|(_, drivers)| {
-                let row: Vec<f64> = sensors.iter().map(|sensor| value(drivers, sensor)).collect();
-                let total = row.iter().map(|value| value.abs()).sum::<f64>().max(1e-12);
-                row.iter().map(|value| value / total).collect()
-            });
-            let clusters = k_means(&shares.collect::<Vec<_>>(), faults, &Stream::new(0, "faults"))?;
+            let clusters = k_means(&rows, faults, &Stream::new(0, "faults"))?;
             clusters.labels.iter().map(|label| format!("pattern {}", label + 1)).collect()
         };
         let mut names = labels.clone();
@@ -99,12 +113,34 @@ impl FleetSummary {
                     .iter()
                     .map(|sensor| Driver { sensor: (*sensor).to_owned(), cycles: mean(sensor) })
                     .collect();
-                FaultGroup { fault, machines: own.len(), drivers: sorted(drivers) }
+                let signs = signs(&sensors, &rows, &labels, &fault);
+                FaultGroup { fault, machines: own.len(), drivers: sorted(drivers), signs }
             })
             .collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.machines));
         Ok(Self { groups })
     }
+}
+
+/// What tells the machines of that label from all others.
+fn signs(sensors: &[&str], shares: &[Vec<f64>], labels: &[String], label: &str) -> Vec<Sign> {
+    let (own, others): (Vec<_>, Vec<_>) = shares.iter().zip(labels).partition(|(_, of)| *of == label);
+    if own.is_empty() || others.is_empty() {
+        return Vec::new();
+    }
+    let moments = |rows: &[(&Vec<f64>, &String)], sensor: usize| {
+        let count = rows.len() as f64;
+        let mean = rows.iter().map(|(row, _)| row[sensor]).sum::<f64>() / count;
+        (mean, rows.iter().map(|(row, _)| (row[sensor] - mean).powi(2)).sum::<f64>())
+    };
+    let of = |(place, sensor): (usize, &&str)| {
+        let ((mean, squares), (other, others_squares)) = (moments(&own, place), moments(&others, place));
+        let pooled = ((squares + others_squares) / (shares.len().max(3) - 2) as f64).sqrt();
+        Sign { sensor: (*sensor).to_owned(), effect: (mean - other) / pooled.max(1e-6) }
+    };
+    let mut signs: Vec<Sign> = sensors.iter().enumerate().map(of).collect();
+    signs.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()).then_with(|| a.sensor.cmp(&b.sensor)));
+    signs
 }
 
 #[cfg(test)]
@@ -136,7 +172,10 @@ mod tests {
         let alike = FleetSummary::of(&machines([None; 4]), 2).unwrap();
         assert_eq!((alike.groups[0].fault.as_str(), alike.groups[0].machines), ("pattern 1", 3));
         assert_eq!(alike.groups[1].drivers[0].sensor, "a");
+        // Sensor `c` has nothing in the one machine and nearly all in the others.
+        assert!(alike.groups[0].signs[0].effect.abs() > 3.0 && alike.groups[0].signs.len() == 3);
         assert_eq!(FleetSummary::of(&machines([None; 4]), 1).unwrap().groups[0].fault, "all machines");
+        assert!(FleetSummary::of(&machines([None; 4]), 1).unwrap().groups[0].signs.is_empty());
         assert!(FleetSummary::of(&machines([None; 4]), 5).is_err());
         assert!(FleetSummary::of(&[], 1).is_err());
     }

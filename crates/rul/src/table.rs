@@ -3,6 +3,8 @@ use faithful_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 /// A column of a table; what is missing is `None`.
@@ -19,19 +21,113 @@ pub enum Cells {
 /// # Errors
 /// [`Error::Format`] where columns differ in length or there are none.
 pub fn encode_table(columns: Vec<(&str, Cells)>) -> Result<Vec<u8>> {
-    let arrays = columns.into_iter().map(|(name, cells)| -> (&str, ArrayRef) {
-        match cells {
-            Cells::Texts(texts) => (name, Arc::new(StringArray::from(texts))),
-            Cells::Numbers(numbers) => (name, Arc::new(Float64Array::from(numbers))),
-        }
-    });
-    let batch = RecordBatch::try_from_iter(arrays).map_err(broken)?;
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let batch = batch_of(columns)?;
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(broken)?;
+    let mut writer = parquet_writer(&mut bytes, &batch)?;
     writer.write(&batch).map_err(broken)?;
     writer.close().map_err(broken)?;
     Ok(bytes)
+}
+
+fn batch_of(columns: Vec<(&str, Cells)>) -> Result<RecordBatch> {
+    let arrays = columns.into_iter().map(|(name, cells)| -> (&str, ArrayRef, bool) {
+        match cells {
+            Cells::Texts(texts) => (name, Arc::new(StringArray::from(texts)), true),
+            Cells::Numbers(numbers) => (name, Arc::new(Float64Array::from(numbers)), true),
+        }
+    });
+    RecordBatch::try_from_iter_with_nullable(arrays).map_err(broken)
+}
+
+fn parquet_writer<W: Write + Send>(sink: W, like: &RecordBatch) -> Result<ArrowWriter<W>> {
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    ArrowWriter::try_new(sink, like.schema(), Some(properties)).map_err(broken)
+}
+
+/// A table that is written piece by piece, in memory for one piece: CSV (RFC 4180) or Parquet.
+pub struct TableWriter<'a> {
+    parquet: bool,
+    sink: Option<Sink<'a>>,
+    file: Option<&'a mut File>,
+}
+
+enum Sink<'a> {
+    Csv(BufWriter<&'a mut File>),
+    Parquet(ArrowWriter<&'a mut File>),
+}
+
+impl<'a> TableWriter<'a> {
+    /// A writer to `file`, of Parquet or of CSV.
+    pub fn new(file: &'a mut File, parquet: bool) -> Self {
+        Self { parquet, sink: None, file: Some(file) }
+    }
+
+    /// Adds rows; every piece has the columns of the first one.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where columns differ in length, or from those of before, or the disk is full.
+    pub fn write(&mut self, columns: Vec<(&str, Cells)>) -> Result<()> {
+        let sink = match (self.sink.take(), self.file.take()) {
+            (Some(sink), _) => sink,
+            (None, Some(file)) if self.parquet => Sink::Parquet(parquet_writer(file, &batch_of(columns.clone())?)?),
+            (None, Some(file)) => {
+                let mut writer = BufWriter::new(file);
+                let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
+                writeln!(writer, "{}", names.join(",")).map_err(broken)?;
+                Sink::Csv(writer)
+            }
+            (None, None) => return Err(Error::internal("a table goes on after an error")),
+        };
+        let sink = self.sink.insert(sink);
+        match sink {
+            Sink::Parquet(writer) => {
+                writer.write(&batch_of(columns)?).map_err(broken)?;
+                writer.flush().map_err(broken)
+            }
+            Sink::Csv(writer) => write_lines(writer, &columns),
+        }
+    }
+
+    /// Writes what a file needs at its end.
+    ///
+    /// # Errors
+    /// As [`TableWriter::write`].
+    pub fn finish(self) -> Result<()> {
+        match self.sink {
+            Some(Sink::Parquet(writer)) => writer.close().map(drop).map_err(broken),
+            Some(Sink::Csv(mut writer)) => writer.flush().map_err(broken),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_lines(writer: &mut impl Write, columns: &[(&str, Cells)]) -> Result<()> {
+    let rows = columns.iter().map(|(_, cells)| match cells {
+        Cells::Texts(texts) => texts.len(),
+        Cells::Numbers(numbers) => numbers.len(),
+    });
+    for row in 0..rows.max().unwrap_or(0) {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|(_, cells)| match cells {
+                Cells::Texts(texts) => texts.get(row).cloned().flatten().map_or_else(String::new, |text| quoted(&text)),
+                Cells::Numbers(numbers) => {
+                    numbers.get(row).copied().flatten().map_or_else(String::new, |value| value.to_string())
+                }
+            })
+            .collect();
+        writeln!(writer, "{}", cells.join(",")).map_err(broken)?;
+    }
+    Ok(())
+}
+
+/// A cell of CSV.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r', ';', '\t']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -57,6 +153,27 @@ mod tests {
         let fleet = read_columns(&path, &Columns::default()).unwrap();
         assert_eq!((fleet.units[0].readings.as_slice(), fleet.units[0].end), (&[0.5, -0.5][..], None));
         assert!(encode_table(vec![("a", numbers([1.0, 2.0])), ("b", Cells::Texts(vec![None]))]).is_err());
+    }
+
+    #[test]
+    fn pieces_become_one_table_in_both_formats() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, parquet) in [("fleet.csv", false), ("fleet.parquet", true)] {
+            let path = folder.path().join(name);
+            let mut file = File::create(&path).unwrap();
+            let mut writer = TableWriter::new(&mut file, parquet);
+            for cycle in [1.0, 2.0] {
+                let columns = vec![
+                    ("unit", Cells::Texts(vec![Some("a, \"b\"".into())])),
+                    ("cycle", Cells::Numbers(vec![Some(cycle)])),
+                    ("T24", Cells::Numbers(vec![(cycle > 1.0).then_some(0.5)])),
+                ];
+                writer.write(columns).unwrap();
+            }
+            writer.finish().unwrap();
+            let fleet = read_columns(&path, &Columns { gaps: true, ..Columns::default() }).unwrap();
+            assert_eq!((fleet.units[0].name.as_str(), fleet.units[0].readings[1]), ("a, \"b\"", 0.5), "{name}");
+        }
     }
 
     /// A flipped bit makes a place or a length negative, at which the library panics.

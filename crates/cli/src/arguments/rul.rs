@@ -1,8 +1,9 @@
-use super::bounds::{MANY, count, whole};
-use super::{ComputeArguments, FetchArguments};
+use super::bounds::{MANY, ROWS, count, whole};
+use super::{Alphas, ComputeArguments, FetchArguments, GradientOptions, HyperOptions};
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
-use faithful_rul::Scaling;
+use faithful_explain::{ByteSize, MiniBatches};
+use faithful_rul::{Loss, Scaling};
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ pub(crate) enum RulCommand {
     Train(Box<RulTrainArguments>),
     /// Say how far a network's predictions are off, and how faithful explanations of it are
     Evaluate(Box<RulEvaluateArguments>),
+    /// Say what is left of machines, how sure that is and which sensors say so: of a table, or a folder of them
+    Predict(Box<RulPredictArguments>),
     /// Show which cycles and which sensors drove predictions, machine by machine and for the fleet
     Explain(Box<RulExplainArguments>),
     /// Fetch NASA's C-MAPSS, after which --set FD001 needs no --data
@@ -154,7 +157,7 @@ pub(crate) struct RulTrainArguments {
     /// The share of the newest reading in an exponential mean of all readings so far; 1 takes them as they are
     #[arg(long, value_name = "SHARE", help_heading = "Preparation")]
     pub(crate) smoothing: Option<f32>,
-    /// How many operating conditions there are; known for C-MAPSS, otherwise 1
+    /// How many operating conditions there are, each with means of its own; by default as many as the settings form
     #[arg(long, value_parser = whole::<1000>, value_name = "N", help_heading = "Preparation")]
     pub(crate) conditions: Option<usize>,
     /// How often all windows are seen, at most
@@ -163,19 +166,23 @@ pub(crate) struct RulTrainArguments {
     /// Stop after this many epochs without a better validation
     #[arg(long, value_parser = whole::<MANY>, value_name = "N", help_heading = "Training")]
     pub(crate) patience: Option<usize>,
-    /// The share of the machines that are held out to judge by
+    /// Hold out this share of the machines to judge by, and train once more on all of them; by default every network leaves out
+    /// machines of its own, so that all are judged by one that has not seen them
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
     pub(crate) validation: Option<f64>,
-    /// How many networks are trained side by side; the prediction is their mean
+    /// How many networks are trained side by side, 5 unless said; the prediction is their mean
     #[arg(long, value_parser = whole::<64>, value_name = "N", help_heading = "Training")]
     pub(crate) members: Option<usize>,
     /// Shares of slower exponential means that the network reads beside the readings, by commas; alone for none
     #[arg(long, value_name = "SHARES", value_delimiter = ',', num_args = 0.., help_heading = "Training")]
     pub(crate) trends: Option<Vec<f32>>,
-    /// Keep the weights that were judged on held-out machines, instead of training once more on all machines for as many
-    /// epochs as were best
-    #[arg(long, help_heading = "Training")]
+    /// With --validation: keep the weights that were judged on held-out machines, instead of training once more on all of them for
+    /// as many epochs as were best
+    #[arg(long, requires = "validation", help_heading = "Training")]
     pub(crate) no_refit: bool,
+    /// What is made small: the mean squared error, or NASA's score, which punishes late predictions more
+    #[arg(long, value_enum, value_name = "NAME", default_value = "square", help_heading = "Training")]
+    pub(crate) loss: LossName,
     /// The windows of a step, or `auto` to search for the size that is fast
     #[arg(long, value_name = "N|auto", help_heading = "Training")]
     pub(crate) batch: Option<String>,
@@ -193,6 +200,28 @@ pub(crate) struct RulTrainArguments {
     pub(crate) noise: Option<f64>,
 }
 
+/// `--loss`; [`Loss`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LossName {
+    Square,
+    Nasa,
+}
+
+impl From<LossName> for Loss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::Square => Self::Square,
+            LossName::Nasa => Self::Nasa,
+        }
+    }
+}
+
+/// The level of prediction intervals: above 0 and below 1.
+fn level(text: &str) -> Result<f64, String> {
+    let level = text.parse().ok().filter(|level| *level > 0.0 && *level < 1.0);
+    level.ok_or_else(|| format!("`{text}` is not a share between 0 and 1, such as 0.9"))
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RulEvaluateArguments {
     #[command(flatten)]
@@ -202,11 +231,58 @@ pub(crate) struct RulEvaluateArguments {
     /// Also measure these explanation methods: increase and drop when only what they find important is shown
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) methods: Vec<String>,
+    /// How many of the machines prediction intervals are to hold
+    #[arg(long, value_parser = level, value_name = "SHARE", default_value = "0.9", help_heading = "Intervals")]
+    pub(crate) level: f64,
     #[command(flatten)]
     pub(crate) explanation: SeriesExplanation,
     /// Where predictions and charts are written; nowhere unless said
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// `--course`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CourseKind {
+    /// The prediction for the last window.
+    Plain,
+    /// The mean of the last ten predictions, each brought forward by the cycles that have passed.
+    Smooth,
+    /// The nearest course that never rises.
+    Monotone,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulPredictArguments {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArguments,
+    #[command(flatten)]
+    pub(crate) model: RulModelArguments,
+    /// How many of the machines the intervals are to hold
+    #[arg(long, value_parser = level, value_name = "SHARE", default_value = "0.9", help_heading = "Intervals")]
+    pub(crate) level: f64,
+    /// What makes a machine's predictions steadier
+    #[arg(long, value_enum, value_name = "NAME", default_value = "plain", help_heading = "Intervals")]
+    pub(crate) course: CourseKind,
+    /// How many sensors are named that shorten a machine's life, 5 at most; 0 is faster
+    #[arg(long, value_parser = at_most_top, value_name = "N", default_value = "3", help_heading = "Explanation")]
+    pub(crate) top: usize,
+    /// How they are found: a method that tells sensors apart
+    #[arg(long, value_name = "NAME", default_value = "integrated-gradients", help_heading = "Explanation")]
+    pub(crate) method: String,
+    #[command(flatten)]
+    pub(crate) explanation: SeriesExplanation,
+    /// The file of a row per machine, .csv or .parquet; nowhere unless said
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How many sensors of a machine are named at most.
+pub(crate) const MOST_TOP: usize = 5;
+
+fn at_most_top(text: &str) -> Result<usize, String> {
+    let top = text.parse().ok().filter(|top| *top <= MOST_TOP);
+    top.ok_or_else(|| format!("`{text}` is not a number from 0 to {MOST_TOP}"))
 }
 
 /// How series are explained.
@@ -217,9 +293,9 @@ pub(crate) struct SeriesExplanation {
     /// and `healthy-mean` where a method takes one
     #[arg(long, value_name = "NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
-    /// The layer of class activation maps; by default the last convolutional one
-    #[arg(long, value_name = "LAYER", help_heading = "Explanation")]
-    pub(crate) layer: Option<String>,
+    /// The layer of class activation maps; by default the last convolutional one; several by commas are fused
+    #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
+    pub(crate) layer: Vec<String>,
     /// How many points the gradient is averaged over, for methods that draw
     #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]
     pub(crate) draws: Option<NonZeroUsize>,
@@ -229,6 +305,55 @@ pub(crate) struct SeriesExplanation {
     /// The seed of everything random
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
+    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged. `expected-grad-cam.5x5`
+    /// asks for them of one method
+    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation, rarely needed")]
+    pub(crate) mini_batches: Option<MiniBatches>,
+    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
+    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation, rarely needed")]
+    pub(crate) difference: String,
+    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
+    #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
+    pub(crate) fusion: Option<String>,
+    /// Perturbation methods try only the N channels that vary most; all unless said
+    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation, rarely needed")]
+    pub(crate) mask_channels: Option<NonZeroUsize>,
+    /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard`, `full`, `compact` or `thesis`
+    #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
+    pub(crate) quality: Option<String>,
+    #[command(flatten)]
+    pub(crate) hyper: HyperOptions,
+    /// The mean of the maps of the window and of its copies at 90, 100 and 110 percent, each forwards and backwards
+    #[arg(long, help_heading = "Explanation, rarely needed")]
+    pub(crate) augment: bool,
+    /// The first principal component of the weighted channels in place of their sum
+    #[arg(long, help_heading = "Explanation, rarely needed")]
+    pub(crate) eigen: bool,
+    /// Where on the way from baseline to window expected gradients looks: `uniform`, `linear` or `stratified`
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        default_value = "uniform",
+        help_heading = "Explanation, rarely needed"
+    )]
+    pub(crate) alphas: Alphas,
+    /// The width of noise around the window, as a share of its range
+    #[arg(
+        long = "noise-width",
+        value_name = "SHARE",
+        default_value = "0.15",
+        help_heading = "Explanation, rarely needed"
+    )]
+    pub(crate) spread: f64,
+    #[command(flatten)]
+    pub(crate) gradient_options: GradientOptions,
+    /// Memory that the process may take, as `2GiB`: decides how many draws go through the network at a time
+    #[arg(long, value_name = "SIZE", conflicts_with = "batch", help_heading = "Limits")]
+    pub(crate) memory: Option<ByteSize>,
+    /// How many draws go through the network at a time; changes speed and memory, not the result
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", default_value = "64", help_heading = "Limits")]
+    pub(crate) batch: NonZeroUsize,
 }
 
 /// What of a prediction is explained.
@@ -285,6 +410,9 @@ pub(crate) struct RulDrawArguments {
     /// Draw pumps that were stopped before they failed
     #[arg(long)]
     pub(crate) stopped: bool,
+    /// In how many ways they are run; with more than one, columns that begin with `setting` say which
+    #[arg(long, value_parser = whole::<12>, value_name = "N", default_value = "1")]
+    pub(crate) regimes: usize,
     /// The seed
     #[arg(long, value_name = "S", default_value = "0")]
     pub(crate) seed: u64,

@@ -49,6 +49,8 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
     let found = place.run(&[&evaluate[..], &["--out", "run", "--json"]].concat()).objects();
     assert_eq!(found[0]["scores"]["count"], 5);
     assert!(found.iter().any(|line| line["metric"] == "drop@30"));
+    assert!(found.iter().any(|line| line["metric"] == "insertion@cycles"));
+    assert_eq!(found[0]["intervals"]["level"], 0.9);
     assert!(place.names("run").contains(&"predictions.svg".to_owned()));
     // A machine that is too young for the network, and one whose life nobody knows.
     let text = std::fs::read_to_string(place.path("pumps.csv")).unwrap();
@@ -81,6 +83,76 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
     let cut = std::fs::read(place.path("p.safetensors")).unwrap();
     place.file("p.safetensors", &cut[..cut.len() - 9]);
     place.run(&evaluate[..6]).refused(1, &["p.safetensors", "cut off"]);
+}
+
+/// Networks that each leave out machines of their own give intervals, and a folder of tables is told in one pass.
+#[test]
+fn a_folder_of_tables_is_told_with_intervals_sensors_and_what_is_missing() {
+    let place = Place::new();
+    let draw = |file: &str, units: &str, more: &[&str]| {
+        place.run(&[&["rul", "draw", file, "--units", units, "--regimes", "3"], more].concat()).code()
+    };
+    assert_eq!(draw("failed.csv", "24", &[]), 0);
+    let train = ["rul", "train", "--data", "failed.csv", "--model", "cnn-lstm", "--window", "10", "--stride", "9"];
+    let more = ["--epochs", "1", "--members", "2", "--loss", "nasa", "--out", "p.safetensors", "--json"];
+    let ran = place.run(&[&train[..], &more].concat());
+    assert_eq!((ran.objects()[0]["refit"].as_bool(), ran.objects()[0]["members"].as_u64()), (Some(false), Some(2)));
+    let about: Value = serde_json::from_slice(&std::fs::read(place.path("p.json")).unwrap()).unwrap();
+    assert_eq!(about["training"]["left_out"][1].as_array().unwrap().len(), 12);
+    assert_eq!(about["preparation"]["conditions"].as_array().unwrap().len(), 3);
+
+    std::fs::create_dir(place.path("fleet")).unwrap();
+    assert_eq!(draw("fleet/field.csv", "3", &["--stopped"]), 0);
+    let text = std::fs::read_to_string(place.path("fleet/field.csv")).unwrap();
+    // Another pump by semicolons, ordered by time; a reading and three cycles are missing, and one sensor says nothing.
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let column = |name: &str| lines[0].iter().position(|own| *own == name).unwrap();
+    let (cycle, flow, speed) = (column("cycle"), column("flow"), column("speed"));
+    let own = lines[1..].iter().filter(|line| line[0] == "1").take(30).enumerate();
+    let row = |(place, line): (usize, &Vec<&str>)| {
+        let mut cells: Vec<String> = line.iter().map(|cell| (*cell).to_owned()).collect();
+        cells[0] = "north, 7".into();
+        cells[flow] = if place == 25 { String::new() } else { cells[flow].clone() };
+        cells[speed] = "NaN".into();
+        cells.join(";")
+    };
+    let rows: Vec<String> = own.map(row).collect();
+    let few = [&rows[..20], &rows[23..]].concat().join("\n");
+    place.file("fleet/north.csv", format!("{}\n{few}\n", lines[0].join(";")).as_bytes());
+    assert_eq!(cycle, 1);
+
+    let predict = ["rul", "predict", "--data", "fleet", "--model", "p.safetensors"];
+    let found = place.run(&[&predict[..], &["--out", "p.csv", "--json"]].concat()).objects();
+    assert_eq!(found.len(), 4);
+    assert!(found[0]["interval"]["low"].as_f64() <= found[0]["life"].as_f64());
+    let north = found.iter().find(|line| line["machine"] == "north, 7").unwrap();
+    assert_eq!((north["missing_cycles"].as_u64(), north["cycle"].as_u64()), (Some(3), Some(30)));
+    assert_eq!(
+        (&north["silent"], north["missing_readings"].as_u64()),
+        (&serde_json::json!(["speed"]), Some(3 * 10 + 7 + 1))
+    );
+    let table = std::fs::read_to_string(place.path("p.csv")).unwrap();
+    assert!(table.starts_with("table,unit,cycle,life,low,high,level,remaining,sensor_1,"), "{table}");
+    assert!(table.lines().count() == 5 && table.contains("north,\"north, 7\",30,"), "{table}");
+    let said = place.run(&[&predict[..], &["--course", "smooth", "--top", "0"]].concat());
+    assert!(
+        said.stdout().contains("engine north, 7: ") && said.stdout().contains("3 cycles missing"),
+        "{}",
+        said.stdout()
+    );
+    // A table that cannot be read is said, and the others are told.
+    place.file("fleet/odd.csv", b"unit,cycle\n1,x\n");
+    let ran = place.run(&[&predict[..], &["--course", "monotone", "--out", "p.parquet"]].concat());
+    assert!(
+        ran.code() == 1 && ran.stderr().contains("odd.csv") && place.path("p.parquet").exists(),
+        "{}",
+        ran.stderr()
+    );
+    // A machine in two tables is refused, and no file is left.
+    place.file("fleet/odd.csv", text.as_bytes());
+    let twice = place.run(&[&predict[..], &["--out", "twice.csv"]].concat());
+    twice.refused(2, &["machine 1 stands in field and in odd"]);
+    assert!(!place.path("twice.csv").exists());
 }
 
 /// Lines of C-MAPSS: engines of these lengths.

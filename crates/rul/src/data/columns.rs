@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct Columns {
     /// The machine's number or name.
     pub unit: String,
-    /// The cycle, a whole number.
+    /// The cycle, a whole number; or a point of time, by which a machine's rows are ordered and its cycles numbered from 1 on.
     pub cycle: String,
     /// The remaining useful life after the row's cycle. Without such a column engines are taken to have run to failure
     /// where [`Columns::to_failure`] says so, and are of unknown life otherwise.
@@ -27,12 +27,14 @@ pub struct Columns {
     pub sensors: Vec<String>,
     /// Whether a machine's last row is its last cycle.
     pub to_failure: bool,
+    /// Whether readings and settings may be missing: they become NaN, which [`Preparation`](crate::Preparation) passes over.
+    pub gaps: bool,
 }
 
 impl Default for Columns {
     fn default() -> Self {
         let [unit, cycle, rul, fault] = ["unit", "cycle", "rul", "fault"].map(String::from);
-        Self { unit, cycle, rul, fault, settings: Vec::new(), sensors: Vec::new(), to_failure: false }
+        Self { unit, cycle, rul, fault, settings: Vec::new(), sensors: Vec::new(), to_failure: false, gaps: false }
     }
 }
 
@@ -128,7 +130,11 @@ fn parquet_table(path: &Path) -> Result<Table> {
         let schema = batch.schema();
         for ((column, cells), field) in batch.columns().iter().zip(&mut cells).zip(schema.fields()) {
             let name = field.name();
-            let is_text = matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+            let is_text = matches!(
+                column.data_type(),
+                // Points of time are read as others write them.
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) | DataType::Date32
+            );
             let kind = if is_text { DataType::Utf8 } else { DataType::Float64 };
             let refuse = |_| Error::format(&what, format!("column `{name}` holds {}, no numbers", column.data_type()));
             let column = cast(column, &kind).map_err(refuse)?;
@@ -174,6 +180,14 @@ impl Table {
         Error::format(place, reason)
     }
 
+    fn whole(&self, column: usize, row: usize) -> Result<i64> {
+        let number = self.number(column, row)?;
+        if !(0.0..=1e9).contains(&number) || number.fract() != 0.0 {
+            return Err(self.refuse(column, row, &format!("{number} is not a whole number from 0 on")));
+        }
+        Ok(number as i64)
+    }
+
     fn number(&self, column: usize, row: usize) -> Result<f64> {
         let value = match &self.cells[column] {
             Cells::Numbers(values) => values[row],
@@ -191,6 +205,29 @@ impl Table {
         }
         let what = if value.is_nan() { "a missing value or NaN" } else { "too large a number" };
         Err(self.refuse(column, row, &format!("{what}; fill the gap, or leave the rows out")))
+    }
+
+    /// As [`Table::number`], NaN where the cell is empty or says that it is missing.
+    fn number_or_gap(&self, column: usize, row: usize) -> Result<f64> {
+        let missing = match &self.cells[column] {
+            Cells::Numbers(values) => values[row].is_nan(),
+            Cells::Text(words) => MISSING.iter().any(|word| words[row].eq_ignore_ascii_case(word)),
+        };
+        if missing { Ok(f64::NAN) } else { self.number(column, row) }
+    }
+
+    /// Every row's point of time, in microseconds, where the column holds such points: its first cell is one and no number.
+    fn times(&self, column: usize) -> Result<Option<Vec<i64>>> {
+        let Cells::Text(words) = &self.cells[column] else { return Ok(None) };
+        let is_time = |word: &String| word.parse::<f64>().is_err() && point_of_time(word).is_some();
+        if !words.first().is_some_and(is_time) {
+            return Ok(None);
+        }
+        let of = |row: usize| {
+            let reason = || format!("`{}` is no point of time such as 2026-03-01T06:00:00", words[row]);
+            point_of_time(&words[row]).ok_or_else(|| self.refuse(column, row, &reason()))
+        };
+        (0..words.len()).map(of).collect::<Result<_>>().map(Some)
     }
 
     fn text(&self, column: usize, row: usize) -> String {
@@ -219,22 +256,24 @@ impl Table {
         } else {
             all(&columns.sensors)?
         };
+        let columns_may_lack = columns.gaps;
         let mut order: Vec<String> = Vec::new();
-        let mut rows: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
+        let mut rows: HashMap<String, Vec<(i64, usize)>> = HashMap::new();
+        let times = self.times(cycle)?;
         for row in 0..self.places.len() {
             let name = self.text(unit, row);
             if name.is_empty() || name == "NaN" {
                 return Err(self.refuse(unit, row, "the row does not say whose it is"));
             }
-            let number = self.number(cycle, row)?;
-            if !(0.0..=1e9).contains(&number) || number.fract() != 0.0 {
-                return Err(self.refuse(cycle, row, &format!("{number} is not a whole number from 0 on")));
-            }
+            let at = match &times {
+                Some(times) => times[row],
+                None => self.whole(cycle, row)?,
+            };
             let of = rows.entry(name.clone()).or_insert_with(|| {
                 order.push(name);
                 Vec::new()
             });
-            of.push((number as u32, row));
+            of.push((at, row));
         }
         let units = order
             .into_iter()
@@ -242,12 +281,15 @@ impl Table {
                 let mut own = rows.remove(&name).unwrap_or_default();
                 own.sort_unstable();
                 if let Some(pair) = own.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                    let reason = format!("cycle {} of engine {name} occurs twice", pair[0].0);
+                    let reason = format!("cycle {} of engine {name} occurs twice", self.text(cycle, pair[0].1));
                     return Err(self.refuse(cycle, pair[1].1, &reason));
                 }
                 let gather = |columns: &[usize]| -> Result<Vec<f32>> {
                     let cells = own.iter().flat_map(|(_, row)| columns.iter().map(move |column| (*column, *row)));
-                    cells.map(|(column, row)| Ok(self.number(column, row)? as f32)).collect()
+                    let number = |column, row| {
+                        if columns_may_lack { self.number_or_gap(column, row) } else { self.number(column, row) }
+                    };
+                    cells.map(|(column, row)| Ok(number(column, row)? as f32)).collect()
                 };
                 let last = own.last().map(|(_, row)| *row);
                 let end = match (rul, last) {
@@ -255,13 +297,30 @@ impl Table {
                     _ => columns.to_failure.then_some(0.0),
                 };
                 let fault = fault.zip(last).map(|(column, row)| self.text(column, row)).filter(|f| !f.is_empty());
-                let cycles = own.iter().map(|(cycle, _)| *cycle).collect();
+                let cycles = if times.is_some() {
+                    (1..=own.len() as u32).collect()
+                } else {
+                    own.iter().map(|(cycle, _)| *cycle as u32).collect()
+                };
                 Ok(Unit { settings: gather(&settings)?, readings: gather(&sensors)?, name, cycles, end, fault })
             })
             .collect::<Result<_>>()?;
         let of = |columns: &[usize]| columns.iter().map(|&column| self.names[column].clone()).collect();
         Fleet { name, settings: of(&settings), sensors: of(&sensors), units }.checked()
     }
+}
+
+/// How a cell says that its value is missing.
+const MISSING: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
+
+/// A point of time in microseconds since 1970, UTC unless it says otherwise.
+fn point_of_time(text: &str) -> Option<i64> {
+    use arrow::array::{Array, StringArray};
+    use arrow::datatypes::{TimeUnit, TimestampMicrosecondType};
+    let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let cast = cast(&StringArray::from(vec![text]), &kind).ok()?;
+    let times = cast.as_primitive::<TimestampMicrosecondType>();
+    (!times.is_null(0)).then(|| times.value(0))
 }
 
 #[cfg(test)]
@@ -334,6 +393,25 @@ mod tests {
         writer.close().unwrap();
         assert_eq!(read("engines.parquet", &bytes).unwrap(), read("engines.csv", CSV.as_bytes()).unwrap());
         assert!(read("engines.parquet", &bytes[..bytes.len() - 9]).unwrap_err().to_string().contains("Parquet"));
+    }
+
+    #[test]
+    fn what_is_missing_may_be_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engines.csv");
+        std::fs::write(&path, CSV.replace("2.5,", ",").replace("1.5,31", "NaN,n/a")).unwrap();
+        let fleet = read_columns(&path, &Columns { gaps: true, ..Columns::default() }).unwrap();
+        let gaps: Vec<bool> = fleet.units[0].readings.iter().map(|value| value.is_nan()).collect();
+        assert_eq!(gaps, [true, true, true, false]);
+    }
+
+    #[test]
+    fn points_of_time_are_ordered_and_numbered() {
+        let text = CSV.replace("b,2,", "b,2026-03-01 12:00:00,").replace("b,1,", "b,2026-03-01T06:00:00Z,");
+        let fleet = read("engines.csv", text.replace("a,1,", "a,2026-02-01,").as_bytes()).unwrap();
+        assert_eq!((fleet.units[0].cycles.as_slice(), fleet.units[0].readings[0]), (&[1, 2][..], 1.5));
+        let error = read("engines.csv", text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("line 4, column `cycle`: `1` is no point of time"), "{error}");
     }
 
     #[test]

@@ -64,6 +64,35 @@ impl Fleet {
         digest.finish()
     }
 
+    /// The same kind of machines, and none of them.
+    #[must_use]
+    pub fn without_units(&self) -> Self {
+        let Self { name, settings, sensors, .. } = self;
+        Self { name: name.clone(), settings: settings.clone(), sensors: sensors.clone(), units: Vec::new() }
+    }
+
+    /// The same machines with their last `cycles` rows at most.
+    #[must_use]
+    pub fn latest(mut self, cycles: usize) -> Self {
+        for unit in &mut self.units {
+            let gone = unit.cycles.len().saturating_sub(cycles);
+            unit.cycles.drain(..gone);
+            unit.settings.drain(..gone * self.settings.len());
+            unit.readings.drain(..gone * self.sensors.len());
+        }
+        self
+    }
+
+    /// The same machines with a row for every cycle: cycles that are missing between others get the settings of the one before and
+    /// no readings (NaN). Where more than `most` are missing in a row, a machine begins behind the gap. And how many cycles each
+    /// machine lacked, or had before such a gap.
+    #[must_use]
+    pub fn regular(self, most: u32) -> (Self, Vec<u32>) {
+        let (settings, sensors) = (self.settings.len(), self.sensors.len());
+        let (units, lacking) = self.units.into_iter().map(|unit| regular(unit, settings, sensors, most)).unzip();
+        (Self { units, ..self }, lacking)
+    }
+
     /// The units of these names, in the order asked for.
     ///
     /// # Errors
@@ -130,5 +159,52 @@ impl Fleet {
             }
         }
         Ok(self)
+    }
+}
+
+/// As [`Fleet::regular`], for one unit.
+fn regular(unit: Unit, settings: usize, sensors: usize, most: u32) -> (Unit, u32) {
+    let wide = |pair: &[u32]| pair[1] - pair[0] > most.saturating_add(1);
+    let first = unit.cycles.windows(2).rposition(wide).map_or(0, |place| place + 1);
+    let mut lacking = first as u32;
+    let mut own = Unit { name: unit.name, end: unit.end, fault: unit.fault, ..Unit::default() };
+    for place in first..unit.cycles.len() {
+        let cycle = unit.cycles[place];
+        let next = own.cycles.last().map_or(cycle, |before| before + 1);
+        lacking += cycle - next;
+        for between in next..cycle {
+            own.cycles.push(between);
+            own.settings.extend_from_slice(&unit.settings[(place - 1) * settings..place * settings]);
+            own.readings.extend(std::iter::repeat_n(f32::NAN, sensors));
+        }
+        own.cycles.push(cycle);
+        own.settings.extend_from_slice(&unit.settings[place * settings..(place + 1) * settings]);
+        own.readings.extend_from_slice(&unit.readings[place * sensors..(place + 1) * sensors]);
+    }
+    (own, lacking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_cycles_become_rows_without_readings_and_a_long_gap_a_beginning() {
+        let unit = Unit {
+            name: "7".into(),
+            cycles: vec![1, 2, 30, 31, 34],
+            settings: vec![0.0, 1.0, 2.0, 3.0, 4.0],
+            readings: vec![10.0, 11.0, 12.0, 13.0, 14.0],
+            end: Some(5.0),
+            fault: None,
+        };
+        let names = |name: &str| vec![name.to_owned()];
+        let fleet = Fleet { name: "test".into(), settings: names("s"), sensors: names("a"), units: vec![unit] };
+        let (regular, lacking) = fleet.clone().regular(10);
+        let unit = &regular.units[0];
+        assert_eq!((unit.cycles.as_slice(), lacking.as_slice()), (&[30, 31, 32, 33, 34][..], &[4][..]));
+        assert_eq!(unit.settings, [2.0, 3.0, 3.0, 3.0, 4.0]);
+        assert!(unit.readings[2].is_nan() && unit.readings[4] == 14.0 && unit.end == Some(5.0));
+        assert_eq!(fleet.regular(40).0.units[0].cycles.len(), 34);
     }
 }

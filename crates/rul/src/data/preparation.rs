@@ -48,8 +48,8 @@ pub struct PreparationOptions {
     pub cap: f32,
     /// The share of the newest reading in the exponential mean, in `(0, 1]`.
     pub smoothing: f32,
-    /// How many operating conditions there are.
-    pub conditions: usize,
+    /// How many operating conditions there are; nothing for as many as the settings form, one where they form none.
+    pub conditions: Option<usize>,
     /// The sensors to keep; nothing for all that are not constant.
     pub sensors: Option<Vec<String>>,
     /// To which range readings are brought within each condition.
@@ -87,10 +87,10 @@ impl Scaling {
 }
 
 impl Default for PreparationOptions {
-    /// 30 cycles, a cap of 125, readings as they are, one condition.
+    /// 30 cycles, a cap of 125, readings as they are, the conditions that the settings form.
     fn default() -> Self {
         let scaling = Scaling::Standard;
-        Self { window: 30, shortest: None, cap: 125.0, smoothing: 1.0, conditions: 1, sensors: None, scaling }
+        Self { window: 30, shortest: None, cap: 125.0, smoothing: 1.0, conditions: None, sensors: None, scaling }
     }
 }
 
@@ -189,7 +189,9 @@ impl Preparation {
         Ok((of("sensor", &self.sensors, &fleet.sensors)?, settings))
     }
 
-    /// The kept sensors of each unit, standardised and smoothed: `(cycles, sensors)`, cycle by cycle.
+    /// The kept sensors of each unit, standardised and smoothed: `(cycles, sensors)`, cycle by cycle. A reading that is missing (NaN)
+    /// leaves its sensor's mean as it is; before a sensor's first reading 0 stands, what is usual in training. A cycle whose settings
+    /// are missing is taken to be run as the one before.
     ///
     /// # Errors
     /// [`Error::Format`] for a sensor or setting that the fleet does not have.
@@ -198,27 +200,48 @@ impl Preparation {
         Ok(fleet.units.iter().map(|unit| self.series(fleet, unit, &sensors, &settings)).collect())
     }
 
-    fn series(&self, fleet: &Fleet, unit: &Unit, sensors: &[usize], settings: &[usize]) -> Vec<f32> {
+    /// The condition of every cycle of a unit, by its place in [`Preparation::conditions`].
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a setting that the fleet does not have.
+    pub fn conditions_of(&self, fleet: &Fleet, unit: &Unit) -> Result<Vec<usize>> {
+        let (_, settings) = self.columns(fleet)?;
+        Ok(self.labels(fleet, unit, &settings))
+    }
+
+    fn labels(&self, fleet: &Fleet, unit: &Unit, settings: &[usize]) -> Vec<usize> {
+        if self.conditions.len() == 1 {
+            return vec![0; unit.cycles.len()];
+        }
         let centres: Vec<Vec<f64>> = self.conditions.iter().map(|condition| condition.centre.clone()).collect();
-        let mut series = Vec::with_capacity(unit.cycles.len() * sensors.len());
-        let mut mean = vec![0.0; sensors.len()];
-        let mut weight = 0.0;
-        let share = f64::from(self.smoothing);
-        for cycle in 0..unit.cycles.len() {
+        let mut before = 0;
+        let of_cycle = |cycle: usize| {
             let of = |setting: usize| f64::from(unit.settings[cycle * fleet.settings.len() + setting]);
-            let condition = if self.conditions.len() == 1 {
-                0
-            } else {
-                let scaled = settings.iter().zip(&self.setting_scale).map(|(&setting, scale)| of(setting) / scale);
-                nearest(&centres, &scaled.collect::<Vec<_>>()).0
-            };
+            let scaled: Vec<f64> =
+                settings.iter().zip(&self.setting_scale).map(|(&setting, scale)| of(setting) / scale).collect();
+            if !scaled.iter().any(|value| value.is_nan()) {
+                before = nearest(&centres, &scaled).0;
+            }
+            before
+        };
+        (0..unit.cycles.len()).map(of_cycle).collect()
+    }
+
+    fn series(&self, fleet: &Fleet, unit: &Unit, sensors: &[usize], settings: &[usize]) -> Vec<f32> {
+        let mut series = Vec::with_capacity(unit.cycles.len() * sensors.len());
+        // A mean and the weight of the readings in it: the weights of an exponential mean sum to less than one at first.
+        let mut means = vec![(0.0, 0.0); sensors.len()];
+        let share = f64::from(self.smoothing);
+        for (cycle, condition) in self.labels(fleet, unit, settings).into_iter().enumerate() {
             let Condition { mean: centre, std, .. } = &self.conditions[condition];
-            // The weights of an exponential mean sum to less than one at first.
-            weight = (1.0 - share) * weight + share;
             for (place, &sensor) in sensors.iter().enumerate() {
                 let reading = f64::from(unit.readings[cycle * fleet.sensors.len() + sensor]);
-                mean[place] = (1.0 - share) * mean[place] + share * (reading - centre[place]) / std[place];
-                series.push((mean[place] / weight) as f32);
+                let (mean, weight) = &mut means[place];
+                if !reading.is_nan() {
+                    *mean = (1.0 - share) * *mean + share * (reading - centre[place]) / std[place];
+                    *weight = (1.0 - share) * *weight + share;
+                }
+                series.push(if *weight > 0.0 { (*mean / *weight) as f32 } else { 0.0 });
             }
         }
         series
@@ -233,7 +256,7 @@ fn column(fleet: &Fleet, name: &str) -> Result<usize> {
 type Conditions = (Vec<Vec<f64>>, Vec<f64>, Vec<usize>);
 
 /// The centres of the conditions, the settings' scales, and the condition of every cycle of every unit.
-fn conditions_of(fleet: &Fleet, count: usize) -> Result<Conditions> {
+fn conditions_of(fleet: &Fleet, count: Option<usize>) -> Result<Conditions> {
     let width = fleet.settings.len();
     let rows: Vec<&[f32]> = fleet.units.iter().flat_map(|unit| unit.settings.chunks(width.max(1))).collect();
     let cycles = fleet.units.iter().map(|unit| unit.cycles.len()).sum();
@@ -243,10 +266,12 @@ fn conditions_of(fleet: &Fleet, count: usize) -> Result<Conditions> {
         if high > low { high - low } else { 1.0 }
     };
     let scale: Vec<f64> = (0..width).map(range).collect();
-    if count == 1 {
-        return Ok((vec![vec![0.0; width]], scale, vec![0; cycles]));
+    let one = || (vec![vec![0.0; width]], scale.clone(), vec![0; cycles]);
+    if count == Some(1) || (count.is_none() && width == 0) {
+        return Ok(one());
     }
     if width == 0 {
+        let count = count.unwrap_or_default();
         let reason = format!("{count} operating conditions need settings that tell them apart, and there are none");
         return Err(Error::parameter("conditions", reason));
     }
@@ -254,9 +279,34 @@ fn conditions_of(fleet: &Fleet, count: usize) -> Result<Conditions> {
         .iter()
         .map(|row| row.iter().zip(&scale).map(|(value, scale)| f64::from(*value) / scale).collect())
         .collect();
+    let count = count.unwrap_or_else(|| how_many(&points));
+    if count == 1 {
+        return Ok(one());
+    }
     let found = k_means(&points, count, &Stream::new(0, "operating conditions"))
         .map_err(|error| Error::parameter("conditions", error.to_string()))?;
     Ok((found.centres, scale, found.labels))
+}
+
+/// How many conditions settings form at most, where nobody says.
+const MOST: usize = 12;
+/// The share of the settings' spread that may be left within conditions.
+const WITHIN: f64 = 1e-3;
+/// How many cycles are looked at to find how many conditions there are.
+const LOOKED_AT: usize = 1000;
+
+/// The least number of conditions that leave next to nothing of the settings' spread; one where up to [`MOST`] leave more, because
+/// settings then vary without forming conditions.
+fn how_many(points: &[Vec<f64>]) -> usize {
+    let step = points.len().div_ceil(LOOKED_AT).max(1);
+    let some: Vec<Vec<f64>> = points.iter().step_by(step).cloned().collect();
+    let stream = Stream::new(0, "number of operating conditions");
+    let spread = |count: usize| k_means(&some, count, &stream).map(|found| found.spread);
+    let Ok(whole) = spread(1) else { return 1 };
+    if whole <= 0.0 {
+        return 1;
+    }
+    (2..=MOST).find(|&count| spread(count).is_ok_and(|left| left <= WITHIN * whole)).unwrap_or(1)
 }
 
 /// A sensor's readings in one condition.
@@ -304,7 +354,7 @@ mod tests {
 
     #[test]
     fn each_condition_is_standardised_by_itself_and_constant_sensors_are_left_out() {
-        let options = PreparationOptions { conditions: 2, ..PreparationOptions::default() };
+        let options = PreparationOptions { conditions: Some(2), ..PreparationOptions::default() };
         let preparation = Preparation::fit(&fleet(), &options).unwrap();
         assert_eq!(preparation.sensors, ["a"]);
         let series = preparation.apply(&fleet()).unwrap().concat();
@@ -317,7 +367,7 @@ mod tests {
     #[test]
     fn readings_are_brought_to_the_range_that_is_asked_for() {
         let ends = |scaling| {
-            let options = PreparationOptions { conditions: 2, scaling, ..PreparationOptions::default() };
+            let options = PreparationOptions { conditions: Some(2), scaling, ..PreparationOptions::default() };
             let series = Preparation::fit(&fleet(), &options).unwrap().apply(&fleet()).unwrap().concat();
             series.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)))
         };
@@ -344,6 +394,41 @@ mod tests {
     }
 
     #[test]
+    fn conditions_are_found_where_settings_form_them() {
+        let fit = |fleet: &Fleet| Preparation::fit(fleet, &PreparationOptions::default()).unwrap();
+        assert_eq!(fit(&fleet()).conditions.len(), 2);
+        let spread = |of: &dyn Fn(usize) -> f32| {
+            let mut fleet = fleet();
+            for unit in &mut fleet.units {
+                unit.settings = (0..40).map(of).collect();
+            }
+            fit(&fleet).conditions.len()
+        };
+        assert_eq!(spread(&|_| 7.0), 1);
+        // Settings that vary evenly form none.
+        assert_eq!(spread(&|cycle| (cycle * 17 % 40) as f32), 1);
+        assert_eq!(spread(&|cycle| (cycle % 6) as f32 * 10.0 + (cycle % 5) as f32 * 0.01), 6);
+    }
+
+    #[test]
+    fn missing_readings_leave_the_mean_and_missing_settings_the_condition() {
+        let whole = fleet();
+        let options = PreparationOptions { conditions: Some(2), smoothing: 0.5, ..PreparationOptions::default() };
+        let preparation = Preparation::fit(&whole, &options).unwrap();
+        let mut gaps = whole.clone();
+        for cycle in [0, 5] {
+            gaps.units[0].readings[cycle * 3] = f32::NAN;
+        }
+        gaps.units[0].settings[6] = f32::NAN;
+        let (before, after) = (preparation.apply(&whole).unwrap(), preparation.apply(&gaps).unwrap());
+        assert_eq!(after[0][0], 0.0);
+        assert_eq!(after[0][5], after[0][4]);
+        assert!(after.concat().iter().all(|value| value.is_finite()) && before[1] == after[1]);
+        let labels = preparation.conditions_of(&gaps, &gaps.units[0]).unwrap();
+        assert_eq!(labels[6], labels[5]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let fit = |options: PreparationOptions| Preparation::fit(&fleet(), &options).unwrap_err().to_string();
         let usual = PreparationOptions::default();
@@ -351,7 +436,7 @@ mod tests {
         assert!(fit(PreparationOptions { shortest: Some(31), ..usual.clone() }).starts_with("shortest"));
         assert!(fit(PreparationOptions { cap: f32::NAN, ..usual.clone() }).starts_with("cap"));
         assert!(fit(PreparationOptions { smoothing: 0.0, ..usual.clone() }).starts_with("smoothing"));
-        assert!(fit(PreparationOptions { conditions: 9, ..usual.clone() }).starts_with("conditions"));
+        assert!(fit(PreparationOptions { conditions: Some(9), ..usual.clone() }).starts_with("conditions"));
         let unknown = PreparationOptions { sensors: Some(vec!["d".into()]), ..usual.clone() };
         assert!(fit(unknown).contains("no sensor `d`"));
         let other = Fleet { sensors: ["a2", "b", "c"].map(String::from).to_vec(), ..fleet() };

@@ -61,13 +61,40 @@ pub struct SyntheticSpec {
     pub strength: f64,
     /// Whether pumps are stopped before they fail, as those of a test.
     pub stopped: bool,
+    /// In how many ways pumps are run: a cycle in one of them, drawn anew for every cycle. With more than one, two settings say which,
+    /// and every sensor has a level and a noise of its own in each, further apart than a fault moves it.
+    pub regimes: usize,
 }
 
 impl Default for SyntheticSpec {
     /// 40 pumps that run to failure within 140 to 240 cycles, the last 100 to 120 of them in decline, by both faults.
     fn default() -> Self {
-        Self { units: 40, life: 140..=240, decline: 100..=120, faults: vec![0, 1], strength: 8.0, stopped: false }
+        Self {
+            units: 40,
+            life: 140..=240,
+            decline: 100..=120,
+            faults: vec![0, 1],
+            strength: 8.0,
+            stopped: false,
+            regimes: 1,
+        }
     }
+}
+
+/// What says how a pump is run, where it is run in several ways.
+const SETTINGS: [&str; 2] = ["setting_load", "setting_pressure"];
+/// Ways to be run, at most.
+const MOST_REGIMES: usize = 12;
+
+/// The settings of a regime, before what is drawn around them.
+fn settings_of(regime: usize) -> [f64; 2] {
+    [20.0 + 13.0 * regime as f64, 1.0 + 2.5 * ((regime * 5) % MOST_REGIMES) as f64]
+}
+
+/// By how many deviations of its noise a sensor's level is moved in a regime, and by what its noise is multiplied.
+fn regime_of_sensor(regime: usize, sensor: usize) -> (f64, f64) {
+    let turn = ((regime * (sensor + 3)) as f64).sin();
+    (30.0 * turn, 1.0 + 0.5 * turn.abs())
 }
 
 /// Draws pumps. Unit `u` is the same whatever else is drawn.
@@ -87,6 +114,7 @@ pub fn draw_fleet(spec: &SyntheticSpec, stream: &Stream) -> Result<Fleet> {
         && spec.decline.end() < spec.life.start()
         && *spec.decline.start() > 1
         && spec.strength.is_finite()
+        && (1..=MOST_REGIMES).contains(&spec.regimes)
         && !spec.faults.is_empty()
         && spec.faults.iter().all(|fault| *fault < FAULTS.len());
     if !sound {
@@ -94,7 +122,13 @@ pub fn draw_fleet(spec: &SyntheticSpec, stream: &Stream) -> Result<Fleet> {
     }
     let units = (0..spec.units).map(|index| draw_unit(spec, index, stream)).collect();
     let sensors = SENSORS.iter().map(|sensor| sensor.name.to_owned()).collect();
-    Ok(Fleet { name: "synthetic".into(), settings: Vec::new(), sensors, units })
+    let settings = if spec.regimes > 1 { &SETTINGS[..] } else { &[] };
+    Ok(Fleet {
+        name: "synthetic".into(),
+        settings: settings.iter().map(|name| (*name).to_owned()).collect(),
+        sensors,
+        units,
+    })
 }
 
 fn draw_unit(spec: &SyntheticSpec, index: usize, stream: &Stream) -> Unit {
@@ -105,10 +139,16 @@ fn draw_unit(spec: &SyntheticSpec, index: usize, stream: &Stream) -> Unit {
     let last = if spec.stopped { life - random.random_range(1..=decline) } else { life };
     let phases: Vec<f64> = SENSORS.iter().map(|_| random.random_range(0.0..std::f64::consts::TAU)).collect();
     let mut noise = vec![0.0f64; SENSORS.len()];
+    let mut ways = stream.derive("regimes").draw(index);
+    let mut settings = Vec::new();
     let mut readings = Vec::with_capacity(last as usize * SENSORS.len());
     for cycle in 1..=last {
         let progress = (f64::from(cycle) - f64::from(life - decline)).max(0.0) / f64::from(decline);
         let damage = progress.powf(1.5);
+        let regime = if spec.regimes > 1 { ways.random_range(0..spec.regimes) } else { 0 };
+        if spec.regimes > 1 {
+            settings.extend(settings_of(regime).map(|setting| (setting + ways.random_range(-0.01..0.01)) as f32));
+        }
         for (place, sensor) in SENSORS.iter().enumerate() {
             let fresh: f64 = random.sample(StandardNormal);
             let moved = fault.sensors.contains(&sensor.name);
@@ -116,13 +156,15 @@ fn draw_unit(spec: &SyntheticSpec, index: usize, stream: &Stream) -> Unit {
             noise[place] = 0.6 * noise[place] + 0.8 * fresh;
             let wave = if sensor.direction == 0.0 { (f64::from(cycle) / 17.0 + phases[place]).sin() } else { 0.0 };
             let shift = if moved { spec.strength * damage * sensor.direction } else { 0.0 };
-            readings.push((sensor.level + sensor.noise * (noise[place] + wave + shift)) as f32);
+            let (moved_by, wider) = regime_of_sensor(regime, place);
+            let away = wider * (noise[place] + wave + shift) + moved_by;
+            readings.push((sensor.level + sensor.noise * away) as f32);
         }
     }
     Unit {
         name: (index + 1).to_string(),
         cycles: (1..=last).collect(),
-        settings: Vec::new(),
+        settings,
         readings,
         end: Some((life - last) as f32),
         fault: Some(fault.name.into()),
@@ -148,6 +190,22 @@ mod tests {
                 assert_eq!(change > 4.5, fault.sensors.contains(&sensor.name), "{} {change}", sensor.name);
             }
         }
+    }
+
+    #[test]
+    fn regimes_move_readings_and_normalisation_takes_them_away() {
+        use crate::{Preparation, PreparationOptions};
+        let stream = Stream::new(3, "pumps");
+        let plain = draw_fleet(&SyntheticSpec::default(), &stream).unwrap();
+        let several = draw_fleet(&SyntheticSpec { regimes: 6, ..SyntheticSpec::default() }, &stream).unwrap();
+        let prepared = |fleet: &Fleet| {
+            let preparation = Preparation::fit(fleet, &PreparationOptions::default()).unwrap();
+            (preparation.conditions.len(), preparation.apply(fleet).unwrap().concat())
+        };
+        let ((one, plain), (six, several)) = (prepared(&plain), prepared(&several));
+        assert_eq!((one, six), (1, 6));
+        let square = plain.iter().zip(&several).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / plain.len() as f32;
+        assert!(square < 0.05, "{square}");
     }
 
     #[test]

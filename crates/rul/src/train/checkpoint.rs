@@ -2,8 +2,8 @@
 
 use super::options::Epoch;
 use super::session::Session;
-use crate::Scores;
 use crate::model::encode;
+use crate::{Calibration, Scores};
 use candle_core::Tensor;
 use faithful_core::{Error, Result, read_file, write_atomic};
 use faithful_model::read_tensors;
@@ -36,6 +36,8 @@ pub(crate) struct Judged {
     pub(crate) history: Vec<Epoch>,
     /// The errors of the best epoch's weights.
     pub(crate) validation: Option<Scores>,
+    /// What intervals are made of, of the same weights.
+    pub(crate) calibration: Option<Calibration>,
 }
 
 impl Judged {

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod finder;
+mod loss;
 mod optimizer;
 mod options;
 mod schedule;
@@ -10,6 +11,6 @@ mod session;
 mod tests;
 
 pub use finder::{BatchSearch, RateSearch, find_batch, find_rate};
-pub use options::{Epoch, Event, Training};
+pub use options::{Epoch, Event, Loss, Training};
 pub use schedule::OneCycle;
 pub use session::train;

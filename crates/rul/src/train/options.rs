@@ -18,14 +18,20 @@ pub struct Training {
     /// How many networks are trained side by side; they differ in their first weights and their dropout, and the mean of
     /// what they say is the prediction.
     pub members: usize,
+    /// Whether each member leaves out a share of the engines of its own, every engine being left out by one member: all are judged
+    /// by a member that has not seen them, and prediction intervals are made of that. Otherwise, and with one member, a
+    /// [`validation`](Self::validation) share of the engines is held out.
+    pub crossed: bool,
     /// Shares of the exponential means over a window that a network reads beside the series; see
     /// [`SeriesNetwork::trends`].
     pub trends: Vec<f32>,
-    /// The share of the engines that are held out.
+    /// The share of the engines that are held out, where members do not leave out their own.
     pub validation: f64,
     /// Whether the networks are trained once more, on all engines, for as many epochs as were best for those that were held
     /// out.
     pub refit: bool,
+    /// What is made small.
+    pub loss: Loss,
     /// How often all windows are seen, at most.
     pub epochs: usize,
     /// After how many epochs without a better validation training stops.
@@ -54,10 +60,12 @@ impl Default for Training {
                 ..PreparationOptions::default()
             },
             stride: 2,
-            members: 3,
+            members: 5,
+            crossed: true,
             trends: vec![0.06],
             validation: 0.1,
             refit: true,
+            loss: Loss::default(),
             epochs: 8,
             patience: 4,
             batch: 128,
@@ -98,6 +106,25 @@ impl Training {
             None => Ok(()),
         }
     }
+}
+
+impl Training {
+    /// Whether members leave out engines of their own.
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.crossed && self.members > 1
+    }
+}
+
+/// What a training makes small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The mean squared error.
+    #[default]
+    Square,
+    /// The mean of NASA's score, which punishes late predictions more: [`Scores::nasa`](crate::Scores::nasa). It goes on as a
+    /// straight line where it is e⁴.
+    Nasa,
 }
 
 /// What an epoch came to.

@@ -1,8 +1,8 @@
 use super::checkpoint::{self, Judged, Saved, State};
 use super::optimizer::{AdamW, clip};
 use super::options::{Epoch, Event, Training};
-use crate::model::predict;
-use crate::{About, Fleet, Preparation, RulModel, Scores, Windows};
+use crate::model::{members, predict};
+use crate::{About, Calibration, Fleet, Preparation, RulModel, Scores, Windows};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{Error, LayerId, Network, Probe, Result, Stream};
 use faithful_model::{Graph, SeriesNetwork};
@@ -40,8 +40,8 @@ pub fn train(
         let mut session = Session::new(fleet, training)?;
         let state = session.learn(training.epochs, None, saved, file, tell)?;
         let validation = session.validation(&state.best)?;
-        let judged = Judged { history: state.history, validation };
-        if !training.refit || validation.is_none() {
+        let judged = Judged { history: state.history, validation, calibration: session.calibration(&state.best)? };
+        if !training.refit || training.is_crossed() || validation.is_none() {
             return session.finish(fleet, state.best, &judged, None);
         }
         (judged, None)
@@ -53,7 +53,7 @@ pub fn train(
 }
 
 /// The version, and behind the plus a number that is raised with every change after which a training goes another way.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+training.1");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+training.2");
 
 /// A description of everything that decides how a training goes, to know a checkpoint by: a line for each thing.
 fn identity(fleet: &Fleet, training: &Training) -> String {
@@ -89,7 +89,9 @@ pub(crate) struct Session {
     windows: Windows,
     /// In units of the cap.
     targets: Vec<f32>,
-    held: Option<Windows>,
+    held: Option<Held>,
+    /// The member that does not learn from each window; nothing where all learn from all.
+    folds: Option<Vec<usize>>,
     trained_on: String,
     stream: Stream,
 }
@@ -98,7 +100,8 @@ impl Session {
     pub(crate) fn new(fleet: &Fleet, training: &Training) -> Result<Self> {
         training.check()?;
         let stream = Stream::new(training.seed, "training of a network of the remaining life");
-        let (learnt, held) = if training.validation > 0.0 {
+        let crossed = training.is_crossed();
+        let (learnt, held) = if !crossed && training.validation > 0.0 {
             let (learnt, held) = fleet.split(training.validation, &stream.derive("held-out engines"))?;
             (learnt, Some(held))
         } else {
@@ -108,7 +111,13 @@ impl Session {
         let cap = preparation.cap;
         let windows = Windows::all(&learnt, &preparation, training.stride)?;
         let targets = windows.targets(cap)?.iter().map(|target| target / cap).collect();
-        let held = held.map(|held| judged(&held, &preparation)).transpose()?;
+        let folds = crossed.then(|| fold_of_engines(&learnt, training.members, &stream)).transpose()?;
+        let held = match (&folds, held) {
+            (Some(folds), _) => Some(Held::crossed(&learnt, folds, &preparation)?),
+            (None, Some(held)) => Some(Held::of(&held, &preparation)?),
+            (None, None) => None,
+        };
+        let folds = folds.map(|folds| windows.units.iter().map(|unit| folds[*unit]).collect());
         let network = SeriesNetwork::named(&training.kind, preparation.sensors.len(), preparation.window, cap)?;
         let network = SeriesNetwork { members: training.members, trends: training.trends.clone(), ..network };
         let variables = network
@@ -132,6 +141,7 @@ impl Session {
             windows,
             targets,
             held,
+            folds,
             trained_on,
             stream,
         })
@@ -255,14 +265,23 @@ impl Session {
         self.graph.forward(&inputs, &mut dropout)?;
         let missing = || Error::format("training", "the network has no members");
         let members = dropout.members.ok_or_else(missing)?;
-        let loss = (members.broadcast_sub(&targets)?.sqr()?.sum_all()? * (1.0 / batch as f64))?;
+        let mut errors = members.broadcast_sub(&targets)?;
+        if let Some(folds) = &self.folds {
+            errors = (errors * learning(places.iter().map(|&place| folds[place]), self.training.members)?)?;
+        }
+        // A member that leaves out a share of the windows learns as fast from the others.
+        let part =
+            if self.folds.is_some() { (self.training.members - 1) as f64 / self.training.members as f64 } else { 1.0 };
+        let scale = 1.0 / (batch as f64 * part);
+        let square = (errors.detach().sqr()?.sum_all()? * scale)?;
+        let loss = (self.training.loss.of(&errors, self.preparation.cap)?.sum_all()? * scale)?;
         let store = loss.backward()?;
         let gradients = self.variables.iter().map(|(name, variable)| {
             let gradient = store.get(variable.as_tensor());
             let missing = || Error::format("training", format!("no gradient reaches `{name}`"));
             Ok(gradient.ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?)
         });
-        let mean = f64::from(loss.to_scalar::<f32>()?) / self.training.members as f64;
+        let mean = f64::from(square.to_scalar::<f32>()?) / self.training.members as f64;
         Ok((mean, gradients.collect::<Result<_>>()?))
     }
 
@@ -271,7 +290,16 @@ impl Session {
         let Some(held) = &self.held else { return Ok(None) };
         let cap = self.preparation.cap;
         let graph = self.network.graph(weights)?;
-        Scores::of(&predict(&graph, &held.inputs, cap)?, &held.targets(cap)?).map(Some)
+        Scores::of(&held.predicted(&graph, &self.network, cap)?, &held.windows.targets(cap)?).map(Some)
+    }
+
+    /// What intervals are made of: how far those weights are off on the held-out engines, where there are some.
+    fn calibration(&self, weights: &HashMap<String, Tensor>) -> Result<Option<Calibration>> {
+        let Some(held) = &self.held else { return Ok(None) };
+        let cap = self.preparation.cap;
+        let predicted = held.predicted(&self.network.graph(weights)?, &self.network, cap)?;
+        let targets = held.windows.targets(cap)?;
+        Calibration::of(&held.windows.units, held.members.as_deref(), &predicted, &targets, cap).map(Some)
     }
 
     fn finish(
@@ -286,6 +314,7 @@ impl Session {
             seed,
             stride,
             members,
+            loss,
             validation: share,
             epochs,
             patience,
@@ -296,8 +325,12 @@ impl Session {
             noise,
             ..
         } = &self.training;
+        let folds = self.training.is_crossed().then(|| fold_of_engines(fleet, *members, &self.stream)).transpose()?;
         let training = serde_json::json!({
-            "seed": seed, "stride": stride, "members": members, "held_out": share, "epochs": epochs, "patience": patience, "batch": batch,
+            "seed": seed, "stride": stride, "members": members, "loss": loss,
+            "held_out": if folds.is_some() { None } else { Some(share) },
+            // The engines that each member has not learnt from.
+            "left_out": folds.map(|folds| names_of_folds(fleet, &folds, *members)), "epochs": epochs, "patience": patience, "batch": batch,
             "rate": cycle.rate, "warmup": cycle.warmup, "decay": decay, "dropout": dropout, "noise": noise,
             "history": judged.history,
             // The weights are those of a second training, on all engines; the errors are those of the first.
@@ -311,14 +344,76 @@ impl Session {
             training,
             validation: judged.validation,
         };
-        RulModel::new(about, weights, fleet)
+        RulModel::new(about, weights, fleet, judged.calibration.clone())
+    }
+}
+
+/// The member that leaves out each engine: as many for every one as can be, drawn.
+fn fold_of_engines(fleet: &Fleet, members: usize, stream: &Stream) -> Result<Vec<usize>> {
+    let engines = fleet.units.len();
+    if engines < members {
+        let reason = format!(
+            "{engines} engines are too few for {members} networks that each leave some out; name fewer --members, or hold some \
+             out with --validation"
+        );
+        return Err(Error::parameter("members", reason));
+    }
+    let mut order: Vec<usize> = (0..engines).collect();
+    order.shuffle(&mut stream.derive("held-out engines").draw(0));
+    let mut folds = vec![0; engines];
+    order.into_iter().enumerate().for_each(|(place, engine)| folds[engine] = place % members);
+    Ok(folds)
+}
+
+fn names_of_folds(fleet: &Fleet, folds: &[usize], members: usize) -> Vec<Vec<String>> {
+    let of = |member: usize| {
+        let own = fleet.units.iter().zip(folds).filter(|(_, fold)| **fold == member);
+        own.map(|(unit, _)| unit.name.clone()).collect()
+    };
+    (0..members).map(of).collect()
+}
+
+/// A row per window, 0 for the member that leaves it out and 1 for the others.
+fn learning(folds: impl Iterator<Item = usize>, members: usize) -> Result<Tensor> {
+    let rows: Vec<f32> = folds.flat_map(|fold| (0..members).map(move |m| if m == fold { 0.0 } else { 1.0 })).collect();
+    let count = rows.len() / members.max(1);
+    Ok(Tensor::from_vec(rows, (count, members), &Device::Cpu)?)
+}
+
+/// Windows to judge by.
+struct Held {
+    windows: Windows,
+    /// The member that has not seen each window; nothing where none has.
+    members: Option<Vec<usize>>,
+}
+
+/// How many windows of an engine are judged at most, where all engines are.
+const JUDGED: f32 = 24.0;
+
+impl Held {
+    fn of(fleet: &Fleet, preparation: &Preparation) -> Result<Self> {
+        Ok(Self { windows: judged(fleet, preparation, 1)?, members: None })
+    }
+
+    fn crossed(fleet: &Fleet, folds: &[usize], preparation: &Preparation) -> Result<Self> {
+        let stride = (1.2 * preparation.cap / JUDGED).ceil().max(1.0) as usize;
+        let windows = judged(fleet, preparation, stride)?;
+        let members = windows.units.iter().map(|unit| folds[*unit]).collect();
+        Ok(Self { windows, members: Some(members) })
+    }
+
+    /// What is said by those that have not seen the windows.
+    fn predicted(&self, graph: &Graph, network: &SeriesNetwork, cap: f32) -> Result<Vec<f32>> {
+        let Some(own) = &self.members else { return predict(graph, &self.windows.inputs, cap) };
+        let said = members(graph, &self.windows.inputs, network.scale)?;
+        Ok(said.iter().zip(own).map(|(said, member)| said[*member].clamp(0.0, cap)).collect())
     }
 }
 
 /// The windows of held-out engines that a training is judged by: those whose life is at most a fifth above the cap. Beyond,
 /// every answer but the cap is wrong, and nothing is to be learnt from how wrong.
-fn judged(held: &Fleet, preparation: &Preparation) -> Result<Windows> {
-    let all = Windows::all(held, preparation, 1)?;
+fn judged(held: &Fleet, preparation: &Preparation, stride: usize) -> Result<Windows> {
+    let all = Windows::all(held, preparation, stride)?;
     let near = |place: &usize| all.remaining[*place] <= 1.2 * preparation.cap;
     let places: Vec<usize> = (0..all.len()).filter(near).collect();
     if places.is_empty() { Ok(all) } else { all.select(&places) }

@@ -14,6 +14,7 @@ fn training() -> Training {
         preparation,
         stride: 1,
         members: 2,
+        crossed: false,
         validation: 0.25,
         epochs: 3,
         batch: 32,
@@ -47,6 +48,7 @@ fn a_killed_training_goes_on_to_the_same_weights() {
     let whole = whole.unwrap();
     assert!(epochs[2].training < epochs[0].training, "{epochs:?}");
     assert!(whole.about.validation.unwrap().rmse < 10.0, "{:?}", whole.about.validation);
+    assert_eq!(whole.calibration.as_ref().map(crate::Calibration::machines), Some(2));
 
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("model.checkpoint");
@@ -83,6 +85,46 @@ fn a_killed_training_goes_on_to_the_same_weights() {
     let half = std::fs::read(&checkpoint).unwrap();
     std::fs::write(&checkpoint, &half[..half.len() / 2]).unwrap();
     assert!(train(&fleet, &training, Some((&checkpoint, true)), &mut |_| Ok(())).is_err());
+}
+
+#[test]
+fn a_member_knows_nothing_of_the_machines_that_it_leaves_out() {
+    let fleet = fleet();
+    let training = Training { crossed: true, epochs: 2, loss: super::Loss::Nasa, ..training() };
+    let whole = train(&fleet, &training, None, &mut |_| Ok(())).unwrap();
+    assert_eq!(whole.calibration.as_ref().map(crate::Calibration::machines), Some(8));
+    assert!(whole.about.training["refit"].is_null());
+    let left_out = whole.about.training["left_out"].as_array().unwrap();
+    assert_eq!(left_out.iter().map(|names| names.as_array().unwrap().len()).collect::<Vec<_>>(), [4, 4]);
+    // Lives that only one member learns from are others.
+    let mut changed = fleet.clone();
+    for unit in &mut changed.units {
+        if left_out[1].as_array().unwrap().iter().any(|name| *name == unit.name.as_str()) {
+            unit.end = Some(9.0);
+        }
+    }
+    let other = train(&changed, &training, None, &mut |_| Ok(())).unwrap();
+    let said = |model: &RulModel| crate::members(&model.graph, &whole.typical, 25.0).unwrap();
+    for (before, after) in said(&whole).iter().zip(said(&other)) {
+        assert_eq!(before[1], after[1]);
+        assert_ne!(before[0], after[0]);
+    }
+    let intervals = whole.intervals(&whole.typical, 0.5).unwrap().unwrap();
+    assert!(intervals.iter().all(|own| own.low <= own.high && own.low >= 0.0 && own.high <= 25.0));
+
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("model.checkpoint");
+    let mut epochs = 0;
+    let killed = train(&fleet, &training, Some((&checkpoint, false)), &mut |event| {
+        epochs += usize::from(matches!(event, Event::Epoch(_)));
+        if epochs > 0 { Err(Error::parameter("test", "killed")) } else { Ok(()) }
+    });
+    assert!(killed.is_err());
+    let resumed = train(&fleet, &training, Some((&checkpoint, true)), &mut |_| Ok(())).unwrap();
+    assert_eq!(bytes(&resumed), bytes(&whole));
+    let few = Training { members: 9, ..training };
+    let error = train(&fleet, &few, None, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("8 engines are too few for 9 networks"), "{error}");
 }
 
 #[test]

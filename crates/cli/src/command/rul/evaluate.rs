@@ -1,6 +1,9 @@
 //! `faithful rul evaluate`: how far predictions are off, and how faithful explanations are.
 
-use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::coverage::{self, Coverage};
+use super::curves::{self, Areas};
+use super::method::{SeriesFound, SeriesMethod};
+use super::model::Loaded;
 use super::page::{self, Life};
 use super::source::Source;
 use crate::arguments::RulEvaluateArguments;
@@ -15,7 +18,7 @@ use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
 use faithful_metric::{Canvas, Masked, Masking, masked_scores};
 use faithful_page::{Cell, Page, Section, Table};
 use faithful_report::prediction_chart;
-use faithful_rul::{Cells, Fleet, Scores, Windows, encode_table, short_units};
+use faithful_rul::{Cells, Fleet, Interval as LifeInterval, Scores, Windows, encode_table, short_units};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
@@ -53,10 +56,12 @@ pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<O
     let remaining = windows.targets(cap)?;
     let predicted = loaded.predict(&windows.inputs)?;
     let scores = Scores::of(&predicted, &remaining)?;
+    let (intervals, covered) = coverage::of(&loaded, &windows.inputs, &remaining, arguments.level)?.unzip();
+    let covered: Vec<Coverage> = covered.unwrap_or_default();
     let folder = arguments.out.as_deref().map(Folder::prepare).transpose()?;
     let object = json!({
         "model": loaded.name, "kind": loaded.kind, "trained_on": loaded.trained_on, "machines": fleet.name, "cap": cap,
-        "scores": scores, "note": short,
+        "scores": scores, "intervals": covered.first(), "calibration": covered, "note": short,
     });
     output.object(&object)?;
     if let Some(short) = &short {
@@ -72,20 +77,29 @@ pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<O
     for line in lines(&columns, &[cells]) {
         output.line(&line)?;
     }
+    match covered.first() {
+        Some(asked) => output.line(&asked.words(scores.count))?,
+        None => output.note("the network does not know how far it is off: there are no intervals"),
+    }
     if let Some(folder) = &folder {
         let chart = prediction_chart(&format!("{} on {}", loaded.name, fleet.name), &remaining, &predicted)?;
         folder.write("predictions.svg", chart.svg().as_bytes())?;
         folder.write("predictions.png", &chart.png()?)?;
-        folder.write("predictions.parquet", &predictions(&fleet, &remaining, &predicted)?)?;
+        folder.write("predictions.parquet", &predictions(&fleet, &remaining, &predicted, intervals.as_deref())?)?;
         folder.write("scores.json", format!("{object:#}\n").as_bytes())?;
     }
     let mut faithfulness = Vec::new();
     if !methods.is_empty() {
         let rows = measure(&loaded, &methods, &windows, &fleet, arguments.explanation.seed, output)?;
-        faithfulness = report(&methods, &rows, folder.as_ref(), output)?;
+        let (masked, areas): (Rows, Vec<Vec<Areas>>) = rows.into_iter().unzip();
+        faithfulness = report(&methods, &masked, folder.as_ref(), output)?;
+        let areas = curves::report(&methods, &areas, output)?;
+        if let Some(folder) = &folder {
+            folder.write("curves.json", format!("{}\n", serde_json::to_string_pretty(&areas)?).as_bytes())?;
+        }
     }
     if let Some(folder) = &folder {
-        let html = page_of(&loaded, &fleet, (&remaining, &predicted), &scores, &faithfulness).html();
+        let html = page_of(&loaded, &fleet, (&remaining, &predicted), &scores, &covered, &faithfulness).html();
         folder.write("evaluate.html", html.as_bytes())?;
     }
     Ok(Outcome::Complete)
@@ -96,6 +110,7 @@ fn page_of(
     fleet: &Fleet,
     (remaining, predicted): (&[f32], &[f32]),
     scores: &Scores,
+    covered: &[Coverage],
     faithfulness: &[Faithfulness],
 ) -> Page {
     let lives: Vec<Life> = fleet
@@ -113,6 +128,9 @@ fn page_of(
     let mut page = page::begin(format!("How far predictions for {} are off", fleet.name), loaded);
     for section in page::lives(&lives) {
         page.push(section);
+    }
+    if !covered.is_empty() {
+        page.push(coverage::section(covered));
     }
     if !faithfulness.is_empty() {
         let columns: Vec<&str> = ["method"].into_iter().chain(METRICS).collect();
@@ -136,10 +154,20 @@ fn page_of(
     page
 }
 
-fn predictions(fleet: &Fleet, remaining: &[f32], predicted: &[f32]) -> faithful_core::Result<Vec<u8>> {
+fn predictions(
+    fleet: &Fleet,
+    remaining: &[f32],
+    predicted: &[f32],
+    intervals: Option<&[LifeInterval]>,
+) -> faithful_core::Result<Vec<u8>> {
     let numbers = |values: &[f32]| Cells::Numbers(values.iter().map(|value| Some(f64::from(*value))).collect());
     let names = Cells::Texts(fleet.units.iter().map(|unit| Some(unit.name.clone())).collect());
-    encode_table(vec![("unit", names), ("remaining", numbers(remaining)), ("predicted", numbers(predicted))])
+    let mut columns = vec![("unit", names), ("remaining", numbers(remaining)), ("predicted", numbers(predicted))];
+    if let Some(intervals) = intervals {
+        let ends = |of: fn(&LifeInterval) -> f32| intervals.iter().map(of).collect::<Vec<f32>>();
+        columns.extend([("low", numbers(&ends(|own| own.low))), ("high", numbers(&ends(|own| own.high)))]);
+    }
+    encode_table(columns)
 }
 
 /// Per method, mask and machine what the network says of the masked window.
@@ -152,14 +180,14 @@ fn measure(
     fleet: &Fleet,
     seed: u64,
     output: &Output,
-) -> Result<Rows> {
+) -> Result<Vec<(Vec<Vec<Masked>>, Vec<Areas>)>> {
     output.start(methods.len() * windows.len(), "explaining");
     let objective = Objective::new(&loaded.network, &loaded.life);
     let maskings = MASKS.map(|(_, masking)| masking);
     let rows = methods
         .iter()
         .map(|method| {
-            let machines: Vec<Vec<Masked>> = (0..windows.len())
+            let machines: Vec<(Vec<Masked>, Areas)> = (0..windows.len())
                 .into_par_iter()
                 .with_min_len(if loaded.side_by_side() == 1 { windows.len() } else { 1 })
                 .map(|place| {
@@ -168,12 +196,13 @@ fn measure(
                     let found = method.explain(loaded, &window, &loaded.life, stream, output)?;
                     let map = map_of(&found, &window)?;
                     let masked = masked_scores(&objective, &window, &map, &maskings, &Canvas::Zero)?;
+                    let areas = Areas::of(loaded, &found, &window)?;
                     output.advance();
-                    Ok(masked)
+                    Ok((masked, areas))
                 })
                 .collect::<Result<_>>()?;
-            let of_mask = |mask: usize| machines.iter().map(|masked| masked[mask]).collect();
-            Ok((0..MASKS.len()).map(of_mask).collect())
+            let of_mask = |mask: usize| machines.iter().map(|(masked, _)| masked[mask]).collect();
+            Ok(((0..MASKS.len()).map(of_mask).collect(), machines.iter().map(|(_, areas)| *areas).collect()))
         })
         .collect::<Result<_>>();
     output.finish();

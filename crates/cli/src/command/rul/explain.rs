@@ -1,7 +1,8 @@
 //! `faithful rul explain`: which cycles and which sensors drove predictions.
 
 use super::explained::{Engine, EngineMap, Files, page_of, rows};
-use super::model::{Loaded, SeriesFound, SeriesMethod};
+use super::method::{SeriesFound, SeriesMethod};
+use super::model::Loaded;
 use super::source::Source;
 use crate::arguments::{LifeScore, RulExplainArguments};
 use crate::failure::{Outcome, Usage};
@@ -15,6 +16,9 @@ use faithful_rul::{Attributed, Driver, Fleet, FleetSummary, Windows, short_units
 use rayon::prelude::*;
 use serde_json::json;
 use std::time::Instant;
+
+/// The level of the intervals that stand beside predictions.
+const LEVEL: f64 = 0.9;
 
 pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Outcome> {
     let source = Source::of(&arguments.fleet)?;
@@ -46,6 +50,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
     }
     let windows = Windows::last(&fleet, &loaded.preparation)?;
     let predicted = loaded.predict(&windows.inputs)?;
+    let intervals = loaded.intervals(&windows.inputs, LEVEL)?;
     let folder = Folder::prepare(&arguments.out)?;
     output.writes_files();
     let table = Table::new(&[
@@ -87,6 +92,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
             fault: unit.fault.clone(),
             cycles: unit.cycles[first..].to_vec(),
             predicted: predicted[place],
+            interval: intervals.as_ref().map(|intervals| intervals[place]),
             remaining,
             explanations: Vec::new(),
         };
@@ -115,7 +121,7 @@ pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Ou
         engines.push(engine);
     }
     output.finish();
-    folder.write("explanations.parquet", &rows(&loaded, &engines)?)?;
+    folder.write("explanations.parquet", &rows(&loaded, &fleet, &engines)?)?;
     let faults = arguments.faults.map_or_else(|| source.faults(), Into::into);
     let summaries = summarise(&folder, &methods, &engines, faults, output)?;
     let whole = json!({
@@ -232,7 +238,7 @@ fn summarise(
         let chart = bar_chart(&format!("cycles of life that each sensor takes, by {}", method.label), &groups);
         folder.write(&format!("fleet.{}.svg", method.label), chart.svg().as_bytes())?;
         folder.write(&format!("fleet.{}.png", method.label), &chart.png()?)?;
-        let columns = [Column::left("fault"), Column::right("machines"), Column::left("drivers")];
+        let columns = ["fault", "machines", "told from others by", "drivers"].map(Column::left);
         let cells: Vec<Vec<String>> = summary
             .groups
             .iter()
@@ -243,7 +249,14 @@ fn summarise(
                     .take(5)
                     .map(|driver| format!("{} {:.1}", driver.sensor, driver.cycles))
                     .collect();
-                vec![group.fault.clone(), group.machines.to_string(), drivers.join(", ")]
+                let signs: Vec<String> = group
+                    .signs
+                    .iter()
+                    .take(3)
+                    .map(|sign| format!("{}{}", if sign.effect < 0.0 { "less " } else { "" }, sign.sensor))
+                    .collect();
+                let signs = if signs.is_empty() { "-".into() } else { signs.join(", ") };
+                vec![group.fault.clone(), group.machines.to_string(), signs, drivers.join(", ")]
             })
             .collect();
         output.line("")?;

@@ -6,7 +6,7 @@ use crate::arguments::{LifeScore, RulExplainArguments};
 use anyhow::Result;
 use faithful_core::Error;
 use faithful_page::{Chart, Page};
-use faithful_rul::{Cells, Driver, Fleet, FleetSummary, Scores, Windows, encode_table};
+use faithful_rul::{Cells, Driver, Fleet, FleetSummary, Interval, Scores, Windows, encode_table};
 use serde::Serialize;
 
 /// A machine's explanations for programs: what a page needs.
@@ -17,6 +17,8 @@ pub(super) struct Engine {
     pub(super) fault: Option<String>,
     pub(super) cycles: Vec<u32>,
     pub(super) predicted: f32,
+    /// The interval that holds 90% of machines, where the network knows how far it is off.
+    pub(super) interval: Option<Interval>,
     pub(super) remaining: Option<f32>,
     pub(super) explanations: Vec<EngineMap>,
 }
@@ -46,10 +48,16 @@ pub(super) struct Files {
 }
 
 /// Every value as a row: of sensors where the method tells them apart, otherwise of the time line.
-pub(super) fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error> {
+///
+/// Beside a sensor's value stand its raw reading, the condition that the cycle was run in and what is usual there: the value tells what the
+/// reading's distance from that did.
+pub(super) fn rows(loaded: &Loaded, fleet: &Fleet, engines: &[Engine]) -> Result<Vec<u8>, Error> {
     let (mut units, mut methods, mut sensors, mut cycles, mut values) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for engine in engines {
+    let (mut conditions, mut readings, mut usual) = (Vec::new(), Vec::new(), Vec::new());
+    for (engine, unit) in engines.iter().zip(&fleet.units) {
+        let labels = loaded.preparation.conditions_of(fleet, unit)?;
+        let first = unit.cycles.len() - engine.cycles.len();
         for explanation in &engine.explanations {
             let of_sensor = |row: Option<usize>| row.map(|row| loaded.preparation.sensors[row].clone());
             let lines: Vec<(Option<usize>, &Vec<f32>)> = match &explanation.map {
@@ -57,7 +65,13 @@ pub(super) fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error
                 None => vec![(None, &explanation.timeline)],
             };
             for (row, line) in lines {
-                for (cycle, value) in engine.cycles.iter().zip(line) {
+                let column = row.and_then(|row| column_of(fleet, &loaded.preparation.sensors[row]));
+                for (place, (cycle, value)) in engine.cycles.iter().zip(line).enumerate() {
+                    let label = labels[first + place];
+                    let reading = column.map(|column| unit.readings[(first + place) * fleet.sensors.len() + column]);
+                    conditions.push(Some((label + 1) as f64));
+                    readings.push(reading.map(f64::from));
+                    usual.push(row.map(|row| loaded.preparation.conditions[label].mean[row]));
                     units.push(Some(engine.name.clone()));
                     methods.push(Some(explanation.method.clone()));
                     sensors.push(of_sensor(row));
@@ -73,7 +87,14 @@ pub(super) fn rows(loaded: &Loaded, engines: &[Engine]) -> Result<Vec<u8>, Error
         ("sensor", Cells::Texts(sensors)),
         ("cycle", Cells::Numbers(cycles)),
         ("value", Cells::Numbers(values)),
+        ("condition", Cells::Numbers(conditions)),
+        ("reading", Cells::Numbers(readings)),
+        ("usual", Cells::Numbers(usual)),
     ])
+}
+
+fn column_of(fleet: &Fleet, sensor: &str) -> Option<usize> {
+    fleet.sensors.iter().position(|name| name == sensor)
 }
 
 /// The course of every machine's predictions over its life so far.
@@ -129,7 +150,8 @@ pub(super) fn page_of(
     for (place, (engine, course)) in engines.iter().zip(courses(loaded, fleet)?).enumerate() {
         let known = engine.remaining.map_or(String::new(), |remaining| format!(", {remaining:.0} in truth"));
         let fault = engine.fault.as_ref().map_or(String::new(), |fault| format!(", fault {fault}"));
-        let title = format!("Machine {}: {:.0} cycles left{known}{fault}", engine.name, engine.predicted);
+        let range = engine.interval.map_or(String::new(), |own| format!(" ({:.0} to {:.0})", own.low, own.high));
+        let title = format!("Machine {}: {:.0} cycles left{range}{known}{fault}", engine.name, engine.predicted);
         let seen: Vec<Seen> = engine
             .explanations
             .iter()

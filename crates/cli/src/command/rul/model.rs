@@ -1,19 +1,19 @@
-//! `--model` of `faithful rul`, and explanations of one window by any method.
+//! `--model` of `faithful rul`.
 
 use super::side;
 use super::source::Source;
-use crate::arguments::{FleetArguments, ReadingScale, RulModelArguments, SeriesExplanation};
+use crate::arguments::{FleetArguments, ReadingScale, RulModelArguments};
 use crate::failure::Usage;
-use crate::output::Output;
 use anyhow::{Context, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
-use faithful_core::{
-    Convergence, Error, LayerId, Network, Objective, Score, SeriesLayout, SeriesView, Stream, Watched, find_named,
-};
-use faithful_explain::{Method, MethodResult, Settings, parse_stop};
+use faithful_core::{Error, LayerId, Network, Objective, SeriesLayout, SeriesView};
+use faithful_explain::{Budget, ByteSize, Demand, Method, Settings};
 use faithful_model::{Compute, Graph, OnnxOptions, load_onnx};
-use faithful_rul::{Columns, Cycles, Fleet, Preparation, PreparationOptions, RulModel, Windows, read_columns};
+use faithful_rul::{
+    Calibration, Columns, Cycles, Familiarity, Fleet, Interval, Preparation, PreparationOptions, RulModel, Windows,
+    members, read_columns,
+};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,10 +27,15 @@ pub(crate) struct Loaded {
     /// What the output says in cycles.
     pub(crate) life: Cycles,
     pub(crate) network: SeriesView<Arc<dyn Network>>,
-    picture: SeriesView<Arc<dyn Network>>,
-    target: Option<LayerId>,
+    pub(super) picture: SeriesView<Arc<dyn Network>>,
+    pub(super) target: Option<LayerId>,
     /// Windows of machines that it learnt from; nothing for a network that takes readings as they are, without such machines.
     training: Option<Examples>,
+    /// What intervals are made of, and what the network's members are to be multiplied by; nothing where it does not know how far
+    /// it is off.
+    calibration: Option<(Calibration, f32)>,
+    /// What machines it knows.
+    pub(crate) familiarity: Option<Familiarity>,
 }
 
 /// Windows of the machines that a network learnt from.
@@ -52,14 +57,27 @@ impl Loaded {
     }
 
     fn own(name: String, model: RulModel, compute: &Compute) -> Result<Self> {
-        let RulModel { about, graph, healthy, typical, .. } = model;
+        let RulModel { about, graph, healthy, typical, calibration, familiarity, .. } = model;
         let target = Some(graph.layer(faithful_model::SeriesNetwork::TARGET)?);
         let network = SeriesView::new(placed(compute, &graph)?, SeriesLayout::SensorsTime)?;
         let (kind, trained_on, preparation) = (about.kind, about.trained_on, about.preparation);
         let picture = network.clone().as_picture();
         let life = Cycles::LIFE;
         let training = Some(Examples { healthy, typical });
-        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
+        let calibration = calibration.map(|calibration| (calibration, about.network.scale));
+        Ok(Self {
+            name,
+            kind,
+            trained_on,
+            preparation,
+            life,
+            network,
+            picture,
+            target,
+            training,
+            calibration,
+            familiarity,
+        })
     }
 
     /// An ONNX network brings no preparation: readings are scaled by the set's training machines.
@@ -113,7 +131,6 @@ impl Loaded {
                 window,
                 cap: usage.cap,
                 smoothing: usage.smoothing,
-                conditions: source.conditions(),
                 sensors,
                 scaling: usage.scaling.into(),
                 ..PreparationOptions::default()
@@ -141,15 +158,42 @@ impl Loaded {
         let (name, picture) = (stem(path), network.clone().as_picture());
         let trained_on =
             training.as_ref().map_or_else(|| "machines that are not known".into(), |fleet| fleet.name.clone());
+        let familiarity = training.as_ref().map(|fleet| Familiarity::fit(fleet, &preparation)).transpose()?;
         let training = training.map(|fleet| Examples::of(&fleet, &preparation)).transpose()?;
-        let (kind, life) = ("onnx".into(), usage.life);
-        Ok(Self { name, kind, trained_on, preparation, life, network, picture, target, training })
+        let (kind, life, calibration) = ("onnx".into(), usage.life, None);
+        Ok(Self {
+            name,
+            kind,
+            trained_on,
+            preparation,
+            life,
+            network,
+            picture,
+            target,
+            training,
+            calibration,
+            familiarity,
+        })
     }
 
     /// How many machines to explain at a time: these networks are small, and what is worth a thread of its own is a machine. A
     /// GPU is busy with one.
     pub(crate) fn side_by_side(&self) -> usize {
         if self.network.device().is_cpu() { rayon::current_num_threads() } else { 1 }
+    }
+
+    /// Whether it knows how far it is off.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.calibration.is_some()
+    }
+
+    /// For each window the interval that holds the life of a new machine with probability `level`; nothing where the network does not
+    /// know how far it is off.
+    pub(crate) fn intervals(&self, inputs: &Tensor, level: f64) -> Result<Option<Vec<Interval>>> {
+        let Some((calibration, scale)) = &self.calibration else { return Ok(None) };
+        let said = members(&self.network, inputs, *scale)?;
+        let of = |said: &Vec<f32>| calibration.interval(said, level, self.preparation.cap);
+        Ok(Some(said.iter().map(of).collect::<faithful_core::Result<_>>()?))
     }
 
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
@@ -177,6 +221,55 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// What windows are compared with.
+    pub(super) fn sampler(&self, known: &str, method: &Method, picture: bool) -> Result<Arc<dyn BaselineSampler>> {
+        let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
+        let examples = || {
+            let reason = format!(
+                "`{known}` are windows of the machines that the network learnt from: name their table with --training-data, \
+                 or compare with `zero` or `blur`"
+            );
+            self.training.as_ref().ok_or_else(|| Error::parameter("baselines", reason))
+        };
+        Ok(match known {
+            // A method that compares with nothing takes anything here.
+            _ if !method.compares() && self.training.is_none() => Arc::new(Constant::zero()),
+            "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
+            "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
+            "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
+            "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
+            _ => Arc::new(Constant::zero()),
+        })
+    }
+
+    /// The mean window of healthy machines `(1, sensors, window)`; zeros where the network's machines are not known.
+    pub(crate) fn healthy(&self) -> Result<Tensor> {
+        let shape = (1, self.preparation.sensors.len(), self.preparation.window);
+        Ok(match &self.training {
+            Some(examples) => examples.healthy.mean_keepdim(0)?,
+            None => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+        })
+    }
+
+    /// How many draws of a method fit into a limit on memory, with a window on every thread.
+    pub(super) fn rows_within(
+        &self,
+        limit: ByteSize,
+        method: &Method,
+        layers: &[LayerId],
+        settings: &Settings,
+        picture: bool,
+    ) -> Result<NonZeroUsize> {
+        let (sensors, window) = (self.preparation.sensors.len(), self.preparation.window);
+        let (network, shape) =
+            if picture { (&self.picture, vec![sensors, 1, window]) } else { (&self.network, vec![sensors, window]) };
+        let demand = Demand::of(method, network, layers, settings, 1)?;
+        let together = NonZeroUsize::new(self.side_by_side()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Budget::new(limit).shared_by(together).fit(network, &shape, 0, &[demand])?)
+    }
+}
+
 impl Examples {
     fn of(training: &Fleet, preparation: &Preparation) -> Result<Self> {
         let healthy = Windows::first(training, preparation, 1)?.inputs;
@@ -195,173 +288,5 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The baselines that `--baselines` may name.
-const BASELINES: [&str; 5] = ["healthy", "healthy-mean", "typical", "zero", "blur"];
 /// How many cycles the blurred window is blurred over.
 const BLUR: f64 = 5.0;
-
-/// A method that explains windows.
-pub(crate) struct SeriesMethod {
-    pub(crate) method: Method,
-    pub(crate) label: String,
-    pub(crate) baselines: Option<&'static str>,
-    layers: Vec<LayerId>,
-    settings: Settings,
-    /// Whether the method works on pictures only: the window is shown to it as one of height one.
-    picture: bool,
-}
-
-/// What a method found in a window.
-#[derive(Clone, Debug)]
-pub(crate) struct SeriesFound {
-    /// One value per cycle of the window.
-    pub(crate) timeline: Vec<f32>,
-    /// One value per sensor and cycle, sensor after sensor, where the method tells sensors apart.
-    pub(crate) map: Option<Vec<f32>>,
-    pub(crate) score: f64,
-    pub(crate) convergence: Option<Convergence>,
-    pub(crate) notes: Vec<String>,
-}
-
-impl SeriesFound {
-    /// What it says of a machine's readings, where the window begins with the first of them `repeated` times more: a
-    /// repeated reading has what all its places have together, and a time line leaves the repeated places out.
-    pub(crate) fn of_readings(self, repeated: usize) -> Self {
-        let cycles = self.timeline.len();
-        if repeated == 0 || repeated >= cycles {
-            return self;
-        }
-        let Some(map) = self.map else {
-            return Self { timeline: self.timeline[repeated..].to_vec(), ..self };
-        };
-        let rows: Vec<Vec<f32>> = map
-            .chunks(cycles)
-            .map(|row| {
-                let mut own = row[repeated..].to_vec();
-                own[0] += row[..repeated].iter().sum::<f32>();
-                own
-            })
-            .collect();
-        let timeline = (0..cycles - repeated).map(|cycle| rows.iter().map(|row| row[cycle]).sum()).collect();
-        Self { timeline, map: Some(rows.concat()), ..self }
-    }
-}
-
-impl SeriesMethod {
-    /// The method called `name`, or `name.gradient`, for windows of that network.
-    pub(crate) fn of(name: &str, loaded: &Loaded, choices: &SeriesExplanation) -> Result<Self> {
-        let (base, gradient) = name.split_once('.').map_or((name, None), |(base, gradient)| (base, Some(gradient)));
-        let method = Method::new(base, gradient, "paper")?;
-        let stop = parse_stop(&choices.stop)?;
-        // A method with one baseline compares with the mean of the healthy windows rather than with one of them.
-        let usual = if method.has_one_baseline() { "healthy-mean" } else { "healthy" };
-        let wanted = choices.baselines.as_deref().unwrap_or(usual);
-        let known = *find_named("baselines", wanted, &BASELINES, |name| name)?;
-        let picture = method.images_only();
-        let shaped = |tensor: Tensor| if picture { tensor.unsqueeze(2) } else { Ok(tensor) };
-        let examples = || {
-            let reason = format!(
-                "`{known}` are windows of the machines that the network learnt from: name their table with --training-data, \
-                 or compare with `zero` or `blur`"
-            );
-            loaded.training.as_ref().ok_or_else(|| Error::parameter("baselines", reason))
-        };
-        let sampler: Arc<dyn BaselineSampler> = match known {
-            // A method that compares with nothing takes anything here.
-            _ if !method.compares() && loaded.training.is_none() => Arc::new(Constant::zero()),
-            "healthy" => Arc::new(DataSet::new(shaped(examples()?.healthy.clone())?)?),
-            "healthy-mean" => Arc::new(DataSet::new(shaped(examples()?.healthy.mean_keepdim(0)?)?)?),
-            "typical" => Arc::new(DataSet::new(shaped(examples()?.typical.clone())?)?),
-            "blur" => Arc::new(Blurred { sigmas: vec![BLUR] }),
-            _ => Arc::new(Constant::zero()),
-        };
-        let layers = match (&choices.layer, method.needs_layers()) {
-            (Some(layer), true) => vec![loaded.network.layer(layer)?],
-            (None, true) => vec![loaded.target.ok_or_else(|| {
-                let reason = format!("{} has no convolutional layer over time; name one with --layer", loaded.name);
-                Error::parameter("layer", reason)
-            })?],
-            (_, false) => Vec::new(),
-        };
-        let settings = Settings { draws: choices.draws, stop, sampler, ..Settings::default() };
-        Ok(Self {
-            label: method.label(),
-            baselines: method.compares().then_some(known),
-            method,
-            layers,
-            settings,
-            picture,
-        })
-    }
-
-    /// Explains the score of one window `(1, sensors, window)`; `output` shows how far that is.
-    pub(crate) fn explain(
-        &self,
-        loaded: &Loaded,
-        window: &Tensor,
-        score: &dyn Score,
-        stream: Stream,
-        output: &Output,
-    ) -> Result<SeriesFound> {
-        let batch = const { NonZeroUsize::new(64).unwrap() };
-        let network: &dyn Network = if self.picture { &loaded.picture } else { &loaded.network };
-        let network = Watched::new(network, output);
-        let objective = Objective::new(&network, score).with_batch(batch);
-        let input = if self.picture { window.unsqueeze(2)? } else { window.clone() };
-        let found =
-            self.method.explain(&objective, &input, &self.layers, &[score], &self.settings, stream)?.into_iter().next();
-        let MethodResult { map, score, convergence, notes, .. } = found.context("the method found nothing")?;
-        let values = map.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let (_, sensors, cycles) = window.dims3()?;
-        let (timeline, map) = if !self.picture && map.rank() == 2 && map.dims() == [sensors, cycles] {
-            let sums = (0..cycles).map(|cycle| values.iter().skip(cycle).step_by(cycles).sum()).collect();
-            (sums, Some(values))
-        } else {
-            (stretched(&values, cycles), None)
-        };
-        Ok(SeriesFound { timeline, map, score, convergence, notes })
-    }
-}
-
-/// A time line of any length at `count` evenly spaced times, linearly between the middles of its own.
-fn stretched(values: &[f32], count: usize) -> Vec<f32> {
-    if values.len() == count || values.is_empty() {
-        return values.to_vec();
-    }
-    let last = values.len() - 1;
-    (0..count)
-        .map(|place| {
-            let at = (place as f32 + 0.5) / count as f32 * values.len() as f32 - 0.5;
-            let at = at.clamp(0.0, last as f32);
-            let (below, part) = (at as usize, at.fract());
-            values[below] * (1.0 - part) + values[(below + 1).min(last)] * part
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{SeriesFound, stretched};
-
-    #[test]
-    fn repeated_readings_count_once_with_all_they_have() {
-        let found = SeriesFound {
-            timeline: vec![5.0, 7.0, 9.0],
-            map: Some(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-            score: 0.0,
-            convergence: None,
-            notes: Vec::new(),
-        };
-        let folded = found.clone().of_readings(1);
-        assert_eq!((folded.map.unwrap(), folded.timeline), (vec![3.0, 3.0, 9.0, 6.0], vec![12.0, 9.0]));
-        assert_eq!(SeriesFound { map: None, ..found.clone() }.of_readings(2).timeline, [9.0]);
-        assert_eq!(found.clone().of_readings(0).timeline, found.timeline);
-    }
-
-    #[test]
-    fn time_lines_are_stretched_evenly() {
-        assert_eq!(stretched(&[1.0, 3.0], 4), [1.0, 1.5, 2.5, 3.0]);
-        assert_eq!(stretched(&[1.0, 3.0], 2), [1.0, 3.0]);
-        assert_eq!(stretched(&[2.0], 3), [2.0; 3]);
-    }
-}

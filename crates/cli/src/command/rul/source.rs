@@ -3,7 +3,7 @@
 use crate::arguments::FleetArguments;
 use crate::failure::Usage;
 use anyhow::Result;
-use faithful_core::Stream;
+use faithful_core::{Error, Stream};
 use faithful_rul::{CmapssSet, Columns, Fleet, SyntheticSpec, draw_fleet, read_columns};
 use std::path::{Path, PathBuf};
 
@@ -52,11 +52,6 @@ impl Source {
         }
     }
 
-    /// How many operating conditions it is known to have.
-    pub(crate) fn conditions(&self) -> usize {
-        if let Self::Cmapss(set, _) = self { set.conditions } else { 1 }
-    }
-
     /// How many ways to fail it is known to have.
     pub(crate) fn faults(&self) -> usize {
         if let Self::Cmapss(set, _) = self { set.faults } else { 1 }
@@ -74,6 +69,14 @@ impl Source {
         })
     }
 
+    /// Machines whose lives are asked for: readings may be missing.
+    pub(crate) fn readings(&self) -> Result<Fleet> {
+        match self {
+            Self::Table(path, columns) => Ok(read_columns(path, &Columns { gaps: true, ..(**columns).clone() })?),
+            _ => self.test(),
+        }
+    }
+
     /// Machines to judge.
     pub(crate) fn test(&self) -> Result<Fleet> {
         Ok(match self {
@@ -84,6 +87,25 @@ impl Source {
             }
         })
     }
+}
+
+/// The source that is meant, or every table of the folder that is.
+pub(crate) fn tables(arguments: &FleetArguments) -> Result<Vec<Source>> {
+    let Some(folder) = arguments.data.as_deref().filter(|path| arguments.set.is_none() && path.is_dir()) else {
+        return Ok(vec![Source::of(arguments)?]);
+    };
+    let unreadable = |source| Error::Io { path: folder.display().to_string(), source };
+    let entries =
+        std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unreadable)?;
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_table(path)).collect();
+    paths.sort();
+    if paths.is_empty() {
+        let text =
+            format!("there is no .csv, .tsv or .parquet file in {}; C-MAPSS needs --set FD001", folder.display());
+        return Err(Usage::from(text).into());
+    }
+    let columns = Box::new(columns(arguments));
+    Ok(paths.into_iter().map(|path| Source::Table(path, columns.clone())).collect())
 }
 
 /// The stream of drawn pumps; those that were stopped are others than those that failed.
@@ -111,5 +133,6 @@ fn columns(arguments: &FleetArguments) -> Columns {
         settings: arguments.setting_columns.clone(),
         sensors: arguments.sensors.clone(),
         to_failure: false,
+        gaps: false,
     }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outcome> {
     let source = Source::of(&arguments.fleet)?;
-    let mut training = training(arguments, &source)?;
+    let mut training = training(arguments)?;
     let (auto_batch, auto_rate) = (is_auto(arguments.batch.as_deref()), is_auto(arguments.rate.as_deref()));
     if let Some(batch) = arguments.batch.as_deref().filter(|_| !auto_batch) {
         training.batch = number("batch", batch)?;
@@ -67,14 +67,20 @@ pub(crate) fn run(arguments: &RulTrainArguments, output: &Output) -> Result<Outc
         "batch": training.batch, "rate": training.cycle.rate, "seconds": seconds,
     }))?;
     // The weights of a second training have seen all machines.
-    let before = if model.about.training["refit"].is_array() { " before it learnt from all" } else { "" };
+    let before = if model.about.training["refit"].is_array() {
+        " before it learnt from all"
+    } else if model.about.training["left_out"].is_array() {
+        ", each judged by the network that left it out"
+    } else {
+        ""
+    };
     let held =
         validation.map_or(String::new(), |scores| format!(", RMSE on held-out machines {:.2}{before}", scores.rmse));
     output.line(&format!("{} in {seconds:.0} s{held}: {}", training.kind, out.display()))?;
     Ok(Outcome::Complete)
 }
 
-fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> {
+fn training(arguments: &RulTrainArguments) -> Result<Training> {
     let usual = Training { kind: arguments.model.clone(), ..Training::of(&arguments.model)? };
     let window = arguments.window.unwrap_or(usual.preparation.window);
     let preparation = PreparationOptions {
@@ -83,7 +89,7 @@ fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> 
         shortest: arguments.shortest.or(usual.preparation.shortest.map(|shortest| shortest.min(window))),
         cap: arguments.cap,
         smoothing: arguments.smoothing.unwrap_or(usual.preparation.smoothing),
-        conditions: arguments.conditions.unwrap_or_else(|| source.conditions()),
+        conditions: arguments.conditions,
         sensors: (!arguments.fleet.sensors.is_empty()).then(|| arguments.fleet.sensors.clone()),
         ..usual.preparation
     };
@@ -93,6 +99,8 @@ fn training(arguments: &RulTrainArguments, source: &Source) -> Result<Training> 
         stride: arguments.stride.unwrap_or(usual.stride),
         members: arguments.members.unwrap_or(usual.members),
         trends: arguments.trends.clone().unwrap_or(usual.trends),
+        crossed: arguments.validation.is_none(),
+        loss: arguments.loss.into(),
         validation: arguments.validation.unwrap_or(usual.validation),
         refit: !arguments.no_refit,
         epochs: arguments.epochs.unwrap_or(usual.epochs),
