@@ -5,11 +5,12 @@ use crate::hyper::{network, photo, target};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred};
 use faithful_cam::{CamParameters, Evidence, Filter, HyperParameters, Quality, StageParameters, hyper_parts};
-use faithful_core::{LayerId, Network, Objective, Tap, Target};
+use faithful_core::{LayerId, Network, Objective, Stream, Tap, Target};
 use std::num::NonZeroUsize;
 
 const CLASS: usize = 1;
-const DRAWS: usize = 6;
+/// Of each of two rounds.
+const DRAWS: usize = 3;
 
 /// `[channel][row][column]`.
 type Volume = Vec<Vec<Vec<f64>>>;
@@ -19,9 +20,8 @@ fn volume(x: &Tensor) -> Volume {
     x.squeeze(0).unwrap().to_dtype(DType::F64).unwrap().to_vec3().unwrap()
 }
 
-/// The expected difference times gradient and the expected difference at `layer`.
-fn expectation(network: &dyn Network, input: &Tensor, layer: LayerId, parameters: &CamParameters) -> (Volume, Volume) {
-    let stream = &parameters.gradient.stream;
+/// The expected difference times gradient and the expected difference at `layer`, of one round.
+fn expectation(network: &dyn Network, input: &Tensor, layer: LayerId, stream: &Stream) -> (Volume, Volume) {
     let alphas = faithful_baseline::AlphaSampler::Stratified.alphas(stream, 0..DRAWS, DRAWS);
     let own = volume(&network.activations(input, &[layer]).unwrap()[0]);
     let zeros = || own.iter().map(|plane| plane.iter().map(|row| vec![0.0; row.len()]).collect()).collect();
@@ -102,6 +102,17 @@ fn neighbourhood_map((product, difference): &(Volume, Volume), sigma: f64) -> Pl
     map
 }
 
+fn plane(side: usize) -> Plane {
+    vec![vec![0.0; side]; side]
+}
+
+/// `sum += weight * plane`.
+fn add(sum: &mut Plane, plane: &Plane, weight: f64) {
+    for (sum, value) in sum.iter_mut().flatten().zip(plane.iter().flatten()) {
+        *sum += weight * value;
+    }
+}
+
 fn deviation(plane: &Plane) -> f64 {
     let values: Vec<f64> = plane.iter().flatten().copied().collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -136,34 +147,31 @@ fn the_default_is_the_documented_formula() {
     let network = network(1.0);
     let input = photo(32, 32);
     let mut parameters = CamParameters { hyper: Quality::Standard.parameters(), ..CamParameters::default() };
-    parameters.gradient.draws = NonZeroUsize::new(DRAWS).unwrap();
+    parameters.gradient.draws = NonZeroUsize::new(2 * DRAWS).unwrap();
+    parameters.hyper.agreement = None;
     let score = Target::Output(CLASS);
     let objective = Objective::new(&network, &score);
     let last = target(&network);
     let found = hyper_parts(&objective, &input, last, &[&score], &parameters).unwrap().remove(0).explanation.map;
 
     let HyperParameters { decomposition, fusion, .. } = parameters.hyper;
-    let early: Vec<Plane> = ["first", "first.relu"]
-        .map(|name| expectation(&network, &input, network.layer(name).unwrap(), &parameters))
-        .iter()
-        // One place of the level below, of 8 x 8 places, is two of 16 x 16.
-        .map(|both| neighbourhood_map(both, 2.0))
-        .collect();
-    let fine: Plane =
-        (0..16).map(|i| (0..16).map(|j| f64::midpoint(early[0][i][j], early[1][i][j])).collect()).collect();
-    let (product, _) = expectation(&network, &input, last, &parameters);
-    let activation = volume(&network.activations(&input, &[last]).unwrap()[0]);
-    let (mut coarse, mut base) = (vec![vec![0.0; 8]; 8], vec![vec![0.0; 8]; 8]);
-    for (product, activation) in product.iter().zip(&activation) {
-        let weight = product.iter().flatten().sum::<f64>() / 64.0;
-        for i in 0..8 {
-            for j in 0..8 {
-                coarse[i][j] += product[i][j];
-                base[i][j] += weight * activation[i][j];
-            }
+    let own = &parameters.gradient.stream;
+    let (mut fine, mut coarse, mut base) = (plane(16), plane(8), plane(8));
+    for stream in [own.clone(), own.derive("round 1")] {
+        for name in ["first", "first.relu"] {
+            let both = expectation(&network, &input, network.layer(name).unwrap(), &stream);
+            // One place of the level below, of 8 x 8 places, is two of 16 x 16. Two layers, two rounds.
+            add(&mut fine, &neighbourhood_map(&both, 2.0), 0.25);
         }
+        let both = expectation(&network, &input, last, &stream);
+        add(&mut coarse, &neighbourhood_map(&both, 1.0), 0.5);
+        let mut weighed = plane(8);
+        for (product, difference) in both.0.iter().zip(&both.1) {
+            add(&mut weighed, difference, product.iter().flatten().sum::<f64>() / 64.0);
+        }
+        weighed.iter_mut().flatten().for_each(|value| *value = value.max(0.0));
+        add(&mut base, &weighed, 0.5);
     }
-    base.iter_mut().flatten().for_each(|value| *value = value.max(0.0));
     let (fine, coarse, base) = (enlarged(&fine, 2.0, 32), enlarged(&coarse, 4.0, 32), enlarged(&base, 4.0, 32));
     let levels: Plane =
         (0..32).map(|y| (0..32).map(|x| coarse[y][x] + decomposition.injection * fine[y][x]).collect()).collect();

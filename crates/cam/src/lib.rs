@@ -60,9 +60,9 @@ pub use expectation::{Completeness, Difference};
 pub use faithful_baseline::BaselineCache;
 pub use fusion::{Fusion, fuse};
 pub use hyper::{
-    Calibration, Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FrequencyMap, Fused,
-    FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, SOFT_STEEPNESS, Stage,
-    StageParameters, StagePlan, Supermap, Weighting, decompose, decomposition_layers, fuse_parts, hyper_parts,
+    BaseMap, Calibration, Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FrequencyMap,
+    Fused, FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, SOFT_STEEPNESS,
+    Stage, StageParameters, StagePlan, Supermap, Weighting, decompose, decomposition_layers, fuse_parts, hyper_parts,
     plan_stages, soft_scale,
 };
 pub use layout::Layout;

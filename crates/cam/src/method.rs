@@ -59,6 +59,12 @@ impl Method {
         matches!(self.kind, Kind::Perturbation(entry) if entry.multiplies)
     }
 
+    /// Whether it tries channel by channel, of which there may be fewer
+    /// ([`PerturbationParameters::channels`](crate::PerturbationParameters)).
+    pub fn tries_channels(&self) -> bool {
+        matches!(self.kind, Kind::Perturbation(entry) if entry.tries_channels)
+    }
+
     /// Whether it is made of maps that can be looked at ([`hyper_parts`]), with a quality to choose
     /// ([`Quality`](crate::Quality)).
     pub fn has_parts(&self) -> bool {

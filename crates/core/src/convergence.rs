@@ -69,6 +69,25 @@ impl Convergence {
         let draws = self.draws as f64 * (error / wanted).powi(2);
         (wanted > 0.0).then(|| ((draws - 1e-9).ceil() as usize).max(1))
     }
+
+    /// How the draws went when those of `next` followed these, none of which a rule stopped. The standard error is neither's.
+    ///
+    /// # Errors
+    /// None that could happen: a rule without a threshold has none that could be wrong.
+    pub fn followed_by(&self, next: &Self) -> Result<Self> {
+        let mut monitor = Monitor::new(Stop::Draws)?;
+        for trace in [&self.trace, &next.trace] {
+            // Of running means, what each draw brought.
+            let (mut before, mut gap_before) = (0.0, 0.0);
+            for step in trace {
+                let (now, earlier) = (step.draws as f64, step.draws as f64 - 1.0);
+                let gap = step.delta.map(|delta| now * delta - earlier * gap_before);
+                monitor.record(now * step.gradient_sum - earlier * before, gap);
+                (before, gap_before) = (step.gradient_sum, step.delta.unwrap_or(0.0));
+            }
+        }
+        Ok(monitor.finish())
+    }
 }
 
 /// Watches the draws of a sampled explanation and says when its rule is satisfied.
@@ -165,6 +184,24 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_that_follow_each_other_are_one() {
+        let run = |draws: &[f64]| {
+            let mut monitor = Monitor::new(Stop::Draws).unwrap();
+            for draw in draws {
+                monitor.record(*draw, Some(2.0 * draw - 1.0));
+            }
+            monitor.finish()
+        };
+        let (both, whole) =
+            (run(&[1.0, 4.0]).followed_by(&run(&[-2.0, 8.0, 0.5])).unwrap(), run(&[1.0, 4.0, -2.0, 8.0, 0.5]));
+        assert_eq!((both.draws, both.trace.len()), (5, 5));
+        for (one, other) in both.trace.iter().zip(&whole.trace) {
+            assert!((one.gradient_sum - other.gradient_sum).abs() < 1e-12, "{one:?} {other:?}");
+            assert!((one.delta.unwrap() - other.delta.unwrap()).abs() < 1e-12, "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn delta_waits_until_the_gap_has_settled() {

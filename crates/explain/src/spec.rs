@@ -15,6 +15,11 @@ pub struct MiniBatches {
     pub draws: NonZeroUsize,
 }
 
+/// `48ch`: how many channels a masking method tries.
+fn channels_of(word: &str) -> Option<NonZeroUsize> {
+    word.strip_suffix("ch")?.parse().ok()
+}
+
 impl FromStr for MiniBatches {
     type Err = String;
 
@@ -31,8 +36,8 @@ impl FromStr for MiniBatches {
 }
 
 /// A method with what its name says about it: `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches
-/// (`expected-grad-cam.5x5`), a quality and a filter (`hyper-expected-grad-cam.thesis.dog`), whose definition (`grad-cam++.torchcam`), `augmented`
-/// or `eigen` (`layer-cam.augmented.eigen`).
+/// (`expected-grad-cam.5x5`), a quality and a filter (`hyper-expected-grad-cam.thesis.dog`), whose definition (`grad-cam++.torchcam`), how many channels are tried (`score-cam.48ch`),
+/// `augmented` or `eigen` (`layer-cam.augmented.eigen`).
 #[derive(Clone, Debug)]
 pub struct MethodSpec {
     /// The method.
@@ -72,6 +77,8 @@ impl FromStr for MethodSpec {
             if let Ok(MiniBatches { paths, draws: each }) = word.parse() {
                 cam.paths = Some(paths);
                 draws = Some(each);
+            } else if let Some(channels) = channels_of(word) {
+                cam.channels = Some(channels);
             } else if let Ok(named) = Quality::named(word) {
                 quality = Some(named);
             } else if let Ok(filter) = Filter::named(word) {
@@ -93,6 +100,9 @@ impl FromStr for MethodSpec {
             }
             cam.quality = chosen;
         }
+        if cam.channels.is_some() && !matches!(found, Method::Cam { method, .. } if method.tries_channels()) {
+            return Err(Error::parameter("methods", format!("`{method}` does not try channel by channel")));
+        }
         let CamChoices { hyper, augmented, eigen, .. } = cam;
         found.check(&Requested { hyper, augmented, eigen, ..Requested::default() })?;
         if draws.is_some() && !(found.compares() && found.draws() && found.needs_layers()) {
@@ -113,6 +123,15 @@ mod tests {
         let error = |name: &str| name.parse::<MethodSpec>().unwrap_err().to_string();
         assert!(error("saliency.augmented").starts_with("augment: `saliency`"), "{}", error("saliency.augmented"));
         assert!(error("score-cam.eigen").starts_with("eigen: `score-cam`"), "{}", error("score-cam.eigen"));
+    }
+
+    #[test]
+    fn fewer_channels_are_read_and_refused_where_none_are_tried() {
+        let spec: MethodSpec = "poly-cam±.48ch".parse().unwrap();
+        assert_eq!(spec.cam.channels.map(NonZeroUsize::get), Some(48));
+        let error = "grad-cam.48ch".parse::<MethodSpec>().unwrap_err().to_string();
+        assert!(error.contains("does not try channel by channel"), "{error}");
+        assert!("score-cam.0ch".parse::<MethodSpec>().is_err());
     }
 
     #[test]

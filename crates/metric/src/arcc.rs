@@ -2,9 +2,8 @@ use crate::canvas::{finite, values};
 use crate::masked::{Masking, mask_of};
 use crate::rank::Cover;
 use crate::road::{Road, road};
-use crate::similarity::correlation;
 use candle_core::Tensor;
-use faithful_core::{Objective, Result, Stream};
+use faithful_core::{Objective, Result, Stream, correlation};
 
 /// Added to a denominator, as pytorch-grad-cam has it.
 const EPSILON: f64 = 1e-8;

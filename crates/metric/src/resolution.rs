@@ -1,7 +1,6 @@
 use crate::canvas::finite;
-use crate::similarity::mean_ranks;
 use candle_core::Tensor;
-use faithful_core::{Error, Result};
+use faithful_core::{Error, Result, mean_ranks};
 use std::f64::consts::PI;
 
 /// Into how many regions the shorter side is divided: a VGG's or `ResNet`'s last layer has one place in each.

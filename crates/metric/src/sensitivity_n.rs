@@ -1,7 +1,6 @@
 use crate::patches::Patches;
-use crate::similarity::correlation;
 use candle_core::Tensor;
-use faithful_core::{Objective, Result, Stream};
+use faithful_core::{Objective, Result, Stream, correlation};
 use rand::seq::index::sample;
 use std::num::NonZeroUsize;
 

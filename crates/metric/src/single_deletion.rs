@@ -1,7 +1,6 @@
 use crate::patches::Patches;
-use crate::similarity::rank_correlation;
 use candle_core::Tensor;
-use faithful_core::{Objective, Result};
+use faithful_core::{Objective, Result, rank_correlation};
 
 /// How many patches there are along each axis.
 const SIDE: usize = 4;

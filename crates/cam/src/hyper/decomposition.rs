@@ -170,7 +170,6 @@ impl Levels {
 }
 
 /// The maps of every level of one expectation, finest first: the [evidence](Evidence) of its layers, averaged over them.
-/// The target layer's is that of its places alone.
 pub(crate) fn level_maps(paths: &[PathExpectation], levels: &Levels, evidence: Evidence) -> Result<Vec<Tensor>> {
     let mut next = 0;
     let mut maps: Vec<Tensor> = Vec::with_capacity(levels.layers.len());

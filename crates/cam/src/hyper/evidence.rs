@@ -18,7 +18,7 @@ pub enum Evidence {
     /// A Gaussian `G` whose standard deviation is one place of the next coarser level, the region that it compresses into one:
     /// `M = sum_k |D_k| G(E_k) / G(|D_k|)`. Every channel's evidence of a neighbourhood is shared out in proportion to how the channel
     /// answers there to what the baselines do not show. The default: what is seen are the network's own edges and textures, and whether they speak for the
-    /// class is decided neighbourhood by neighbourhood. At the target layer it is `Place`.
+    /// class is decided neighbourhood by neighbourhood. At the target layer, below which there is no level, it is one of its own places.
     #[default]
     Neighbourhood,
     /// The whole map: Expected Grad-CAM of the layer, `M = max(0, sum_k w_k A_k)` with the mean of `E_k` over places as the one weight
@@ -56,7 +56,7 @@ pub(crate) fn gradient_and_one(trace: &LayerTrace) -> Result<Vec<Tensor>> {
 }
 
 /// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths; `coarser` is the size of the next
-/// coarser level's map.
+/// coarser level's map, where there is one.
 pub(crate) fn layer_evidence(
     paths: &[PathExpectation],
     place: usize,
@@ -77,16 +77,16 @@ pub(crate) fn layer_evidence(
             let activation = &estimates.first().ok_or_else(missing)?.activation;
             Ok(weights.broadcast_mul(activation)?.sum(1)?.relu()?)
         }
-        (Evidence::Neighbourhood, Some(coarser)) => shared_out(&expected, &mean(1)?, coarser),
-        (Evidence::Place | Evidence::Neighbourhood, _) => Ok(expected.sum(1)?),
+        (Evidence::Neighbourhood, coarser) => shared_out(&expected, &mean(1)?, coarser),
+        (Evidence::Place, _) => Ok(expected.sum(1)?),
     }
 }
 
 /// `sum_k |D_k| G(E_k) / G(|D_k|)`.
-fn shared_out(expected: &Tensor, difference: &Tensor, coarser: [usize; 2]) -> Result<Tensor> {
+fn shared_out(expected: &Tensor, difference: &Tensor, coarser: Option<[usize; 2]>) -> Result<Tensor> {
     let (_, _, height, width) = expected.dims4()?;
-    let ratio = (height * width) as f64 / (coarser[0] * coarser[1]).max(1) as f64;
-    let sigma = ratio.sqrt();
+    let coarser = coarser.unwrap_or([height, width]);
+    let sigma = ((height * width) as f64 / (coarser[0] * coarser[1]).max(1) as f64).sqrt();
     let wide = |x: &Tensor| -> Result<Tensor> {
         let x = x.squeeze(0)?;
         Ok(if x.dtype() == DType::F64 { x } else { x.to_dtype(DType::F32)? })

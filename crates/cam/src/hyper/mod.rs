@@ -8,12 +8,13 @@ mod fusion;
 mod placement;
 mod quality;
 mod refinement;
+mod rounds;
 mod scale;
 mod stage;
 
-use crate::expectation::{AtInput, Difference, Request, expectations};
+use crate::expectation::{AtInput, Difference, PathExpectation, Request};
 use crate::method::Explanation;
-use crate::{CamParameters, EstimatorParameters, estimator, rule};
+use crate::{CamParameters, EstimatorParameters, rule};
 use candle_core::{DType, Tensor};
 use faithful_baseline::{AlphaSampler, Blurred};
 use faithful_core::{Error, Grid, LayerId, Objective, Probabilities, Result, Score};
@@ -35,6 +36,29 @@ use dependency::{Neighbourhoods, feature_dependencies};
 use evidence::gradient_and_one;
 use placement::placed;
 use refinement::{Scorer, refine};
+use rounds::{Asked, Drawn, draw_in_rounds};
+
+/// What the channels' weights of the base map are multiplied by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BaseMap {
+    /// The activation: Expected Grad-CAM at the target layer, as the thesis has it. An activation that the baselines have too, of an empty
+    /// background, is part of it.
+    Activation,
+    /// The expected difference from the baselines' activation: what the input adds to them. It is 0 where the input is as its
+    /// baselines are; the default.
+    #[default]
+    Difference,
+}
+
+impl BaseMap {
+    /// Its name: `activation` or `difference`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::Difference => "difference",
+        }
+    }
+}
 
 /// What Hyper Expected Grad-CAM may be told beyond draws and baselines.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +71,8 @@ pub struct HyperParameters {
     /// Whether places on the paths are stratified where the estimator's are uniform: each draw has a share of the path of its own,
     /// and maps of two seeds differ less. On.
     pub stratified: bool,
+    /// The first map of all.
+    pub base: BaseMap,
     /// Part I.
     pub stages: StageParameters,
     /// Part II.
@@ -62,6 +88,9 @@ pub struct HyperParameters {
     pub contrast: bool,
     /// How the network's outputs become probabilities.
     pub probabilities: Probabilities,
+    /// The rank correlation with the map of another seed, in `[0, 1]`, for which draws are added, up to twice those asked for; none
+    /// are added without it. It is told from two halves of the draws.
+    pub agreement: Option<f64>,
 }
 
 impl Default for HyperParameters {
@@ -73,7 +102,8 @@ impl Default for HyperParameters {
 /// Everything that one explanation went through.
 #[derive(Clone, Debug)]
 pub struct HyperParts {
-    /// `(1, h, w)`: Expected Grad-CAM at the target layer.
+    /// `(1, h, w)`, not negative: Expected Grad-CAM at the target layer, of the activation or of what the input adds to the
+    /// baselines ([`BaseMap`]).
     pub base: Tensor,
     /// Part I.
     pub plan: StagePlan,
@@ -85,7 +115,11 @@ pub struct HyperParts {
     pub fused: Fused,
     /// What became of it.
     pub refined: Refined,
-    /// The explanation: the map on its soft scale (signed), or calibrated, the scores that were asked for and how the draws went.
+    /// The rank correlation that the map of another seed would have with that of parts I, III and IV, as told from the draws' rounds; none with
+    /// very few draws or a stopping rule.
+    pub agreement: Option<f64>,
+    /// The explanation: the map on its soft scale (signed), or calibrated, the scores that were asked for and how the draws went. The
+    /// standard error is that of the positive part of the map on its soft scale.
     pub explanation: Explanation,
 }
 
@@ -136,14 +170,18 @@ pub fn hyper_parts(
         stratified,
         stages,
         dependencies,
-        decomposition,
         fusion,
         refinement,
         contrast,
         probabilities,
+        agreement,
+        ..
     } = &parameters.hyper;
     if !(0.0..=1.0).contains(blurred) {
         return Err(Error::parameter("blurred", format!("{blurred} is outside [0, 1]")));
+    }
+    if let Some(wanted) = agreement.filter(|wanted| !(0.0..=1.0).contains(wanted)) {
+        return Err(Error::parameter("agreement", format!("{wanted} is outside [0, 1]")));
     }
     let sampler = PartlyBlurred {
         sampler: Arc::clone(&parameters.gradient.sampler),
@@ -172,31 +210,14 @@ pub fn hyper_parts(
         sensitivity: gradient_and_one,
     };
     objective.network().announce(refinement.rows() * scores.len(), 0);
-    let found = expectations(estimator("expected")?, &own, &request)?;
+    let asked = Asked { request, estimator: &own, levels: &levels, hyper: &parameters.hyper, size };
+    let found = draw_in_rounds(&asked)?;
     let asked_scores = objective.network().evaluate(input, &[])?.0;
-    let grad_cam = rule("grad-cam")?;
     let hidden = parameters.gradient.sampler.sample(input, &parameters.gradient.stream, 0..1)?;
     let mut parts = Vec::with_capacity(found.len());
     for (index, one) in found.into_iter().enumerate() {
-        let mut base: Option<Tensor> = None;
-        for path in &one.paths {
-            let target = path
-                .layers
-                .last()
-                .ok_or_else(|| Error::internal("a path of the expectation without a target layer"))?;
-            if target.activation.rank() != 4 {
-                let expected = "(1, C, h, w): a target layer with places down and across";
-                return Err(Error::shape("the target layer's output", expected, target.activation.dims()));
-            }
-            let map = ((grad_cam.map)(target)? / one.paths.len() as f64)?;
-            base = Some(match base.take() {
-                Some(base) => (base + map)?,
-                None => map,
-            });
-        }
-        let base = base.ok_or_else(|| Error::internal("an expectation without a path"))?;
-        let maps = decomposition::level_maps(&one.paths, &levels, decomposition.evidence)?;
-        let frequency = decompose(&levels.layers, &maps, &levels.grids, size, decomposition)?;
+        let Drawn { base, maps, convergence, agreement } = one;
+        let Together { frequency, enlarged, fused } = put_together(&base, &maps, &levels, size, &parameters.hyper)?;
         // Nothing that a map could show: the stages would look for it in vain.
         let silent = frequency.map.abs()?.to_dtype(DType::F64)?.max_all()?.to_scalar::<f64>()? == 0.0;
         let plan = plan_stages(&base, size, stages)?;
@@ -212,10 +233,7 @@ pub fn hyper_parts(
         let wanted = if silent { &[][..] } else { &plan.stages[..] };
         let supermaps = feature_dependencies(&neighbourhoods, wanted)?.pop().unwrap_or_default();
         let maps: Vec<Tensor> = supermaps.iter().map(|supermap| supermap.map.clone()).collect();
-        let grid = levels.grids.last().copied().flatten();
-        let places = [base.dim(1)?, base.dim(2)?];
-        let enlarged = placed(&base, &grid.unwrap_or_else(|| Grid::even(size, places)), size)?;
-        let fused = fuse_parts(&maps, &frequency.map, &enlarged, fusion)?;
+        let fused = if maps.is_empty() { fused } else { fuse_parts(&maps, &frequency.map, &enlarged, fusion)? };
         let probable = OfClasses { score: scores[index], turned: contrast.then_some((*probabilities, false)) };
         let scorer = Scorer { objective: objective.with_score(&probable), input, hidden: &hidden };
         let refinement = if silent { &Refinement::None } else { refinement };
@@ -223,12 +241,58 @@ pub fn hyper_parts(
         let explanation = Explanation {
             map: refined.calibrated.clone(),
             score: scores[index].score(&asked_scores)?,
-            convergence: one.convergence.into_iter().collect(),
+            convergence: vec![convergence],
             completeness: Vec::new(),
         };
-        parts.push(HyperParts { base, plan, supermaps, frequency, fused, refined, explanation });
+        parts.push(HyperParts { base, plan, supermaps, frequency, fused, refined, agreement, explanation });
     }
     Ok(parts)
+}
+
+/// The first map of all, `(1, h, w)`, not negative, averaged over paths.
+fn base_map(paths: &[PathExpectation], base: BaseMap) -> Result<Tensor> {
+    let grad_cam = rule("grad-cam")?;
+    let mut sum: Option<Tensor> = None;
+    for path in paths {
+        let missing = || Error::internal("a path of the expectation without a target layer");
+        let mut target = path.layers.last().ok_or_else(missing)?.clone();
+        if target.activation.rank() != 4 {
+            let expected = "(1, C, h, w): a target layer with places down and across";
+            return Err(Error::shape("the target layer's output", expected, target.activation.dims()));
+        }
+        if base == BaseMap::Difference {
+            target.activation = target.sensitivities.get(1).ok_or_else(missing)?.clone();
+        }
+        let map = ((grad_cam.map)(&target)? / paths.len() as f64)?;
+        sum = Some(match sum.take() {
+            Some(sum) => (sum + map)?,
+            None => map,
+        });
+    }
+    sum.ok_or_else(|| Error::internal("an expectation without a path"))
+}
+
+/// Parts III and IV without stages.
+struct Together {
+    frequency: FrequencyMap,
+    /// `(1, H, W)`: the base map at the input's size.
+    enlarged: Tensor,
+    fused: Fused,
+}
+
+fn put_together(
+    base: &Tensor,
+    maps: &[Tensor],
+    levels: &Levels,
+    size: [usize; 2],
+    hyper: &HyperParameters,
+) -> Result<Together> {
+    let frequency = decompose(&levels.layers, maps, &levels.grids, size, &hyper.decomposition)?;
+    let grid = levels.grids.last().copied().flatten();
+    let places = [base.dim(1)?, base.dim(2)?];
+    let enlarged = placed(base, &grid.unwrap_or_else(|| Grid::even(size, places)), size)?;
+    let fused = fuse_parts(&[], &frequency.map, &enlarged, &hyper.fusion)?;
+    Ok(Together { frequency, enlarged, fused })
 }
 
 /// A score of the probabilities of classes, or of their logarithms; a single output under a softmax stays as it is, for

@@ -1,8 +1,8 @@
 //! Settings that go together.
 
 use super::{
-    Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FusionParameters, HyperParameters,
-    Refinement, StageParameters,
+    BaseMap, Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FusionParameters,
+    HyperParameters, Refinement, StageParameters,
 };
 use faithful_core::{Probabilities, Result, value_named};
 use std::num::NonZeroUsize;
@@ -70,6 +70,7 @@ impl Quality {
             blurred: 0.5,
             blur: 5.0,
             stratified: true,
+            base: BaseMap::Difference,
             stages: none,
             dependencies,
             decomposition: DecompositionParameters::default(),
@@ -77,9 +78,11 @@ impl Quality {
             refinement: Refinement::None,
             contrast: true,
             probabilities: Probabilities::Softmax,
+            agreement: Some(0.9),
         };
         match self {
-            Self::Draft | Self::Standard => standard,
+            Self::Draft => HyperParameters { agreement: None, ..standard },
+            Self::Standard => standard,
             Self::Full => {
                 let (stages, dependencies) = stages(None, 4);
                 HyperParameters { stages, dependencies, ..standard }
@@ -92,6 +95,7 @@ impl Quality {
                 },
                 fusion: FusionParameters { base: 0.0, ..standard.fusion },
                 refinement: Refinement::asked(),
+                agreement: None,
                 ..standard
             },
             Self::Thesis => {
@@ -107,7 +111,9 @@ impl Quality {
                         injection: 1.0,
                     },
                     fusion: FusionParameters { combination: Combination::Product, base: 0.0, ..standard.fusion },
+                    base: BaseMap::Activation,
                     contrast: false,
+                    agreement: None,
                     ..standard
                 }
             }

@@ -118,6 +118,8 @@ pub(crate) struct Entry {
     pub(crate) at_input: bool,
     /// Whether it has a way of its own to make one map of several layers.
     pub(crate) multiplies: bool,
+    /// Whether it tries channel by channel, of which there may be fewer ([`PerturbationParameters::channels`]).
+    pub(crate) tries_channels: bool,
     pub(crate) method: PerturbationMethod,
 }
 
@@ -142,6 +144,7 @@ const LAYER: Entry = Entry {
     draws: false,
     at_input: false,
     multiplies: false,
+    tries_channels: false,
     method: score::score_cam,
 };
 
@@ -151,6 +154,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "score-cam",
         summary: "channels weighted by the score of the input seen through them",
         source: "Wang et al. 2020, Algorithm 1",
+        tries_channels: true,
         ..LAYER
     },
     Entry {
@@ -158,6 +162,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         summary: "Score-CAM, averaged over noise on the masks",
         source: "Naidu and Michael 2020, Eq. 5",
         draws: true,
+        tries_channels: true,
         method: score::ss_cam,
         ..LAYER
     },
@@ -165,6 +170,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "is-cam",
         summary: "Score-CAM, averaged over masks of rising strength",
         source: "Naidu et al. 2020, Eq. 7",
+        tries_channels: true,
         method: score::is_cam,
         ..LAYER
     },
@@ -172,6 +178,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "ablation-cam",
         summary: "channels weighted by how much of the score is lost without them",
         source: "Desai and Ramaswamy 2020, Eq. 5-6",
+        tries_channels: true,
         method: ablation::ablation_cam,
         ..LAYER
     },
@@ -203,6 +210,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what they keep",
         source: "Englebert et al. 2022, Eq. 4-7",
         multiplies: true,
+        tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Plus),
         ..LAYER
     },
@@ -211,6 +219,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what their loss costs",
         source: "Englebert et al. 2022, Eq. 4-7",
         multiplies: true,
+        tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Minus),
         ..LAYER
     },
@@ -219,6 +228,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by both",
         source: "Englebert et al. 2022, Eq. 4-7",
         multiplies: true,
+        tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Both),
         ..LAYER
     },

@@ -14,8 +14,8 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,
     /// Methods, by commas; words after a dot say how: `layer-cam.expected` puts another gradient under a class activation
-    /// map, `expected-grad-cam.5x5` takes mini-batches, `hyper-expected-grad-cam.draft` a quality, `grad-cam++.torchcam`
-    /// a library's definition
+    /// map, `expected-grad-cam.5x5` takes mini-batches, `hyper-expected-grad-cam.draft` a quality, `score-cam.48ch`
+    /// tries 48 channels, `grad-cam++.torchcam` has a library's definition
     #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
     pub(crate) methods: Vec<String>,
     /// Metrics, by commas; `drop@30` masks the highest 30 percent; `faithful metrics` lists them

@@ -44,6 +44,10 @@ pub(crate) struct HyperLine {
     combination: &'static str,
     modulation: Option<f64>,
     base: f64,
+    /// What the base map weighs: `activation`, or its `difference` from the baselines'.
+    base_of: &'static str,
+    /// The rank correlation with another seed's map for which draws are added.
+    agreement: Option<f64>,
     /// At most so many; as many as the explained area allows where it is missing.
     stages: Option<usize>,
     /// The share of draws from the blurred photo.
@@ -64,6 +68,8 @@ impl HyperLine {
             combination: if product { "product" } else { "sum" },
             modulation: product.then_some(fusion.modulation),
             base: if product { 0.0 } else { fusion.base },
+            base_of: parameters.base.name(),
+            agreement: parameters.agreement,
             stages: parameters.stages.count,
             blurred: parameters.blurred,
             contrast: parameters.contrast,
