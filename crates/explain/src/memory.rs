@@ -131,6 +131,8 @@ pub struct Budget {
     another: Option<u64>,
     /// What was taken when the limit was made: without prepared kernels.
     begun: u64,
+    /// The most that was taken until then: a file that is read is there twice for a while.
+    loading: u64,
     /// Asked of the system once, when the network has prepared its kernels: what runs leave behind is used again.
     taken: Arc<OnceLock<u64>>,
 }
@@ -138,7 +140,14 @@ pub struct Budget {
 impl Budget {
     /// The limit; everything else that stays must be in memory when [`fit`](Self::fit) is called first.
     pub fn new(limit: ByteSize) -> Self {
-        Self { limit: limit.0, together: 1, another: None, begun: resident().unwrap_or(0), taken: Arc::default() }
+        Self {
+            limit: limit.0,
+            together: 1,
+            another: None,
+            begun: field("VmRSS:").unwrap_or(0),
+            loading: field("VmHWM:").unwrap_or(0),
+            taken: Arc::default(),
+        }
     }
 
     /// The same limit for so many explanations at a time, each with its own photo.
@@ -153,7 +162,7 @@ impl Budget {
 
     fn taken(&self) -> u64 {
         let now = || {
-            let there = resident().map_or(0, less_reused);
+            let there = field("VmRSS:").map_or(0, less_reused);
             there + there / IN_PIECES + PER_THREAD * rayon::current_num_threads() as u64
         };
         let now = *self.taken.get_or_init(now);
@@ -168,7 +177,7 @@ impl Budget {
             let own = demands.iter().map(|demand| demand.bytes(network, input, rows)).max().unwrap_or(0);
             self.taken() + self.together * (PER_PIXEL * pixels + own)
         };
-        let one = needs(1);
+        let one = needs(1).max(self.loading);
         if one > self.limit {
             let (needed, allowed) = (ByteSize(one), ByteSize(self.limit));
             let reason = format!(
@@ -193,10 +202,10 @@ fn less_reused(resident: u64) -> u64 {
     resident - (faithful_tensor::freed_memory() / 4 * 3).min(resident / 2)
 }
 
-/// The bytes of this process that are in memory; `None` where the system does not say.
-fn resident() -> Option<u64> {
+/// Bytes that the system says of this process: in memory now, `VmRSS:`, or at the most, `VmHWM:`; `None` where it does not say.
+fn field(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 
@@ -262,8 +271,14 @@ mod tests {
 
     #[test]
     fn as_many_rows_go_as_fit_and_one_that_does_not_is_refused() {
-        let budget =
-            |limit| Budget { limit, together: 1, another: None, begun: 0, taken: Arc::new(OnceLock::from(1000)) };
+        let budget = |limit| Budget {
+            limit,
+            together: 1,
+            another: None,
+            begun: 0,
+            loading: 0,
+            taken: Arc::new(OnceLock::from(1000)),
+        };
         let fit = |limit| budget(limit).fit(&planned(), &[3, 4, 4], 10, &[Demand::FORWARD, at_the_layer(1)]);
         for rows in [1u64, 2, 7, 100, 1000] {
             // The forward pass takes more here: four copies of 48 numbers a row, and four that are kept.
