@@ -35,7 +35,7 @@ impl SimilarBox {
             (true, 0) => self.input[1] as f64,
             (true, _) => self.input[0] as f64,
         };
-        let side = |side: usize| {
+        let side = |side: usize| -> Result<Tensor> {
             let parts = self.coding.side(side).into_iter();
             let parts =
                 parts.map(|(index, weight)| boxes.narrow(2, index, 1)?.squeeze(2)?.affine(weight * unit(side), 0.0));
