@@ -1,6 +1,7 @@
 //! What is read off the outputs of small segmentation, detection and embedding networks, against maps that PyTorch gives
 //! (fixtures/goldens/outputs/outputs.py).
 
+use faithful_core::Network as _;
 use faithful_explain::{Classifier, MethodResult, ModelOptions, Read, Seen, Session, Setup, detections, model, shares};
 use faithful_model::{Compute, Model};
 use serde_json::Value;
