@@ -66,7 +66,7 @@ fn attributions_rank_the_sensors_of_the_planted_fault_first() {
 /// Normalisation within each regime is explained away: the same network sees the same machines.
 #[test]
 fn planted_causes_are_found_in_a_fleet_that_is_run_in_several_ways() {
-    let model = RulModel::shipped().unwrap();
+    let mut model = RulModel::shipped().unwrap();
     let own = &model.about.preparation;
     let regimes = |spec: SyntheticSpec| SyntheticSpec { regimes: 5, ..spec };
     let training = draw_fleet(&regimes(SyntheticSpec::default()), &Stream::new(5, "pumps that failed")).unwrap();
@@ -80,9 +80,7 @@ fn planted_causes_are_found_in_a_fleet_that_is_run_in_several_ways() {
     };
     let preparation = Preparation::fit(&training, &options).unwrap();
     assert_eq!(preparation.conditions.len(), 5);
-    let mut about = model.about.clone();
-    about.preparation = preparation;
-    let model = RulModel { about, ..model };
+    model.about.preparation = preparation;
     let spec = regimes(SyntheticSpec { units: 60, stopped: true, ..SyntheticSpec::default() });
     let mut fleet = draw_fleet(&spec, &Stream::new(78, "pumps of the planted cause")).unwrap();
     fleet.units.retain(|unit| unit.end.unwrap() <= 50.0);

@@ -37,7 +37,7 @@ pub(crate) struct EvalRul {
                          distribution-attribution,blur-integrated-gradients,guided-integrated-gradients"
     )]
     methods: String,
-    /// A Python with LightGBM: boosted trees are then trained on the same folds and readings, beside the first seed's networks
+    /// A Python with `LightGBM`: boosted trees are then trained on the same folds and readings, beside the first seed's networks
     #[arg(long)]
     peers: Option<PathBuf>,
     /// Where networks and results lie; what is there already is not made again

@@ -90,7 +90,8 @@ fn a_killed_training_goes_on_to_the_same_weights() {
 #[test]
 fn a_member_knows_nothing_of_the_machines_that_it_leaves_out() {
     let fleet = fleet();
-    let training = Training { crossed: true, epochs: 2, loss: super::Loss::Nasa, ..training() };
+    // With one epoch there is none to choose by what is held out.
+    let training = Training { crossed: true, epochs: 1, loss: super::Loss::Nasa, ..training() };
     let whole = train(&fleet, &training, None, &mut |_| Ok(())).unwrap();
     assert_eq!(whole.calibration.as_ref().map(crate::Calibration::machines), Some(8));
     assert!(whole.about.training["refit"].is_null());
@@ -112,6 +113,8 @@ fn a_member_knows_nothing_of_the_machines_that_it_leaves_out() {
     let intervals = whole.intervals(&whole.typical, 0.5).unwrap().unwrap();
     assert!(intervals.iter().all(|own| own.low <= own.high && own.low >= 0.0 && own.high <= 25.0));
 
+    let training = Training { epochs: 2, ..training };
+    let whole = train(&fleet, &training, None, &mut |_| Ok(())).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("model.checkpoint");
     let mut epochs = 0;
