@@ -171,6 +171,8 @@ fn batches_threads_and_caches_change_nothing() {
 fn stages_share_what_baselines_say_by_themselves() {
     let photos = weights(&[3, 3, 32, 32], "baselines");
     let mut parameters = parameters();
+    // Each of two rounds sees all three.
+    parameters.gradient.draws = number(6);
     parameters.gradient.sampler = Arc::new(faithful_baseline::DataSet::new(photos).unwrap());
     parameters.hyper.blurred = 0.0;
     parameters.hyper.dependencies.draws = number(3);

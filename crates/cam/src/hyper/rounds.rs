@@ -5,7 +5,7 @@ use super::{HyperParameters, base_map, put_together, soft_scale};
 use crate::expectation::{Expectation, Request, expectations};
 use crate::{EstimatorParameters, estimator};
 use candle_core::{DType, Tensor};
-use faithful_core::{Convergence, Error, Result, Stop, correlation, mean_ranks};
+use faithful_core::{Convergence, Error, Result, Score, Stop, correlation, mean_ranks};
 use std::num::NonZeroUsize;
 
 /// With fewer draws there is one round: a map of a single draw says nothing of others.
@@ -48,37 +48,49 @@ struct Round {
     ranks: Vec<f64>,
 }
 
-/// Takes the draws in two rounds, each half of them with random places of its own, and goes on with rounds of that size for as long
-/// as another seed's map would agree less than [`HyperParameters::agreement`] wants, up to twice the draws.
+/// Takes the draws in two rounds, each half of them with random places of its own, and goes on with rounds of that size for every score
+/// for as long as another seed's map would agree less than [`HyperParameters::agreement`] wants, up to twice the draws.
 ///
 /// There is one round of all draws where they are few, where a stopping rule watches them one by one, and where there are several
-/// paths.
+/// paths. What a score gets does not depend on the others.
 pub(crate) fn draw_in_rounds(asked: &Asked<'_>) -> Result<Vec<Drawn>> {
     let EstimatorParameters { draws, paths, stop, .. } = asked.estimator;
     let whole = draws.get() < FEWEST_TO_SPLIT || paths.get() > 1 || *stop != Stop::Draws;
     let half = draws.get() / 2;
     let planned = if whole { vec![draws.get()] } else { vec![draws.get() - half, half] };
     let mut rounds: Vec<Vec<Round>> = asked.request.scores.iter().map(|_| Vec::new()).collect();
-    for draws in planned {
-        take_round(asked, draws, &mut rounds)?;
+    let all: Vec<usize> = (0..rounds.len()).collect();
+    for (number, draws) in planned.into_iter().enumerate() {
+        take_round(asked, number, draws, &all, &mut rounds)?;
     }
     if let Some(wanted) = asked.hyper.agreement.filter(|_| !whole) {
-        let settled = |rounds: &[Vec<Round>]| rounds.iter().all(|of_score| agreement(of_score) >= Some(wanted));
-        while rounds.iter().all(|of_score| of_score.len() < MOST_ROUNDS) && !settled(&rounds) {
-            take_round(asked, half, &mut rounds)?;
+        for number in 2..MOST_ROUNDS {
+            let open = |score: &usize| rounds[*score].len() == number && agreement(&rounds[*score]) < Some(wanted);
+            let open: Vec<usize> = all.iter().copied().filter(open).collect();
+            if open.is_empty() {
+                break;
+            }
+            take_round(asked, number, half, &open, &mut rounds)?;
         }
     }
     rounds.iter().map(|of_score| together(of_score)).collect()
 }
 
-/// One more round for every score.
-fn take_round(asked: &Asked<'_>, draws: usize, rounds: &mut [Vec<Round>]) -> Result<()> {
-    let Asked { request, estimator: all, levels, .. } = asked;
-    let number = rounds.first().map_or(0, Vec::len);
-    let stream = if number == 0 { all.stream.clone() } else { all.stream.derive(format!("round {number}")) };
+/// One more round, the one called `number`, for some of the scores.
+fn take_round(
+    asked: &Asked<'_>,
+    number: usize,
+    draws: usize,
+    scores: &[usize],
+    rounds: &mut [Vec<Round>],
+) -> Result<()> {
+    let Asked { request, estimator: every, levels, .. } = asked;
+    let stream = if number == 0 { every.stream.clone() } else { every.stream.derive(format!("round {number}")) };
     let draws = NonZeroUsize::new(draws).ok_or_else(|| Error::internal("a round without draws"))?;
-    let own = EstimatorParameters { draws, stream, ..(*all).clone() };
-    for (of_score, found) in rounds.iter_mut().zip(expectations(estimator("expected")?, &own, request)?) {
+    let own = EstimatorParameters { draws, stream, ..(*every).clone() };
+    let of_round: Vec<&dyn Score> = scores.iter().map(|score| request.scores[*score]).collect();
+    let request = Request { scores: &of_round, ..*request };
+    for (score, found) in scores.iter().zip(expectations(estimator("expected")?, &own, &request)?) {
         let Expectation { paths, convergence, .. } = found;
         let convergence = convergence.ok_or_else(|| Error::internal("draws of which nothing is known"))?;
         let base = base_map(&paths, asked.hyper.base)?;
@@ -87,7 +99,7 @@ fn take_round(asked: &Asked<'_>, draws: usize, rounds: &mut [Vec<Round>]) -> Res
         let values: Vec<f64> = map.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
         let ranks = mean_ranks(&values);
         let shown = values.into_iter().map(|value| value.max(0.0)).collect();
-        of_score.push(Round { base, maps, convergence, shown, ranks });
+        rounds[*score].push(Round { base, maps, convergence, shown, ranks });
     }
     Ok(())
 }
