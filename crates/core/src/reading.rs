@@ -24,7 +24,7 @@ pub trait Reading: Debug + Send + Sync {
 /// use candle_core::{Device, Tensor};
 /// use faithful_core::{Linear, Reading};
 /// // The first output less half of the last, and the middle one alone.
-/// let reading = Linear::new(3, vec![vec![(0, 1.0), (2, -0.5)], vec![(1, 1.0)]])?;
+/// let reading = Linear::new(3, &[vec![(0, 1.0), (2, -0.5)], vec![(1, 1.0)]])?;
 /// let output = Tensor::new(&[[1f32, 2.0, 4.0]], &Device::Cpu)?;
 /// assert_eq!(reading.read(&output)?.to_vec2::<f32>()?, [[-1.0, 2.0]]);
 /// # Ok::<(), faithful_core::Error>(())
@@ -45,7 +45,7 @@ impl Linear {
     ///
     /// # Errors
     /// [`Error::Parameter`] for an output that is not there, for no sum, and for a weight that is no finite number.
-    pub fn new(outputs: usize, sums: Vec<Vec<(usize, f64)>>) -> Result<Self> {
+    pub fn new(outputs: usize, sums: &[Vec<(usize, f64)>]) -> Result<Self> {
         let refuse = |reason: String| Err(Error::parameter("reading", reason));
         let terms = || sums.iter().flatten();
         if let Some((index, _)) = terms().find(|(index, _)| *index >= outputs || u32::try_from(*index).is_err()) {
@@ -75,7 +75,7 @@ impl Linear {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn outputs(outputs: usize, chosen: &[usize]) -> Result<Self> {
-        Self::new(outputs, chosen.iter().map(|&index| vec![(index, 1.0)]).collect())
+        Self::new(outputs, &chosen.iter().map(|&index| vec![(index, 1.0)]).collect::<Vec<_>>())
     }
 }
 
@@ -206,7 +206,7 @@ fn weights(values: &[f64], shape: (usize, usize), output: &Tensor) -> Result<Ten
 /// # fn main() -> Result<()> {
 /// # let network = CandleNetwork(Same);
 /// // Of a network that gives its input back: the first number less the last.
-/// let difference = ReadOut::new(&network, Arc::new(Linear::new(3, vec![vec![(0, 1.0), (2, -1.0)]])?));
+/// let difference = ReadOut::new(&network, Arc::new(Linear::new(3, &[vec![(0, 1.0), (2, -1.0)]])?));
 /// let input = Tensor::new(&[[5f32, 0.0, 2.0]], &Device::Cpu)?;
 /// let objective = Objective::new(&difference, &Target::Output(0));
 /// assert_eq!(objective.scores(&input)?.to_vec1::<f32>()?, [3.0]);
@@ -335,7 +335,7 @@ mod tests {
         let values = [0.5, -1.0, 2.0, 3.0, -0.25, 1.5];
         let readings: Vec<(Box<dyn Reading>, Vec<f64>)> = vec![
             (
-                Box::new(Linear::new(6, vec![vec![(0, 2.0), (3, -1.0), (0, 1.0)], vec![(5, 1.0)]]).unwrap()),
+                Box::new(Linear::new(6, &[vec![(0, 2.0), (3, -1.0), (0, 1.0)], vec![(5, 1.0)]]).unwrap()),
                 vec![-1.5, 1.5],
             ),
             (Box::new(RegionMeans::of(2, &[true, false, true]).unwrap()), vec![1.25, 2.25]),
@@ -359,8 +359,8 @@ mod tests {
     fn what_cannot_be_read_is_refused() {
         let said = |error: Error| error.to_string();
         assert!(said(Linear::outputs(3, &[3]).unwrap_err()).contains("output 3 is outside 0..3"));
-        assert!(said(Linear::new(3, vec![vec![]]).unwrap_err()).contains("sum of nothing"));
-        assert!(said(Linear::new(3, vec![vec![(0, f64::NAN)]]).unwrap_err()).contains("not finite"));
+        assert!(said(Linear::new(3, &[vec![]]).unwrap_err()).contains("sum of nothing"));
+        assert!(said(Linear::new(3, &[vec![(0, f64::NAN)]]).unwrap_err()).contains("not finite"));
         assert!(said(RegionMeans::of(2, &[false; 4]).unwrap_err()).contains("none of the places"));
         assert!(said(Cosine::to(&[0.0; 4]).unwrap_err()).contains("no direction"));
         assert_eq!(read(&Cosine::to(&[1.0, 0.0]).unwrap(), &row(&[0.0, 0.0])), [0.0]);

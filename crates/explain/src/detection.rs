@@ -256,7 +256,7 @@ impl Rows {
             Part::Joint | Part::Class => of_classes(boxes * 4),
             Part::Objectness => vec![boxes * (4 + 2 * classes) + row],
             Part::Coordinate(number) => {
-                return Ok(Arc::new(Linear::new(self.outputs(), vec![self.coordinate(row, number)])?));
+                return Ok(Arc::new(Linear::new(self.outputs(), &[self.coordinate(row, number)])?));
             }
             Part::Similar => {
                 let start = SimilarBox::start_of_classes(boxes, classes, objectness) + row * classes;

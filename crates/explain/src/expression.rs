@@ -22,7 +22,7 @@ pub(crate) type Parts = [(String, Vec<usize>)];
 /// [`Error::Parameter`] with the words, the place and the shapes that there are.
 pub(crate) fn reading(sums: &[String], parts: &Parts) -> Result<Linear> {
     let outputs = parts.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    Linear::new(outputs, sums.iter().map(|text| parsed(text, parts)).collect::<Result<_>>()?)
+    Linear::new(outputs, &sums.iter().map(|text| parsed(text, parts)).collect::<Result<Vec<_>>>()?)
 }
 
 type Terms = Vec<(usize, f64)>;

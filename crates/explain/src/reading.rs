@@ -51,7 +51,7 @@ impl Read {
 #[derive(Clone, Debug)]
 pub(crate) enum Reader {
     Same(Arc<dyn Reading>),
-    OfPhoto(PhotoReader),
+    OfPhoto(Box<PhotoReader>),
 }
 
 /// What is read of a photo, by what the network gives for it.
@@ -148,7 +148,7 @@ impl Reader {
             model.labels = Labels::new(1, vec![name], Vec::new())?;
             model.probabilities = choice.what.probabilities();
         }
-        Ok(Self::OfPhoto(PhotoReader { dense, labels, what }))
+        Ok(Self::OfPhoto(Box::new(PhotoReader { dense, labels, what })))
     }
 
     /// The cosine to the network's output for a photo, or to a vector.

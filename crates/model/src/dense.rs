@@ -188,13 +188,13 @@ impl Background {
 
     /// The one that labels name.
     pub(crate) fn of_labels(labels: &[String]) -> Option<Self> {
-        let is_none = |name: &&String| {
+        let is_none = |name: &String| {
             ["background", "__background__", "no object", "no-object"].contains(&name.to_lowercase().as_str())
         };
-        if labels.first().filter(is_none).is_some() {
+        if labels.first().is_some_and(is_none) {
             return Some(Self::First);
         }
-        labels.last().filter(is_none).map(|_| Self::Last)
+        labels.last().is_some_and(is_none).then_some(Self::Last)
     }
 }
 

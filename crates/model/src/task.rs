@@ -87,7 +87,7 @@ impl Graph {
                 let last = a != labels && (c == labels || self.ends_channels_last(dense));
                 let classes = if last { c } else { a };
                 let order = last.then(|| vec![0, 3, 1, 2]);
-                self.segmentation(dense, classes, order, a * b * c / classes.max(1), labels).map(Some)
+                self.segmentation(dense, classes, order.as_deref(), a * b * c / classes.max(1), labels).map(Some)
             }
             (Task::Detection, &[a, b]) => {
                 let of_labels = if labels > 0 { detector(a, b, labels) } else { None };
@@ -190,7 +190,7 @@ impl Graph {
         &self,
         dense: NodeId,
         classes: usize,
-        order: Option<Vec<usize>>,
+        order: Option<&[usize]>,
         places: usize,
         labels: usize,
     ) -> Result<Classifier> {
@@ -203,8 +203,8 @@ impl Graph {
         };
         let mut head = Head::new(self);
         let mut x = source;
-        if let Some(order) = &order {
-            x = head.add("turned", Op::Transpose(order.clone()), &[x]);
+        if let Some(order) = order {
+            x = head.add("turned", Op::Transpose(order.to_vec()), &[x]);
         }
         // One value per place: what is there, and with two labels, what is not.
         let mut map = x;
@@ -322,11 +322,11 @@ impl Graph {
             return Err(Error::parameter("task", "the only class of the detection is that of no object"));
         }
         let start = usize::from(background == Background::First);
-        if background != Background::None {
-            scores = head.columns("objects", scores, start, start + classes);
+        scores = if background == Background::None {
+            head.add("objects", Op::Identity, &[scores])
         } else {
-            scores = head.add("objects", Op::Identity, &[scores]);
-        }
+            head.columns("objects", scores, start, start + classes)
+        };
         let ends_in_sigmoid = matches!(self.node(slots.boxes).op, Op::Activation(Activation::Sigmoid));
         let by_centres = ends_in_sigmoid || slots.by_centres;
         let order = if by_centres { BoxOrder::Centre } else { BoxOrder::Corners };

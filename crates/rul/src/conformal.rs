@@ -67,7 +67,9 @@ impl Calibration {
 
     fn weighted(rows: Vec<(usize, Option<usize>, f64)>) -> Self {
         let mut counts = std::collections::HashMap::<usize, usize>::new();
-        rows.iter().for_each(|(machine, ..)| *counts.entry(*machine).or_default() += 1);
+        for (machine, ..) in &rows {
+            *counts.entry(*machine).or_default() += 1;
+        }
         let weight = |machine: &usize| 1.0 / ((counts.len() + 1) as f64 * counts[machine] as f64);
         let row = |(machine, member, error)| Row { weight: weight(&machine), machine, member, error };
         Self { rows: rows.into_iter().map(row).collect() }
@@ -112,7 +114,9 @@ impl Calibration {
         }
         let side = f64::midpoint(1.0, -level);
         let low = lower(&mut values, side);
-        values.iter_mut().for_each(|(value, _)| *value = -*value);
+        for (value, _) in &mut values {
+            *value = -*value;
+        }
         let high = -lower(&mut values, side);
         let within = |value: f64| value.clamp(0.0, f64::from(cap)) as f32;
         Ok(Interval { low: within(low), high: within(high) })

@@ -73,10 +73,10 @@ impl Familiarity {
         if points.iter().any(|point| point.len() != self.mean.len()) {
             return Err(Error::shape("windows", format!("(N, {}, window)", self.mean.len()), inputs.dims()));
         }
-        Ok(points.iter().map(|point| self.unlike(self.parts(point))).collect())
+        Ok(points.iter().map(|point| self.unlike(&self.parts(point))).collect())
     }
 
-    fn unlike(&self, parts: Vec<f64>) -> Unlike {
+    fn unlike(&self, parts: &[f64]) -> Unlike {
         let distance: f64 = parts.iter().sum();
         let farther = self.known.len() - self.known.partition_point(|known| *known < distance);
         let total = distance.max(f64::MIN_POSITIVE);
@@ -101,7 +101,7 @@ impl Familiarity {
     }
 
     /// Back from [`Familiarity::tensors`], of `sensors` sensors.
-    pub(crate) fn read(what: &str, tensors: [Tensor; 3], sensors: usize) -> Result<Self> {
+    pub(crate) fn read(what: &str, tensors: &[Tensor; 3], sensors: usize) -> Result<Self> {
         let wide = |tensor: &Tensor| -> Result<Vec<f64>> {
             Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
         };
@@ -187,8 +187,8 @@ mod tests {
             let greatest = (0..unlike.shares.len()).max_by(|a, b| unlike.shares[*a].total_cmp(&unlike.shares[*b]));
             assert!(known.is_new(&unlike) && greatest == Some(place), "{unlike:?}");
         }
-        let read = Familiarity::read("test", known.tensors().unwrap(), preparation.sensors.len()).unwrap();
+        let read = Familiarity::read("test", &known.tensors().unwrap(), preparation.sensors.len()).unwrap();
         assert_eq!(read.known.len(), 30);
-        assert!(Familiarity::read("test", known.tensors().unwrap(), 3).is_err());
+        assert!(Familiarity::read("test", &known.tensors().unwrap(), 3).is_err());
     }
 }

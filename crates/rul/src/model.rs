@@ -122,7 +122,7 @@ impl RulModel {
         let calibration = calibration.map(|rows| Calibration::read(what, &rows, about.network.members)).transpose()?;
         let known = FAMILIARITY.map(|name| tensors.remove(name));
         let familiarity = if let [Some(mean), Some(precision), Some(distances)] = known {
-            Some(Familiarity::read(what, [mean, precision, distances], shape[0])?)
+            Some(Familiarity::read(what, &[mean, precision, distances], shape[0])?)
         } else {
             None
         };

@@ -53,7 +53,7 @@ pub struct TableWriter<'a> {
 
 enum Sink<'a> {
     Csv(BufWriter<&'a mut File>),
-    Parquet(ArrowWriter<&'a mut File>),
+    Parquet(Box<ArrowWriter<&'a mut File>>),
 }
 
 impl<'a> TableWriter<'a> {
@@ -69,7 +69,9 @@ impl<'a> TableWriter<'a> {
     pub fn write(&mut self, columns: Vec<(&str, Cells)>) -> Result<()> {
         let sink = match (self.sink.take(), self.file.take()) {
             (Some(sink), _) => sink,
-            (None, Some(file)) if self.parquet => Sink::Parquet(parquet_writer(file, &batch_of(columns.clone())?)?),
+            (None, Some(file)) if self.parquet => {
+                Sink::Parquet(Box::new(parquet_writer(file, &batch_of(columns.clone())?)?))
+            }
             (None, Some(file)) => {
                 let mut writer = BufWriter::new(file);
                 let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();

@@ -184,7 +184,7 @@ fn rows(line: &Line, probabilities: Probabilities) -> Vec<Vec<String>> {
     let image = |place: usize| if place == 0 { line.image.clone() } else { String::new() };
     if let Some(found) = &line.detections {
         let cells = |(place, one): (usize, &BoxEntry)| {
-            let [left, top, right, bottom] = one.corners.map(|side| side.round());
+            let [left, top, right, bottom] = one.corners.map(f64::round);
             let corners = format!("{left},{top},{right},{bottom}");
             let (number, class) = (one.number.to_string(), one.class.to_string());
             vec![image(place), number, class, percent(one.probability), corners, one.label.clone()]

@@ -273,12 +273,11 @@ impl Whole<'_> {
 impl Whole<'_> {
     /// The node of the output, or of all outputs in one row; and what it is called.
     fn last(&self, importer: &mut Importer, scope: &Scope) -> Result<(NodeId, &str)> {
-        let find = |output: &&str| match scope.get(*output) {
-            Some(Value::Node(node)) => Ok(*node),
-            _ => {
-                let reason = format!("its output `{output}` does not depend on its input");
-                Err(Error::format("ONNX model", reason))
+        let find = |output: &&str| {
+            if let Some(Value::Node(node)) = scope.get(*output) {
+                return Ok(*node);
             }
+            Err(Error::format("ONNX model", format!("its output `{output}` does not depend on its input")))
         };
         let nodes = self.outputs.iter().map(find).collect::<Result<Vec<_>>>()?;
         if let ([node], [name]) = (nodes.as_slice(), self.outputs) {

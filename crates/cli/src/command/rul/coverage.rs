@@ -12,7 +12,8 @@ use serde::Serialize;
 pub(super) struct Coverage {
     pub(super) level: f64,
     /// The share of the machines whose life lies in its interval.
-    pub(super) coverage: f64,
+    #[serde(rename = "coverage")]
+    pub(super) share: f64,
     /// The mean width in cycles.
     pub(super) width: f64,
 }
@@ -40,7 +41,7 @@ fn coverage(intervals: &[Interval], remaining: &[f32], level: f64) -> Coverage {
     let count = intervals.len().max(1) as f64;
     let held = intervals.iter().zip(remaining).filter(|(interval, life)| interval.holds(**life)).count();
     let width = intervals.iter().map(|own| f64::from(own.high - own.low)).sum::<f64>() / count;
-    Coverage { level, coverage: held as f64 / count, width }
+    Coverage { level, share: held as f64 / count, width }
 }
 
 impl Coverage {
@@ -49,7 +50,7 @@ impl Coverage {
         format!(
             "{:.0}% intervals hold {:.1}% of {machines} machines and are {:.1} cycles wide on average",
             100.0 * self.level,
-            100.0 * self.coverage,
+            100.0 * self.share,
             self.width
         )
     }
@@ -66,7 +67,7 @@ pub(super) fn section(found: &[Coverage]) -> Section {
         x_range: Some([0.0, 1.0]),
         y_range: Some([0.0, 1.0]),
         diagonal: true,
-        series: vec![Series::line("intervals", of(|own| own.level), of(|own| own.coverage))],
+        series: vec![Series::line("intervals", of(|own| own.level), of(|own| own.share))],
         summary: Some(
             "on the diagonal intervals keep what they promise; above it they are wider than they need be".into(),
         ),
@@ -90,7 +91,7 @@ mod tests {
     fn a_life_at_an_end_is_held() {
         let intervals = [Interval { low: 10.0, high: 20.0 }, Interval { low: 0.0, high: 5.0 }];
         let found = coverage(&intervals, &[20.0, 6.0], 0.9);
-        assert_eq!((found.coverage, found.width), (0.5, 7.5));
+        assert_eq!((found.share, found.width), (0.5, 7.5));
         assert_eq!(found.words(2), "90% intervals hold 50.0% of 2 machines and are 7.5 cycles wide on average");
     }
 }
