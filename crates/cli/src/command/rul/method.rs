@@ -71,9 +71,8 @@ impl SeriesMethod {
         let method = spec.method;
         let stop = parse_stop(&choices.stop)?;
         method.check(&Requested {
-            layers: choices.layer.len(),
+            layers: if method.needs_layers() { choices.layer.len() } else { 0 },
             fusion: choices.fusion.is_some(),
-            stop,
             quality: choices.quality.is_some(),
             hyper: cam.hyper,
             augmented: cam.augmented,
@@ -85,7 +84,8 @@ impl SeriesMethod {
         let wanted = choices.baselines.as_deref().unwrap_or(usual);
         let known = *find_named("baselines", wanted, &BASELINES, |name| name)?;
         let picture = method.images_only();
-        let layers: Vec<LayerId> = if !choices.layer.is_empty() {
+        // Methods at the input explain the window, whatever layer others explain at.
+        let layers: Vec<LayerId> = if method.needs_layers() && !choices.layer.is_empty() {
             choices.layer.iter().map(|layer| loaded.network.layer(layer)).collect::<faithful_core::Result<_>>()?
         } else if method.needs_layers() {
             vec![loaded.target.ok_or_else(|| {
