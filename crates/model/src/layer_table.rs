@@ -54,6 +54,9 @@ mod tests {
             data: Vec::new(),
             outputs: Vec::new(),
             modules: std::collections::BTreeMap::new(),
+            dense: None,
+            parts: Vec::new(),
+            sums: std::collections::BTreeMap::new(),
             notes: Vec::new(),
         };
         let rows = model.layer_table();

@@ -216,7 +216,7 @@ mod tests {
             let (mut machines, mut predicted, mut remaining, mut members) = (vec![], vec![], vec![], vec![]);
             for machine in 0..count {
                 let own: f32 = random.sample(StandardNormal);
-                for _ in 0..1 + machine % 7 {
+                for _ in 0..=(machine % 7) {
                     let life = random.random_range(5.0f32..110.0);
                     let noise: f32 = random.sample(StandardNormal);
                     machines.push(machine);

@@ -55,6 +55,9 @@ fn model(graph: Graph) -> Model {
         data: Vec::new(),
         outputs: Vec::new(),
         modules: std::collections::BTreeMap::new(),
+        dense: None,
+        parts: Vec::new(),
+        sums: std::collections::BTreeMap::new(),
         notes: Vec::new(),
         graph,
     }

@@ -173,6 +173,9 @@ fn predictions(
 /// Per method, mask and machine what the network says of the masked window.
 type Rows = Vec<Vec<Vec<Masked>>>;
 
+/// The same of one method, and the areas under what it says of each machine.
+type Measured = (Vec<Vec<Masked>>, Vec<Areas>);
+
 fn measure(
     loaded: &Loaded,
     methods: &[SeriesMethod],
@@ -180,7 +183,7 @@ fn measure(
     fleet: &Fleet,
     seed: u64,
     output: &Output,
-) -> Result<Vec<(Vec<Vec<Masked>>, Vec<Areas>)>> {
+) -> Result<Vec<Measured>> {
     output.start(methods.len() * windows.len(), "explaining");
     let objective = Objective::new(&loaded.network, &loaded.life);
     let maskings = MASKS.map(|(_, masking)| masking);
