@@ -163,8 +163,10 @@ impl Model {
         let graph = graph.to_device(&loading.device)?;
         let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
         let mut model = Self::complete(&name, graph, side, None, Some(path.into()), loading)?;
-        if let [(own, _)] = model.parts.as_mut_slice() {
-            output.clone_into(own);
+        // The file's names: a node of two axes is one row already, and has the name of what made it.
+        let names: Vec<&str> = if model.parts.len() == 1 { vec![&output] } else { output.split(',').collect() };
+        if names.len() == model.parts.len() {
+            names.iter().zip(&mut model.parts).for_each(|(name, (own, _))| (*name).clone_into(own));
         }
         notes.extend(model.notes.iter().cloned());
         Ok(Self { data, outputs, modules, notes, ..model })

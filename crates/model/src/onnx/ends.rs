@@ -57,25 +57,26 @@ pub(super) fn chosen<'a>(file: &'a proto::Graph, outputs: &[&'a str], wanted: Op
     }
 }
 
-/// The outputs `(N, M, 4)` and `(N, M, K)`, where a file has one of each.
+/// The outputs `(N, M, 4)` and `(N, M, K)`, where a file has one of each, as far as it says their sizes, and the first is called after
+/// boxes.
 fn boxes_and_classes<'a>(file: &'a proto::Graph, outputs: &[&'a str]) -> Option<[&'a str; 2]> {
-    let dims = |name: &str| {
+    let sizes = |name: &str| {
         let value = file.output.iter().find(|value| value.name == name)?;
         let shape = declared(value)?.shape.as_ref()?;
-        let sizes: Vec<Option<i64>> = shape.dim.iter().map(|dim| dim.value).collect();
+        let sizes: Vec<Option<i64>> = shape.dim.iter().map(|dim| dim.value.filter(|size| *size > 0)).collect();
         if let [_, rows, columns] = *sizes.as_slice() { Some((rows, columns)) } else { None }
     };
-    let three: Vec<(&str, Option<i64>, Option<i64>)> =
-        outputs.iter().filter_map(|name| dims(name).map(|(rows, columns)| (*name, rows, columns))).collect();
-    let is_boxes = |(name, _, columns): &&(&str, _, _)| *columns == Some(4) && name.to_lowercase().contains("box");
-    let mut all_boxes = three.iter().filter(is_boxes);
-    let (boxes, rows, _) = all_boxes.next().filter(|_| three.len() >= 2)?;
-    if all_boxes.next().is_some() {
-        return None;
-    }
-    let mut others = three.iter().filter(|(name, own, columns)| name != boxes && own == rows && *columns != Some(1));
-    let (classes, _, _) = others.next()?;
-    others.next().is_none().then_some([boxes, classes])
+    let lists: Vec<(&str, Option<i64>, Option<i64>)> =
+        outputs.iter().filter_map(|name| sizes(name).map(|(rows, columns)| (*name, rows, columns))).collect();
+    let agree = |one: Option<i64>, other: Option<i64>| one.is_none() || other.is_none() || one == other;
+    let is_boxes = |name: &str, columns| agree(columns, Some(4)) && name.to_lowercase().contains("box");
+    let [first, second] = *lists.as_slice() else { return None };
+    let (boxes, classes) = match (is_boxes(first.0, first.2), is_boxes(second.0, second.2)) {
+        (true, false) => (first, second),
+        (false, true) => (second, first),
+        _ => return None,
+    };
+    agree(boxes.1, classes.1).then_some([boxes.0, classes.0])
 }
 
 /// The boxes and the scores that the first suppression of boxes among these nodes takes, and what they are called together.
