@@ -327,7 +327,7 @@ impl Graph {
         } else {
             head.columns("objects", scores, start, start + classes)
         };
-        let ends_in_sigmoid = matches!(self.node(slots.boxes).op, Op::Activation(Activation::Sigmoid));
+        let ends_in_sigmoid = before_activation(self, slots.boxes).2 == Some(Given::LogOdds);
         let by_centres = ends_in_sigmoid || slots.by_centres;
         let order = if by_centres { BoxOrder::Centre } else { BoxOrder::Corners };
         let coding = said.boxes.unwrap_or(BoxCoding { order, normalised: ends_in_sigmoid });
