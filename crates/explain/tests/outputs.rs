@@ -174,7 +174,7 @@ fn a_box_is_chosen_by_class_and_explained_by_its_parts() {
         session.read(&golden("photo.png")).map(|_| ())
     };
     for (name, text, words) in [
-        ("yolo8", "99", "there is no detection 99"),
+        ("yolo8", "999", "there is no detection 999"),
         ("yolo8", "0", "counted from 1 on"),
         ("yolo8", "green", "no class `green`"),
         ("yolo8", "1/objectness", "does not say apart"),

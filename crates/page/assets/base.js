@@ -29,7 +29,8 @@ const number = (value) => {
   return value.toExponential(1).replace("e+", "e");
 };
 const duration = (seconds) => (seconds < 1 ? `${Math.max(Math.round(seconds * 1000), 1)} ms` : `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`);
-const percent = (value) => (value > 0 && value < 5e-5 ? "< 0.01%" : `${(value * 100).toFixed(value > 0.0995 ? 1 : 2)}%`);
+// What is no share, such as a box's side in pixels, stays as it is.
+const percent = (value) => (value < 0 || value > 1 ? value.toFixed(2) : value > 0 && value < 5e-5 ? "< 0.01%" : `${(value * 100).toFixed(value > 0.0995 ? 1 : 2)}%`);
 
 const bytesOf = (base64) => {
   const text = atob(base64.trim());

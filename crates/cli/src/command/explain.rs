@@ -64,10 +64,9 @@ struct Line<'a> {
     definition: &'a str,
     class: usize,
     label: String,
-    probability: f64,
-    /// What the probability is where the numbers that are read are of classes; otherwise it is the number itself.
-    #[serde(skip)]
-    of_classes: bool,
+    /// Nothing for numbers that are of no classes: a similarity, a box's side, a sum of outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
     score: f64,
     score_kind: &'a str,
     layer: Option<String>,
@@ -430,8 +429,8 @@ impl Run<'_> {
             definition: &self.arguments.definition,
             class,
             label: model.labels.name(class),
-            probability: seen.prediction.probabilities[class],
-            of_classes: model.probabilities != Probabilities::Unchanged,
+            probability: (model.probabilities != Probabilities::Unchanged)
+                .then(|| seen.prediction.probabilities[class]),
             score: found.score,
             score_kind: &self.arguments.score,
             layer: self.method().layer_names(&model.graph),
@@ -522,7 +521,7 @@ impl Listing {
             cut_path(&line.image, image),
             line.class.to_string(),
             cut(&line.label, label),
-            if line.of_classes { format!("{:.2}%", line.probability * 100.0) } else { "-".into() },
+            line.probability.map_or_else(|| "-".to_owned(), |share| format!("{:.2}%", share * 100.0)),
             format!("{:.3}", line.score),
             error.map_or_else(|| "-".to_owned(), |error| format!("{:.1}%", error * 100.0)),
         ];

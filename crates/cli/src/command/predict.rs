@@ -35,7 +35,9 @@ struct Entry {
     class: usize,
     label: String,
     logit: f64,
-    probability: f64,
+    /// Nothing for numbers that are of no classes: a similarity, a sum of outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
     /// Of a segmentation, the share of the places that are of the class.
     #[serde(skip_serializing_if = "Option::is_none")]
     area: Option<f64>,
@@ -100,7 +102,7 @@ pub(crate) fn run(arguments: &PredictArguments, output: &Output) -> Result<Outco
         if let Some(headings) = headings.take() {
             output.line(&headings)?;
         }
-        for cells in rows(&line, model.probabilities) {
+        for cells in rows(&line) {
             output.line(&table.row(&cells))?;
         }
         if line.detections.as_ref().is_some_and(Vec::is_empty) && !output.is_json() {
@@ -148,7 +150,7 @@ impl Run<'_> {
             class,
             label: model.labels.name(class),
             logit: prediction.logits[class],
-            probability: prediction.probabilities[class],
+            probability: (model.probabilities != Probabilities::Unchanged).then(|| prediction.probabilities[class]),
             area: areas.as_ref().map(|areas| areas[class]),
         };
         let top = ranked.iter().take(self.top).map(entry).collect();
@@ -179,7 +181,7 @@ fn drawn(folder: &Folder, input: &Input, photo: &Photo, found: &[Detection]) -> 
 }
 
 /// The cells of a photo's lines.
-fn rows(line: &Line, probabilities: Probabilities) -> Vec<Vec<String>> {
+fn rows(line: &Line) -> Vec<Vec<String>> {
     let percent = |share: f64| format!("{:.2}%", share * 100.0);
     let image = |place: usize| if place == 0 { line.image.clone() } else { String::new() };
     if let Some(found) = &line.detections {
@@ -192,10 +194,7 @@ fn rows(line: &Line, probabilities: Probabilities) -> Vec<Vec<String>> {
         return found.iter().enumerate().map(cells).collect();
     }
     let cells = |(place, one): (usize, &Entry)| {
-        let probability = match probabilities {
-            Probabilities::Unchanged => "-".to_owned(),
-            _ => percent(one.probability),
-        };
+        let probability = one.probability.map_or_else(|| "-".to_owned(), percent);
         let number = one.area.map_or_else(|| format!("{:.3}", one.logit), percent);
         vec![image(place), one.class.to_string(), probability, number, one.label.clone()]
     };
