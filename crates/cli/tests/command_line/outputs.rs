@@ -137,8 +137,9 @@ fn likeness_and_sums_have_no_probability() {
         (named["top"][0]["logit"].as_f64().unwrap() - value("count")).abs() < 1e-4
             && named["top"][0]["label"] == "count"
     );
-    let wrong = place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "age[0]"]);
+    let wrong = place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "age[0]", "-q"]);
     wrong.refused(2, &["there is no output `age`", "`density` [1, 12, 16]"]);
-    let both = place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "output", "--region", "class"]);
+    let both =
+        place.run(&["explain", "photo.png", "--model", "counts.onnx", "--sum", "output", "--region", "class", "-q"]);
     assert!(both.code() == 2 && both.stderr().contains("cannot be used with"), "{}", both.stderr());
 }
