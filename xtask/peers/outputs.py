@@ -13,7 +13,7 @@ import json, pathlib, subprocess, sys, zlib
 SIDE = 320
 NETWORKS = ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn"]
 LAYERS = {"deeplabv3_mobilenet_v3_large": "backbone.16", "lraspp_mobilenet_v3_large": "backbone.16",
-          "ssdlite320_mobilenet_v3_large": "net.backbone.features.1.0", "retinanet_resnet50_fpn": "net.backbone.body.layer4"}
+          "ssdlite320_mobilenet_v3_large": "backbone.features.1.0", "retinanet_resnet50_fpn": "backbone.body.layer4"}
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -54,6 +54,9 @@ def network(name):
         features = list(net.backbone(sample).values())
         images = torchvision.models.detection.image_list.ImageList(sample, [(SIDE, SIDE)])
         anchors = net.anchor_generator(images, features)[0]
+        # Of random weights, logits are large: they are made such that a class is not certain.
+        noise = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+        scale = float(4 / net.head(list(net.backbone(noise).values()))["cls_logits"].abs().max())
     softmax = name.startswith("ssd")
 
     class Boxes(torch.nn.Module):
@@ -72,8 +75,7 @@ def network(name):
             cx, cy = dx * size[:, 0] + middle[:, 0], dy * size[:, 1] + middle[:, 1]
             w, h = torch.exp(dw.clamp(max=4.135)) * size[:, 0], torch.exp(dh.clamp(max=4.135)) * size[:, 1]
             boxes = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 2)
-            # Of random weights, logits are large: they are made such that a class is not certain.
-            logits = found["cls_logits"] / found["cls_logits"].detach().abs().amax((1, 2), keepdim=True) * 4
+            logits = found["cls_logits"] * scale
             return boxes, torch.softmax(logits, 2) if softmax else torch.sigmoid(logits)
     return Boxes().eval(), True
 
@@ -122,13 +124,13 @@ def compare(program, photo, folder, name, lines):
     picture.save(small)
     array = np.asarray(picture, dtype=np.float32) / 255
     x = torch.tensor(((array - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None], dtype=torch.float32).contiguous()
-    layer = LAYERS[name] if boxes else f"net.{LAYERS[name]}"
+    layer = f"net.{LAYERS[name]}"
     with torch.no_grad():
         out = net(x)
     choices = ["1", "2", "box:100,100,220,220"] if boxes else ["class", "box:80,80,240,200", "point:160,100"]
     for choice in choices:
         for method in ("grad-cam", "layer-cam"):
-            options = ["--detection" if boxes else "--region", choice, "--method", method, "--layer", layer]
+            options = ["--detection" if boxes else "--region", choice, "--method", method, "--layer", LAYERS[name] if boxes else layer]
             line, own = ours(program, path, small, options, folder / "maps")
             k = line["class"]
             if boxes:
@@ -151,7 +153,8 @@ def compare(program, photo, folder, name, lines):
                     mask[int(100 * size / SIDE), int(160 * size / SIDE)] = True
                 score = lambda out: out[0, k][mask].mean()
             value, map = theirs(net, layer, x, score, method)
-            difference = float(np.abs(map - own).max() / np.abs(map).max())
+            # Where the box comes from another layer, both maps are empty.
+            difference = float(np.abs(map - own).max() / (np.abs(map).max() or 1))
             found = {"network": name, "score": choice, "method": method, "layer": line["layer"], "class": k, "ours": line["score"],
                      "theirs": value, "difference": difference}
             print(json.dumps(found), flush=True)
