@@ -199,9 +199,9 @@ impl Budget {
     }
 }
 
-/// What is in memory less what was freed and is there for what comes: not all of it, as it lies in pieces.
+/// What is in memory less what was freed and is there for what comes: a quarter of it, as it lies in pieces.
 fn less_reused(resident: u64) -> u64 {
-    resident - (faithful_tensor::freed_memory() / 4 * 3).min(resident / 2)
+    resident - (faithful_tensor::freed_memory() / 4).min(resident / 2)
 }
 
 /// Bytes that the system says of this process: in memory now, `VmRSS:`, or at the most, `VmHWM:`; `None` where it does not say.
