@@ -2,6 +2,7 @@ use crate::{
     Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network,
 };
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use faithful_tensor::BackwardRule;
 
@@ -169,16 +170,20 @@ pub fn vjp_by_candle<N: Network + ?Sized>(
     let mut gradients = Vec::new();
     for cotangent in cotangents(&output.detach())? {
         let store = (&output * cotangent)?.sum_all()?.backward()?;
-        let one: Vec<Tensor> = tracked
-            .iter()
-            .map(|Tracked { variable, .. }| {
-                Ok(store.get(variable).map_or_else(|| variable.zeros_like(), |g| Ok(g.clone()))?.detach())
-            })
-            .collect::<Result<_>>()?;
-        gradients.push(one);
+        gradients.push(
+            tracked.iter().map(|Tracked { variable, .. }| gradient_of(&store, variable)).collect::<Result<Vec<_>>>()?,
+        );
     }
     let values = tracked.iter().map(|tracked| tracked.value.detach()).collect();
     Ok(VectorJacobianProducts { output: output.detach(), values, gradients })
+}
+
+/// The gradient that candle kept of `variable`; zeros where nothing depends on it.
+pub(crate) fn gradient_of(store: &GradStore, variable: &Tensor) -> Result<Tensor> {
+    match store.get(variable) {
+        Some(gradient) => Ok(gradient.detach()),
+        None => Ok(variable.zeros_like()?.detach()),
+    }
 }
 
 fn unvisited<N: Network + ?Sized>(network: &N, layer: LayerId) -> Error {

@@ -1,3 +1,4 @@
+use crate::candle_model::gradient_of;
 use crate::not_finite::{check_gradients, check_input, check_values};
 use crate::{Cotangents, LayerId, Network, Result, Score, Stop, Tap, VectorJacobianProducts};
 use candle_core::{Tensor, Var};
@@ -300,11 +301,7 @@ impl<'a> Objective<'a> {
 fn value_and_cotangent(score: &dyn Score, output: &Tensor) -> Result<(Tensor, Tensor)> {
     let output = Var::from_tensor(&output.detach())?;
     let value = score.score(output.as_tensor())?;
-    let store = value.sum_all()?.backward()?;
-    let cotangent = match store.get(output.as_tensor()) {
-        Some(gradient) => gradient.detach(),
-        None => output.zeros_like()?,
-    };
+    let cotangent = gradient_of(&value.sum_all()?.backward()?, &output)?;
     Ok((value.detach(), cotangent))
 }
 

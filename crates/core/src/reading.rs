@@ -1,8 +1,9 @@
+use crate::candle_model::gradient_of;
 use crate::{
     BackwardRule, Cotangents, Error, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network,
 };
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -188,8 +189,7 @@ fn check_width(output: &Tensor, wanted: usize) -> Result<()> {
 
 fn weights(values: &[f64], shape: (usize, usize), output: &Tensor) -> Result<Tensor> {
     let weights = Tensor::from_slice(values, shape, &candle_core::Device::Cpu)?;
-    let dtype = if output.dtype() == DType::F64 { DType::F64 } else { output.dtype() };
-    Ok(weights.to_dtype(dtype)?.to_device(output.device())?)
+    Ok(weights.to_dtype(output.dtype())?.to_device(output.device())?)
 }
 
 /// A network whose outputs are what a [`Reading`] gives of another's: layers, input and gradients are the other's.
@@ -236,13 +236,7 @@ impl<N: Network> ReadOut<N> {
         let output = Var::from_tensor(&output.detach())?;
         let values = self.reading.read(output.as_tensor())?;
         let own = read.insert(values.detach());
-        let back = |cotangent: &Tensor| {
-            let store = (&values * cotangent.detach())?.sum_all()?.backward()?;
-            match store.get(output.as_tensor()) {
-                Some(gradient) => Ok(gradient.detach()),
-                None => Ok(output.zeros_like()?),
-            }
-        };
+        let back = |cotangent: &Tensor| gradient_of(&(&values * cotangent.detach())?.sum_all()?.backward()?, &output);
         cotangents(own)?.iter().map(back).collect()
     }
 }
