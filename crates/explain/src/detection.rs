@@ -176,13 +176,13 @@ pub(crate) fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
 /// How the outputs of a detection lie, for one input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
-    boxes: usize,
-    classes: usize,
-    objectness: bool,
-    coding: BoxCoding,
+    pub(crate) boxes: usize,
+    pub(crate) classes: usize,
+    pub(crate) objectness: bool,
+    pub(crate) coding: BoxCoding,
     /// `[height, width]` of the input.
-    input: [usize; 2],
-    region: Region,
+    pub(crate) input: [usize; 2],
+    pub(crate) region: Region,
 }
 
 impl Rows {
@@ -196,15 +196,29 @@ impl Rows {
         Ok(Self { boxes, classes, objectness, coding, input: [height, width], region: photo.region })
     }
 
-    fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         let apart = if self.objectness { self.classes + 1 } else { 0 };
         self.boxes * (4 + self.classes + apart)
     }
 
+    /// Where the log-odds of the classes begin, the classes alone where they are said apart.
+    pub(crate) fn start_of_classes(&self) -> usize {
+        if self.objectness { self.boxes * (4 + self.classes) } else { self.boxes * 4 }
+    }
+
+    /// Where the log-odds begin of that there is anything, where they are said apart.
+    pub(crate) fn start_of_objectness(&self) -> usize {
+        self.boxes * (4 + 2 * self.classes)
+    }
+
+    /// Left, top, right and bottom of the box `row`, in the input's pixels.
+    fn sides(&self, output: &[f64], row: usize) -> [f64; 4] {
+        self.coding.corners([0, 1, 2, 3].map(|number| output[4 * row + number]), self.input)
+    }
+
     /// The box `row` in the photo's pixels.
     fn corners(&self, output: &[f64], row: usize) -> [f64; 4] {
-        let numbers = [0, 1, 2, 3].map(|number| output[4 * row + number]);
-        let [left, top, right, bottom] = self.coding.corners(numbers, self.input);
+        let [left, top, right, bottom] = self.sides(output, row);
         let [height, width] = self.input.map(|side| side as f64);
         let Region { left: x, top: y, width: columns, height: rows } = self.region;
         [x + left / width * columns, y + top / height * rows, x + right / width * columns, y + bottom / height * rows]
@@ -248,26 +262,21 @@ impl Rows {
 
     /// The numbers of a box that are explained, of those that `output` has for the photo.
     pub(crate) fn reading(&self, found: &Detection, what: Part, output: &[f64]) -> Result<Arc<dyn Reading>> {
-        let Self { boxes, classes, objectness, coding, input, .. } = *self;
+        let Self { boxes, classes, .. } = *self;
         let row = found.row;
         let of_classes = |start: usize| (start + row * classes..start + (row + 1) * classes).collect::<Vec<_>>();
         let chosen = match what {
-            Part::Class if objectness => of_classes(boxes * (4 + classes)),
-            Part::Joint | Part::Class => of_classes(boxes * 4),
-            Part::Objectness => vec![boxes * (4 + 2 * classes) + row],
+            Part::Joint => of_classes(boxes * 4),
+            Part::Class => of_classes(self.start_of_classes()),
+            Part::Objectness => vec![self.start_of_objectness() + row],
             Part::Coordinate(number) => {
                 return Ok(Arc::new(Linear::new(self.outputs(), &[self.coordinate(row, number)])?));
             }
             Part::Similar => {
-                let start = SimilarBox::start_of_classes(boxes, classes, objectness) + row * classes;
-                let numbers = [0, 1, 2, 3].map(|number| output[4 * row + number]);
+                let start = self.start_of_classes() + row * classes;
                 return Ok(Arc::new(SimilarBox {
-                    boxes,
-                    classes,
-                    objectness,
-                    coding,
-                    input,
-                    wanted: coding.corners(numbers, input),
+                    rows: *self,
+                    wanted: self.sides(output, row),
                     log_odds: output[start..start + classes].to_vec(),
                 }));
             }

@@ -1,20 +1,16 @@
 //! How alike the most similar of a detection's boxes is to one that was found: what D-RISE masks a photo for.
 
+use crate::detection::Rows;
 use candle_core::{D, Tensor};
 use faithful_core::{Error, Reading, Result};
-use faithful_model::BoxCoding;
 
 /// `max over boxes of IoU(box, wanted) * cos(p, p_wanted) * objectness` (Petsiuk et al., Black-box Explanation of Object Detectors via
 /// Saliency Maps, 2021, equation 3), where `p` are the probabilities of a box's classes. A network that does not say apart whether there is
 /// anything has an objectness of 1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct SimilarBox {
-    pub(crate) boxes: usize,
-    pub(crate) classes: usize,
-    pub(crate) objectness: bool,
-    pub(crate) coding: BoxCoding,
-    /// `[height, width]` of the input.
-    pub(crate) input: [usize; 2],
+    /// How the outputs lie.
+    pub(crate) rows: Rows,
     /// Left, top, right, bottom of the box, in the input's pixels.
     pub(crate) wanted: [f64; 4],
     /// Its classes' log-odds.
@@ -22,21 +18,17 @@ pub(crate) struct SimilarBox {
 }
 
 impl SimilarBox {
-    /// Where the log-odds of the classes begin, the classes alone where they are said apart.
-    pub(crate) fn start_of_classes(boxes: usize, classes: usize, objectness: bool) -> usize {
-        if objectness { boxes * (4 + classes) } else { boxes * 4 }
-    }
-
     /// The sides of all boxes in the input's pixels, each `(N, M)`.
     fn sides(&self, output: &Tensor) -> Result<Vec<Tensor>> {
-        let boxes = output.narrow(1, 0, 4 * self.boxes)?.reshape((output.dim(0)?, self.boxes, 4))?;
-        let unit = |side: usize| match (self.coding.normalised, side % 2) {
+        let Rows { boxes: count, coding, input, .. } = self.rows;
+        let boxes = output.narrow(1, 0, 4 * count)?.reshape((output.dim(0)?, count, 4))?;
+        let unit = |side: usize| match (coding.normalised, side % 2) {
             (false, _) => 1.0,
-            (true, 0) => self.input[1] as f64,
-            (true, _) => self.input[0] as f64,
+            (true, 0) => input[1] as f64,
+            (true, _) => input[0] as f64,
         };
         let side = |side: usize| -> Result<Tensor> {
-            let parts = self.coding.side(side).into_iter();
+            let parts = coding.side(side).into_iter();
             let parts =
                 parts.map(|(index, weight)| boxes.narrow(2, index, 1)?.squeeze(2)?.affine(weight * unit(side), 0.0));
             let sum = parts.reduce(|a, b| a?.add(&b?)).ok_or_else(|| Error::internal("a box without sides"))?;
@@ -62,10 +54,10 @@ impl SimilarBox {
 
     /// The cosine of each box's probabilities to those that are wanted, `(N, M)`.
     fn likeness(&self, output: &Tensor) -> Result<Tensor> {
-        let start = Self::start_of_classes(self.boxes, self.classes, self.objectness);
-        let odds = output.narrow(1, start, self.boxes * self.classes)?;
-        let own = sigmoid(&odds.reshape((output.dim(0)?, self.boxes, self.classes))?)?;
-        let wanted = Tensor::from_slice(&self.log_odds, self.classes, output.device())?.to_dtype(output.dtype())?;
+        let Rows { boxes, classes, .. } = self.rows;
+        let odds = output.narrow(1, self.rows.start_of_classes(), boxes * classes)?;
+        let own = sigmoid(&odds.reshape((output.dim(0)?, boxes, classes))?)?;
+        let wanted = Tensor::from_slice(&self.log_odds, classes, output.device())?.to_dtype(output.dtype())?;
         let wanted = sigmoid(&wanted)?;
         let length = (own.sqr()?.sum(D::Minus1)? + 1e-24)?.sqrt()?;
         let wanted_length = (wanted.sqr()?.sum_all()? + 1e-24)?.sqrt()?;
@@ -79,15 +71,14 @@ fn sigmoid(odds: &Tensor) -> Result<Tensor> {
 
 impl Reading for SimilarBox {
     fn read(&self, output: &Tensor) -> Result<Tensor> {
-        let apart = if self.objectness { self.classes + 1 } else { 0 };
-        let wanted = self.boxes * (4 + self.classes + apart);
+        let wanted = self.rows.outputs();
         if output.dims().get(1) != Some(&wanted) {
             return Err(Error::shape("the network's output", format!("(N, {wanted})"), output.dims()));
         }
         let mut likeness = (self.overlaps(output)? * self.likeness(output)?)?;
-        if self.objectness {
-            let start = self.boxes * (4 + 2 * self.classes);
-            likeness = (likeness * sigmoid(&output.narrow(1, start, self.boxes)?)?)?;
+        if self.rows.objectness {
+            let start = self.rows.start_of_objectness();
+            likeness = (likeness * sigmoid(&output.narrow(1, start, self.rows.boxes)?)?)?;
         }
         Ok(likeness.max_keepdim(1)?)
     }
@@ -97,17 +88,16 @@ impl Reading for SimilarBox {
 mod tests {
     use super::*;
     use candle_core::Device;
+    use faithful_model::BoxCoding;
+    use faithful_report::Region;
 
     #[test]
     fn a_box_is_most_like_itself() {
         let odds = |p: f64| (p / (1.0 - p)).ln();
         let coding = BoxCoding::from_name("cxcywh").unwrap();
+        let region = Region { left: 0.0, top: 0.0, width: 40.0, height: 40.0 };
         let like = |objectness| SimilarBox {
-            boxes: 2,
-            classes: 2,
-            objectness,
-            coding,
-            input: [40, 40],
+            rows: Rows { boxes: 2, classes: 2, objectness, coding, input: [40, 40], region },
             wanted: [0.0, 0.0, 10.0, 10.0],
             log_odds: vec![odds(0.8), odds(0.6)],
         };
