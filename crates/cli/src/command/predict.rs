@@ -154,14 +154,15 @@ impl Run<'_> {
             area: areas.as_ref().map(|areas| areas[class]),
         };
         let top = ranked.iter().take(self.top).map(entry).collect();
-        let mut found = found.unwrap_or_default();
-        found.truncate(self.top);
-        let boxes = matches!(&self.places, Some(places) if matches!(places.dense.form, DenseForm::Detection { .. }));
-        let picture = match &self.draw {
-            Some(folder) => Some(drawn(folder, input, photo, &found)?),
-            None => None,
+        if let Some(found) = &mut found {
+            found.truncate(self.top);
+        }
+        let picture = match (&self.draw, &found) {
+            (Some(folder), Some(found)) => Some(drawn(folder, input, photo, found)?),
+            _ => None,
         };
-        let detections = boxes.then(|| found.iter().zip(1..).map(|(one, number)| self.entry(one, number)).collect());
+        let detections =
+            found.map(|found| found.iter().zip(1..).map(|(one, number)| self.entry(one, number)).collect());
         Ok(Line { image: input.path.display().to_string(), top, detections, picture })
     }
 
