@@ -123,6 +123,14 @@ impl Calibration {
     }
 
     /// A row per window: machine, member (-1 for none), scaled error.
+    /// The [`interval`](Self::interval) of each window, of which `said` has what the members say ([`members`](crate::members)).
+    ///
+    /// # Errors
+    /// Those of [`interval`](Self::interval).
+    pub fn intervals(&self, said: &[Vec<f32>], level: f64, cap: f32) -> Result<Vec<Interval>> {
+        said.iter().map(|said| self.interval(said, level, cap)).collect()
+    }
+
     pub(crate) fn tensor(&self) -> Result<Tensor> {
         let row = |row: &Row| [row.machine as f32, row.member.map_or(-1.0, |member| member as f32), row.error as f32];
         let values: Vec<f32> = self.rows.iter().flat_map(row).collect();

@@ -170,10 +170,7 @@ impl RulModel {
     pub fn intervals(&self, inputs: &Tensor, level: f64) -> Result<Option<Vec<Interval>>> {
         let Some(calibration) = &self.calibration else { return Ok(None) };
         let said = members(&self.graph, inputs, self.about.network.scale)?;
-        said.iter()
-            .map(|said| calibration.interval(said, level, self.about.preparation.cap))
-            .collect::<Result<_>>()
-            .map(Some)
+        calibration.intervals(&said, level, self.about.preparation.cap).map(Some)
     }
 }
 

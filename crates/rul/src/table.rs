@@ -67,27 +67,35 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// [`Error::Format`] where columns differ in length, or from those of before, or the disk is full.
     pub fn write(&mut self, columns: Vec<(&str, Cells)>) -> Result<()> {
-        let sink = match (self.sink.take(), self.file.take()) {
-            (Some(sink), _) => sink,
-            (None, Some(file)) if self.parquet => {
-                Sink::Parquet(Box::new(parquet_writer(file, &batch_of(columns.clone())?)?))
-            }
-            (None, Some(file)) => {
-                let mut writer = BufWriter::new(file);
-                let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
-                writeln!(writer, "{}", names.join(",")).map_err(broken)?;
-                Sink::Csv(writer)
-            }
-            (None, None) => return Err(Error::internal("a table goes on after an error")),
+        if self.parquet { self.write_batch(&batch_of(columns)?) } else { self.write_text(&columns) }
+    }
+
+    fn file(&mut self) -> Result<&'a mut File> {
+        self.file.take().ok_or_else(|| Error::internal("a table goes on after an error"))
+    }
+
+    fn write_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut writer = match self.sink.take() {
+            Some(Sink::Parquet(writer)) => writer,
+            _ => Box::new(parquet_writer(self.file()?, batch)?),
         };
-        let sink = self.sink.insert(sink);
-        match sink {
-            Sink::Parquet(writer) => {
-                writer.write(&batch_of(columns)?).map_err(broken)?;
-                writer.flush().map_err(broken)
-            }
-            Sink::Csv(writer) => write_lines(writer, &columns),
-        }
+        writer.write(batch).and_then(|()| writer.flush()).map_err(broken)?;
+        self.sink = Some(Sink::Parquet(writer));
+        Ok(())
+    }
+
+    fn write_text(&mut self, columns: &[(&str, Cells)]) -> Result<()> {
+        let mut writer = if let Some(Sink::Csv(writer)) = self.sink.take() {
+            writer
+        } else {
+            let mut writer = BufWriter::new(self.file()?);
+            let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
+            writeln!(writer, "{}", names.join(",")).map_err(broken)?;
+            writer
+        };
+        write_lines(&mut writer, columns)?;
+        self.sink = Some(Sink::Csv(writer));
+        Ok(())
     }
 
     /// Writes what a file needs at its end.

@@ -28,13 +28,10 @@ pub(super) fn of(
     remaining: &[f32],
     level: f64,
 ) -> Result<Option<(Vec<Interval>, Vec<Coverage>)>> {
-    let Some(asked) = loaded.intervals(inputs, level)? else { return Ok(None) };
-    let mut found = vec![coverage(&asked, remaining, level)];
-    for level in LEVELS {
-        let intervals = loaded.intervals(inputs, level)?.unwrap_or_default();
-        found.push(coverage(&intervals, remaining, level));
-    }
-    Ok(Some((asked, found)))
+    let levels = [&[level][..], &LEVELS].concat();
+    let Some(mut found) = loaded.intervals_at(inputs, &levels)? else { return Ok(None) };
+    let covered = found.iter().zip(levels).map(|(intervals, level)| coverage(intervals, remaining, level)).collect();
+    Ok(Some((found.remove(0), covered)))
 }
 
 fn coverage(intervals: &[Interval], remaining: &[f32], level: f64) -> Coverage {

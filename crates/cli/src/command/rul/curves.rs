@@ -1,5 +1,6 @@
 //! Insertion and deletion over the cycles and over the sensors of windows.
 
+use super::evaluate::Faithfulness;
 use super::method::{SeriesFound, SeriesMethod};
 use super::model::Loaded;
 use crate::output::Output;
@@ -7,9 +8,7 @@ use crate::table::{Column, lines};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use faithful_core::Objective;
-use faithful_evaluate::{Interval, bootstrap_mean, paired_p};
 use faithful_metric::{Area, Canvas, CurveScore, Protocol, Steps, insertion_deletion};
-use serde::Serialize;
 use std::num::NonZeroUsize;
 
 /// The areas under a machine's curves, in cycles of wear.
@@ -61,39 +60,24 @@ impl Areas {
     }
 }
 
-/// One method's mean area over all machines.
-#[derive(Serialize)]
-pub(super) struct MeanArea {
-    method: String,
-    metric: &'static str,
-    mean: f64,
-    low: f64,
-    high: f64,
-    /// That the method is no different from the first one.
-    p: Option<f64>,
-}
-
 /// Says the means with their intervals; `rows` has a row of machines per method.
-pub(super) fn report(methods: &[SeriesMethod], rows: &[Vec<Areas>], output: &Output) -> Result<Vec<MeanArea>> {
+pub(super) fn report(methods: &[SeriesMethod], rows: &[Vec<Areas>], output: &Output) -> Result<Vec<Faithfulness>> {
     let mut found = Vec::new();
     let mut cells = Vec::new();
     for (place, (method, own)) in methods.iter().zip(rows).enumerate() {
         let mut line = vec![method.label.clone()];
         for (number, metric) in METRICS.into_iter().enumerate() {
             let of = |areas: &[Areas]| areas.iter().map(|areas| areas.get(number)).collect::<Option<Vec<f64>>>();
-            let Some((values, Interval { mean, low, high })) =
-                of(own).and_then(|values| bootstrap_mean(&values).map(|interval| (values, interval)))
-            else {
-                line.push("-".into());
-                continue;
-            };
             let first = rows.first().filter(|_| place > 0).and_then(|first| of(first));
-            let p = first.map(|first| paired_p(&values.iter().zip(first).map(|(a, b)| a - b).collect::<Vec<f64>>()));
-            line.push(format!(
-                "{mean:.1} [{low:.1}, {high:.1}]{}",
-                if p.is_some_and(|p| p < 0.05) { " *" } else { "" }
+            let mean =
+                of(own).and_then(|values| Faithfulness::of(&method.label, metric.into(), &values, first.as_deref()));
+            line.push(mean.as_ref().map_or_else(
+                || "-".into(),
+                |Faithfulness { mean, low, high, p, .. }| {
+                    format!("{mean:.1} [{low:.1}, {high:.1}]{}", if p.is_some_and(|p| p < 0.05) { " *" } else { "" })
+                },
             ));
-            found.push(MeanArea { method: method.label.clone(), metric, mean, low, high, p });
+            found.extend(mean);
         }
         cells.push(line);
     }

@@ -29,16 +29,27 @@ const MASKS: [(&str, Masking); 2] = [("", Masking::Soft), ("@30", Masking::Top(0
 /// What is measured, by each mask in turn.
 const METRICS: [&str; 6] = ["increase", "drop", "add", "increase@30", "drop@30", "add@30"];
 
-/// One method's faithfulness over all machines.
+/// What one metric says of a method over all machines.
 #[derive(Serialize)]
-struct Faithfulness {
+pub(super) struct Faithfulness {
     method: String,
     metric: String,
-    mean: f64,
-    low: f64,
-    high: f64,
+    pub(super) mean: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
     /// That the method is no different from the first one.
-    p: Option<f64>,
+    pub(super) p: Option<f64>,
+}
+
+impl Faithfulness {
+    /// Of a metric's `values` per machine, beside those of the `first` method; nothing where there are no values.
+    pub(super) fn of(method: &str, metric: String, values: &[f64], first: Option<&[f64]>) -> Option<Self> {
+        let Interval { mean, low, high } = bootstrap_mean(values)?;
+        let differences =
+            first.map(|first| values.iter().zip(first).map(|(value, first)| value - first).collect::<Vec<f64>>());
+        let p = differences.map(|differences| paired_p(&differences));
+        Some(Self { method: method.into(), metric, mean, low, high, p })
+    }
 }
 
 pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<Outcome> {
@@ -231,24 +242,12 @@ fn report(
     let metrics: [Metric; 3] =
         [("increase", Masked::increase), ("drop", Masked::drop), ("add", Masked::drop_in_deletion)];
     let mut found: Vec<Faithfulness> = Vec::new();
-    for (method, own) in methods.iter().zip(rows) {
+    for (place, (method, own)) in methods.iter().zip(rows).enumerate() {
         for (mask, (suffix, _)) in MASKS.iter().enumerate() {
             for (name, metric) in metrics {
-                let values: Vec<f64> = own[mask].iter().map(metric).collect();
-                let differences: Vec<f64> =
-                    values.iter().zip(&rows[0][mask]).map(|(value, first)| value - metric(first)).collect();
-                let is_first = std::ptr::eq(own, &raw const rows[0]);
-                if let Some(Interval { mean, low, high }) = bootstrap_mean(&values) {
-                    let p = (!is_first).then(|| paired_p(&differences));
-                    found.push(Faithfulness {
-                        method: method.label.clone(),
-                        metric: format!("{name}{suffix}"),
-                        mean,
-                        low,
-                        high,
-                        p,
-                    });
-                }
+                let of = |rows: &[Vec<Masked>]| rows[mask].iter().map(metric).collect::<Vec<f64>>();
+                let first = (place > 0).then(|| of(&rows[0]));
+                found.extend(Faithfulness::of(&method.label, format!("{name}{suffix}"), &of(own), first.as_deref()));
             }
         }
     }

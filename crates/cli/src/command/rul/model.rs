@@ -190,10 +190,15 @@ impl Loaded {
     /// For each window the interval that holds the life of a new machine with probability `level`; nothing where the network does not
     /// know how far it is off.
     pub(crate) fn intervals(&self, inputs: &Tensor, level: f64) -> Result<Option<Vec<Interval>>> {
+        Ok(self.intervals_at(inputs, &[level])?.map(|mut found| found.remove(0)))
+    }
+
+    /// The same for several levels, in their order, for which the network is asked once.
+    pub(crate) fn intervals_at(&self, inputs: &Tensor, levels: &[f64]) -> Result<Option<Vec<Vec<Interval>>>> {
         let Some((calibration, scale)) = &self.calibration else { return Ok(None) };
         let said = members(&self.network, inputs, *scale)?;
-        let of = |said: &Vec<f32>| calibration.interval(said, level, self.preparation.cap);
-        Ok(Some(said.iter().map(of).collect::<faithful_core::Result<_>>()?))
+        let of = |level: &f64| calibration.intervals(&said, *level, self.preparation.cap);
+        Ok(Some(levels.iter().map(of).collect::<faithful_core::Result<_>>()?))
     }
 
     /// The remaining lives that the network sees, in cycles, from 0 to the cap.
