@@ -1,6 +1,7 @@
 //! What can be said on the command line. One struct per command; shared options are flattened into them.
 
 mod bounds;
+mod cam;
 mod compute;
 mod dream;
 mod evaluate;
@@ -14,6 +15,7 @@ mod reading;
 mod rul;
 mod sanity;
 
+pub(crate) use cam::CamOptions;
 pub(crate) use compute::ComputeArguments;
 pub(crate) use dream::{DreamArguments, Start};
 pub(crate) use evaluate::{CurveScoreName, EvaluateArguments};
@@ -33,7 +35,7 @@ pub(crate) use sanity::{Check, SanityArguments};
 pub(crate) use bounds::MANY;
 use bounds::{ROWS, count, threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use faithful_explain::{ByteSize, Crop, MiniBatches, Resize};
+use faithful_explain::{ByteSize, Crop, Resize};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -264,47 +266,22 @@ pub(crate) struct ExplainArguments {
     /// `expected-grad-cam++` (thesis) has the third power outside of the sum
     #[arg(long, value_name = "NAME", default_value = "paper", help_heading = "Explanation, rarely needed")]
     pub(crate) definition: String,
-    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged
-    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation, rarely needed")]
-    pub(crate) mini_batches: Option<MiniBatches>,
-    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
-    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation, rarely needed")]
-    pub(crate) difference: String,
-    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
-    #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
-    pub(crate) fusion: Option<String>,
+    #[command(flatten)]
+    pub(crate) cam: CamOptions,
     /// Where a layer has its channels and places: `channels-first`, `channels-last`, or `tokens:PREFIX:HxW` for a
     /// transformer with PREFIX tokens before H rows of W patches; found by itself unless said
     #[arg(long, value_name = "LAYOUT", help_heading = "Explanation, rarely needed")]
     pub(crate) layout: Option<String>,
-    /// Perturbation methods try only the N channels that vary most; all unless said
-    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation, rarely needed")]
-    pub(crate) mask_channels: Option<NonZeroUsize>,
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard` or `full`; `compact` is a coarser map, chosen by asking
     /// the network, `thesis` the method as section 4.8 of the thesis has it
     #[arg(long, value_name = "NAME", default_value = "standard", help_heading = "Explanation, rarely needed")]
     pub(crate) quality: String,
-    #[command(flatten)]
-    pub(crate) hyper: HyperOptions,
     /// The mean of the maps of the photo and its mirror image, each at 90, 100 and 110 percent: steadier, six times the work
     #[arg(long, help_heading = "Explanation, rarely needed")]
     pub(crate) augment: bool,
-    /// The first principal component of the weighted channels in place of their sum: smoother, for class activation maps that weigh
-    /// channels
-    #[arg(long, help_heading = "Explanation, rarely needed")]
-    pub(crate) eigen: bool,
     /// Stop before all draws are done: `difference:0.001` or `delta:0.01`
     #[arg(long, value_name = "RULE", default_value = "draws", help_heading = "Explanation, rarely needed")]
     pub(crate) stop: String,
-    /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`
-    #[arg(
-        long,
-        value_enum,
-        value_name = "NAME",
-        default_value = "uniform",
-        help_heading = "Explanation, rarely needed"
-    )]
-    pub(crate) alphas: Alphas,
     /// Say how many draws would bring the map's relative standard error down to this
     #[arg(long, value_name = "SHARE", default_value = "0.05", help_heading = "Explanation, rarely needed")]
     pub(crate) wanted_error: f64,

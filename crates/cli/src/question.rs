@@ -35,17 +35,17 @@ impl Question {
             "layers": layers,
             "score": arguments.score,
             "draws": arguments.draws,
-            "mini_batches": arguments.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)),
-            "difference": arguments.difference,
-            "fusion": arguments.fusion,
+            "mini_batches": arguments.cam.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)),
+            "difference": arguments.cam.difference,
+            "fusion": arguments.cam.fusion,
             "layout": arguments.layout,
-            "mask_channels": arguments.mask_channels,
+            "mask_channels": arguments.cam.mask_channels,
             "quality": arguments.quality,
             "augment": arguments.augment,
-            "eigen": arguments.eigen,
+            "eigen": arguments.cam.eigen,
             "stop": arguments.stop,
             "baselines": arguments.baselines,
-            "alphas": format!("{:?}", arguments.alphas),
+            "alphas": format!("{:?}", arguments.cam.alphas),
             "gradient": format!("{:?}", arguments.gradient_options),
             "noise": arguments.noise,
             "seed": arguments.seed,
@@ -85,12 +85,13 @@ impl Question {
 /// The choices that people vary, as parts of a name; nothing for what is as usual.
 fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
     let mut words = vec![method.spec.label.clone()];
-    words.extend(arguments.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)));
+    words.extend(arguments.cam.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)));
     words.extend((arguments.quality != "standard").then(|| arguments.quality.clone()));
     words.extend(arguments.augment.then(|| "augmented".to_owned()));
-    words.extend(arguments.eigen.then(|| "eigen".to_owned()));
-    words.extend((arguments.difference != "activation").then(|| format!("difference-{}", arguments.difference)));
-    words.extend(arguments.fusion.clone());
+    words.extend(arguments.cam.eigen.then(|| "eigen".to_owned()));
+    words
+        .extend((arguments.cam.difference != "activation").then(|| format!("difference-{}", arguments.cam.difference)));
+    words.extend(arguments.cam.fusion.clone());
     words.extend((arguments.score != "logit").then(|| arguments.score.clone()));
     words.extend(read_words(&arguments.model.name.reading.read()));
     words.extend((!arguments.layer.is_empty()).then(|| arguments.layer.join("+")));

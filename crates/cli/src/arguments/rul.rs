@@ -1,8 +1,8 @@
 use super::bounds::{MANY, ROWS, count, whole};
-use super::{Alphas, ComputeArguments, FetchArguments, GradientOptions, HyperOptions};
+use super::{CamOptions, ComputeArguments, FetchArguments, GradientOptions};
 use clap::{Args, Subcommand, ValueEnum};
 use faithful_core::SeriesLayout;
-use faithful_explain::{ByteSize, MiniBatches};
+use faithful_explain::ByteSize;
 use faithful_rul::{Loss, Scaling};
 use serde::Deserialize;
 use std::num::NonZeroUsize;
@@ -305,39 +305,14 @@ pub(crate) struct SeriesExplanation {
     /// The seed of everything random
     #[arg(long, value_name = "S", default_value = "0", help_heading = "Explanation")]
     pub(crate) seed: u64,
-    /// Mini-batches: K paths with M draws each, every path from one baseline; their maps are averaged. `expected-grad-cam.5x5`
-    /// asks for them of one method
-    #[arg(long, value_name = "KxM", conflicts_with = "draws", help_heading = "Explanation, rarely needed")]
-    pub(crate) mini_batches: Option<MiniBatches>,
-    /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
-    #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation, rarely needed")]
-    pub(crate) difference: String,
-    /// How the maps of several layers become one: `maximum` (unless said), `mean` or `product`
-    #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
-    pub(crate) fusion: Option<String>,
-    /// Perturbation methods try only the N channels that vary most; all unless said
-    #[arg(long, value_parser = count::<MANY>, value_name = "N", help_heading = "Explanation, rarely needed")]
-    pub(crate) mask_channels: Option<NonZeroUsize>,
     /// How much work Hyper Expected Grad-CAM may be: `draft`, `standard`, `full`, `compact` or `thesis`
     #[arg(long, value_name = "NAME", help_heading = "Explanation, rarely needed")]
     pub(crate) quality: Option<String>,
-    #[command(flatten)]
-    pub(crate) hyper: HyperOptions,
     /// The mean of the maps of the window and of its copies at 90, 100 and 110 percent, each forwards and backwards
     #[arg(long, help_heading = "Explanation, rarely needed")]
     pub(crate) augment: bool,
-    /// The first principal component of the weighted channels in place of their sum
-    #[arg(long, help_heading = "Explanation, rarely needed")]
-    pub(crate) eigen: bool,
-    /// Where on the way from baseline to window expected gradients looks: `uniform`, `linear` or `stratified`
-    #[arg(
-        long,
-        value_enum,
-        value_name = "NAME",
-        default_value = "uniform",
-        help_heading = "Explanation, rarely needed"
-    )]
-    pub(crate) alphas: Alphas,
+    #[command(flatten)]
+    pub(crate) cam: CamOptions,
     /// The width of noise around the window, as a share of its range
     #[arg(
         long = "noise-width",

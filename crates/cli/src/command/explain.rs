@@ -13,7 +13,7 @@ use crate::table::{Column, Table, cut, cut_path};
 use anyhow::Result;
 use candle_core::DType;
 use faithful_baseline::Spread;
-use faithful_cam::{Difference, Fusion, Layout, Quality};
+use faithful_cam::{Layout, Quality};
 use faithful_core::{Convergence, Error, Probabilities, Stop};
 use faithful_explain::auto::{self, AUTO};
 use faithful_explain::{
@@ -138,20 +138,15 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
     let method = Method::new(name, arguments.gradient.as_deref(), &arguments.definition)?;
     let stop = parse_stop(&arguments.stop)?;
     let cam = CamChoices {
-        paths: arguments.mini_batches.map(|batches| batches.paths),
-        difference: Difference::named(&arguments.difference)?,
-        fusion: arguments.fusion.as_deref().map(Fusion::named).transpose()?.unwrap_or_default(),
-        channels: arguments.mask_channels,
         quality: Quality::named(&arguments.quality)?,
-        hyper: (&arguments.hyper).try_into()?,
         parts: arguments.parts.is_some(),
         augmented: arguments.augment,
-        eigen: arguments.eigen,
+        ..arguments.cam.choices()?
     };
     let layout = arguments.layout.as_deref().map(str::parse::<Layout>).transpose()?;
     method.check(&Requested {
         layers: arguments.layer.len(),
-        fusion: arguments.fusion.is_some(),
+        fusion: arguments.cam.fusion.is_some(),
         layout: layout.is_some(),
         stop,
         parts: cam.parts,
@@ -174,9 +169,9 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         score: arguments.score.clone(),
         baselines: Some(baselines.clone()),
         settings: Settings {
-            draws: arguments.mini_batches.map(|batches| batches.draws).or(arguments.draws),
+            draws: arguments.cam.mini_batches.map(|batches| batches.draws).or(arguments.draws),
             stop,
-            alphas: arguments.alphas.into(),
+            alphas: arguments.cam.alphas.into(),
             spread: Spread::Relative(arguments.noise),
             layout: layout.unwrap_or_default(),
             gradient: (&arguments.gradient_options).into(),
@@ -259,7 +254,7 @@ fn chosen(arguments: &ExplainArguments, classifier: &Classifier) -> Result<auto:
     let named = arguments.layer.iter().map(|name| model::layer(model, name)).collect::<Result<Vec<_>>>()?;
     let layers = if named.is_empty() { model.target.into_iter().collect() } else { named };
     let draws = arguments.draws.is_some()
-        || arguments.mini_batches.is_some()
+        || arguments.cam.mini_batches.is_some()
         || arguments.baselines.is_some()
         || arguments.stop != "draws"
         || arguments.trace

@@ -6,7 +6,7 @@ use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_baseline::Spread;
-use faithful_cam::{Difference, Fusion, Quality};
+use faithful_cam::Quality;
 use faithful_core::{Convergence, Error, LayerId, Network, Objective, Score, Stream, Watched, find_named};
 use faithful_explain::{CamChoices, HyperChoices, Method, MethodResult, MethodSpec, Requested, Settings, parse_stop};
 use std::num::NonZeroUsize;
@@ -72,7 +72,7 @@ impl SeriesMethod {
         let stop = parse_stop(&choices.stop)?;
         method.check(&Requested {
             layers: if method.needs_layers() { choices.layer.len() } else { 0 },
-            fusion: choices.fusion.is_some(),
+            fusion: choices.cam.fusion.is_some(),
             quality: choices.quality.is_some(),
             hyper: cam.hyper,
             augmented: cam.augmented,
@@ -96,10 +96,10 @@ impl SeriesMethod {
             Vec::new()
         };
         let settings = Settings {
-            draws: spec.draws.or(choices.mini_batches.map(|both| both.draws)).or(choices.draws),
+            draws: spec.draws.or(choices.cam.mini_batches.map(|both| both.draws)).or(choices.draws),
             stop,
             sampler: loaded.sampler(known, &method, picture)?,
-            alphas: choices.alphas.into(),
+            alphas: choices.cam.alphas.into(),
             spread: Spread::Relative(choices.spread),
             gradient: (&choices.gradient_options).into(),
             cam,
@@ -166,17 +166,15 @@ fn stretched(values: &[f32], count: usize) -> Vec<f32> {
 
 /// What concerns class activation maps: what the method's name says, then the options.
 fn cam_choices(spec: &MethodSpec, choices: &SeriesExplanation) -> Result<CamChoices> {
-    let own = spec.cam;
+    let (own, asked) = (spec.cam, choices.cam.choices()?);
     Ok(CamChoices {
-        paths: own.paths.or(choices.mini_batches.map(|both| both.paths)),
-        difference: Difference::named(&choices.difference)?,
-        fusion: choices.fusion.as_deref().map(Fusion::named).transpose()?.unwrap_or_default(),
-        channels: choices.mask_channels,
+        paths: own.paths.or(asked.paths),
+        channels: own.channels.or(asked.channels),
         quality: choices.quality.as_deref().map(Quality::named).transpose()?.unwrap_or(own.quality),
-        hyper: if own.hyper == HyperChoices::default() { (&choices.hyper).try_into()? } else { own.hyper },
+        hyper: if own.hyper == HyperChoices::default() { asked.hyper } else { own.hyper },
         augmented: own.augmented || choices.augment,
-        eigen: own.eigen || choices.eigen,
-        ..own
+        eigen: own.eigen || asked.eigen,
+        ..asked
     })
 }
 
