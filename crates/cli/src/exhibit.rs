@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, Network};
+use faithful_core::{Error, Network, Probabilities};
 use faithful_explain::{Method, MethodAt, MethodResult, Prediction, Seen, Session, photo};
 use faithful_metric::{Curves, Protocol, Steps};
-use faithful_model::{Labels, Model};
+use faithful_model::Model;
 use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
 use faithful_report::{Map, Scale, write_atomic};
 use std::path::Path;
@@ -30,8 +30,8 @@ impl PageLimits {
     }
 
     /// A photo with the classes that were explained, and no maps yet.
-    pub(crate) fn photo(&self, name: String, seen: &Seen, labels: &Labels) -> Result<Photo> {
-        self.classes_of(name, &seen.photo, &seen.prediction, &seen.classes, labels)
+    pub(crate) fn photo(&self, name: String, seen: &Seen, model: &Model) -> Result<Photo> {
+        self.classes_of(name, &seen.photo, &seen.prediction, &seen.classes, model)
     }
 
     /// As [`PageLimits::photo`], for classes that were chosen elsewhere.
@@ -41,16 +41,20 @@ impl PageLimits {
         photo: &photo::Photo,
         prediction: &Prediction,
         classes: &[usize],
-        labels: &Labels,
+        model: &Model,
     ) -> Result<Photo> {
-        let guess =
-            |class: usize| Guess { class, label: labels.name(class), probability: prediction.probabilities[class] };
+        let guess = |class: usize| Guess {
+            class,
+            label: model.labels.name(class),
+            probability: prediction.probabilities[class],
+        };
         Ok(Photo {
             name,
             size: [photo.picture.width(), photo.picture.height()],
             region: photo.region,
             picture: Encoded::within(&photo.picture, self.longest, self.most)?,
             top: prediction.ranked.iter().take(5).map(|&class| guess(class)).collect(),
+            plain: model.probabilities == Probabilities::Unchanged,
             views: classes.iter().map(|&class| View { class: guess(class), maps: Vec::new() }).collect(),
             remark: None,
         })

@@ -29,8 +29,7 @@ const number = (value) => {
   return value.toExponential(1).replace("e+", "e");
 };
 const duration = (seconds) => (seconds < 1 ? `${Math.max(Math.round(seconds * 1000), 1)} ms` : `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`);
-// What is no share, such as a box's side in pixels, stays as it is.
-const percent = (value) => (value < 0 || value > 1 ? value.toFixed(2) : value > 0 && value < 5e-5 ? "< 0.01%" : `${(value * 100).toFixed(value > 0.0995 ? 1 : 2)}%`);
+const percent = (value) => (value > 0 && value < 5e-5 ? "< 0.01%" : `${(value * 100).toFixed(value > 0.0995 ? 1 : 2)}%`);
 
 const bytesOf = (base64) => {
   const text = atob(base64.trim());
@@ -144,10 +143,52 @@ const setUpTheme = () => {
   label();
 };
 
-// Columns of tables sort by their headings.
+// A field that hides what does not have its words in it; `textOf` gives what each says.
+const filter = (words, all, textOf) => {
+  const count = make("output", { class: "quiet" }, "");
+  const find = make("input", { type: "search", "data-tool": "filter", placeholder: words });
+  find.addEventListener("input", () => {
+    const wanted = find.value.trim().toLowerCase();
+    for (const one of all) one.hidden = !textOf(one).toLowerCase().includes(wanted);
+    count.textContent = wanted ? `${all.filter((one) => !one.hidden).length} of ${all.length}` : "";
+  });
+  return tool("Find", find, count);
+};
+
+// Sections that are folded: what leads to one opens it, and several in a row are found and opened by common controls.
+const setUpFolds = () => {
+  const folds = [...document.querySelectorAll(".section.folded")];
+  const detailsOf = (section) => section.querySelector(":scope > details");
+  const reach = () => {
+    const target = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+    if (!target?.matches(".folded")) return;
+    [target.hidden, detailsOf(target).open] = [false, true];
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", reach);
+  document.addEventListener("click", (event) => { if (event.target.closest?.("a[href^='#']")?.hash === location.hash) reach(); });
+  const runs = folds.filter((section) => !section.previousElementSibling?.matches(".folded")).map((section) => {
+    const run = [];
+    for (let one = section; one?.matches(".folded"); one = one.nextElementSibling) run.push(one);
+    return run;
+  });
+  for (const run of runs.filter((sections) => sections.length > 1)) {
+    const button = (text, open) => make("button", { type: "button", onclick: () => run.forEach((section) => { detailsOf(section).open = open; }) }, text);
+    const find = filter("a name, a fault", run, (section) => section.querySelector("h2").textContent);
+    run[0].before(make("div", { class: "tools folds", role: "group", "aria-label": "Sections" }, find, button("Open all", true), button("Close all", false)));
+  }
+  // Paper has all of it.
+  let closed = [];
+  addEventListener("beforeprint", () => { closed = folds.map(detailsOf).filter((one) => !one.open); closed.forEach((one) => { one.open = true; }); });
+  addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
+  reach();
+};
+
+// Columns of tables sort by their headings, and long ones have a field that finds rows.
 const setUpTables = () => {
   for (const table of document.querySelectorAll("table[data-sort]")) {
     const body = table.tBodies[0];
+    if (body.rows.length > 12) table.closest(".scroll").before(make("div", { class: "find" }, filter("any word", [...body.rows], (row) => row.textContent)));
     for (const [column, heading] of [...table.tHead.rows[0].cells].entries()) {
       const button = make("button", { type: "button" }, ...heading.childNodes);
       heading.append(button);

@@ -77,7 +77,7 @@ const valueIn = (map, values, photo, x, y, smooth) => {
 const colormapOf = (map, look) => (map.signed ? "diverging" : look.colormap);
 
 // The visible part of a map as a picture with transparent pixels below the threshold.
-const rasterOf = (map, values, photo, part, columns, rows, look) => {
+const rasterOf = (map, values, photo, part, columns, rows, look, [lowest, highest]) => {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
   canvas.height = rows;
@@ -98,7 +98,7 @@ const rasterOf = (map, values, photo, part, columns, rows, look) => {
   };
   const [x0, x1, xs] = taps(columns, part.left, part.width, left, width, map.width);
   const [y0, y1, ys] = taps(rows, part.top, part.height, top, height, map.height);
-  const span = map.high > map.low ? 255 / (map.high - map.low) : 0;
+  const span = highest > lowest ? 255 / (highest - lowest) : 0;
   const rest = span ? 0 : map.signed ? 127.5 : 0;
   const limit = look.threshold * 255;
   for (let r = 0; r < rows; r += 1) {
@@ -107,7 +107,7 @@ const rasterOf = (map, values, photo, part, columns, rows, look) => {
       const [a, b, s] = [x0[c], x1[c], xs[c]];
       const above = values[upper + a] + (values[upper + b] - values[upper + a]) * s;
       const below = values[lower + a] + (values[lower + b] - values[lower + a]) * s;
-      const shown = clamp((above + (below - above) * t - map.low) * span + rest, 0, 255);
+      const shown = clamp((above + (below - above) * t - lowest) * span + rest, 0, 255);
       const strength = map.signed ? Math.abs(shown * 2 - 255) : shown;
       pixels[r * columns + c] = strength < limit ? 0 : colors[Math.round(shown)];
     }
@@ -166,8 +166,9 @@ const paint = (pane, look, view, cursor) => {
       const most = look.smooth ? 320 : 1200;
       const columns = clamp(Math.round(part.width * scale), 1, most);
       const rows = clamp(Math.round(part.height * scale), 1, most);
-      const key = [colormapOf(map, look), look.smooth, look.threshold, l, t, r, b, columns, rows].join(" ");
-      if (pane.key !== key) [pane.key, pane.raster] = [key, rasterOf(map, values, photo, part, columns, rows, look)];
+      const range = pane.range ?? [map.low, map.high];
+      const key = [colormapOf(map, look), look.smooth, look.threshold, l, t, r, b, columns, rows, ...range].join(" ");
+      if (pane.key !== key) [pane.key, pane.raster] = [key, rasterOf(map, values, photo, part, columns, rows, look, range)];
       context.globalAlpha = look.opacity;
       context.imageSmoothingEnabled = look.smooth;
       context.drawImage(pane.raster, onX(l), onY(t), part.width * scale, part.height * scale);

@@ -1,12 +1,16 @@
 // Photos with their maps: a row per photo (or a wall of tiles that open one), under common controls.
 
 // The colours of a map, between its lowest and its highest value.
-const scaleOf = (map) => make("span", { class: map.signed ? "scale signed" : "scale" }, make("span", {}, number(map.low)), make("i"), make("span", {}, number(map.high)));
+const scaleOf = (map, [low, high] = [map.low, map.high]) =>
+  make("span", { class: map.signed ? "scale signed" : "scale" }, make("span", {}, number(low)), make("i"), make("span", {}, number(high)));
+
+// A number of a class: a share of 1, or what stands for itself, as a similarity or a count.
+const valueOf = (photo, value) => (photo.plain ? number(value) : percent(value));
 
 // One photo and its maps, linked: one cursor, one zoom, one class.
 class Exhibit {
   constructor(gallery, photo, level) {
-    Object.assign(this, { gallery, photo, level, view: 0, zoom: { scale: 1, x: 0.5, y: 0.5 }, cursor: null, panes: [], built: false });
+    Object.assign(this, { gallery, photo, level, view: 0, oneScale: false, zoom: { scale: 1, x: 0.5, y: 0.5 }, cursor: null, panes: [], built: false });
     this.element = make("article", { class: "photo", "data-photo": photo.name });
     // A page of one photo has its name on top already.
     const twice = document.querySelector("h1").textContent === photo.name && gallery.photos.length === 1;
@@ -20,8 +24,16 @@ class Exhibit {
     this.built = true;
     const { photo } = this;
     const side = make("div", { class: "side" });
-    if (photo.views.length > 1) {
-      side.append(choice("Class", "class", photo.views.map((view, i) => [i, view.title]), 0, (i) => this.show(i)));
+    const several = photo.views.length > 1;
+    const first = several && photo.views.length <= 4 ? "all" : 0;
+    if (several) {
+      const classes = [...photo.views.map((view, i) => [i, view.title]), ["all", "Side by side"]];
+      side.append(choice("Class", "class", classes, first, (which) => this.show(which)));
+      this.scales = choice("Scale", "scale", [["own", "Each map's own"], ["one", "One for all classes"]], "own", (which) => {
+        this.oneScale = which === "one";
+        this.show(this.view);
+      });
+      side.append(this.scales);
     }
     this.shownScale = make("output", { "aria-live": "off" }, "100%");
     const button = (text, words, run) => make("button", { type: "button", "aria-label": `${words}: ${photo.name}`, title: words, onclick: run }, text);
@@ -36,24 +48,46 @@ class Exhibit {
       ),
     );
     this.title.parentElement.append(side);
-    this.maps = make("div", { class: "maps" });
+    this.classes = make("div", { class: "classes" });
     this.status = make("div", { class: "unseen", role: "status" });
-    this.element.append(this.maps, this.status);
+    this.element.append(this.classes, this.status);
     if (photo.remark) this.element.append(make("p", { class: "remark" }, photo.remark));
-    this.show(0);
+    this.show(first);
   }
 
-  show(index) {
-    this.view = index;
+  // The maps of one class, by its place; or of "all", a row per class.
+  show(which) {
+    this.view = which;
     this.forget();
-    const view = this.photo.views[index];
-    const columns = this.photo.columns ?? this.gallery.columns;
-    const panes = [this.pane("Photo", null), ...view.maps.map((map, i) => this.pane(columns[i].name, map, columns[i]))];
-    this.maps.style.setProperty("--count", panes.length);
+    const all = which === "all";
+    const views = all ? this.photo.views : [this.photo.views[which]];
+    if (this.scales) this.scales.hidden = !all;
+    const rows = views.map((view, place) => {
+      const maps = this.row(view, place === 0);
+      if (!all) return maps;
+      const title = make(this.level === "h2" ? "h3" : "h4", { id: fresh("class") }, view.title, make("span", { class: "quiet" }, ` ${valueOf(this.photo, view.probability)}`));
+      return make("section", { class: "ofclass", "aria-labelledby": title.id }, title, maps);
+    });
     // More than a row: on paper it may go on on the next sheet.
-    this.element.classList.toggle("many", panes.length > 6);
-    this.maps.replaceChildren(...panes);
+    this.element.classList.toggle("many", all || this.panes.length > 6);
+    this.classes.replaceChildren(...rows);
     this.read();
+  }
+
+  // The photo and a map per column.
+  row(view, first) {
+    const columns = this.photo.columns ?? this.gallery.columns;
+    const range = (place) => (this.oneScale && this.view === "all" ? this.rangeOf(place) : undefined);
+    const panes = [this.pane("Photo", null, view, null, first), ...view.maps.map((map, i) => this.pane(columns[i].name, map, view, columns[i], first, range(i)))];
+    const maps = make("div", { class: "maps" }, ...panes);
+    maps.style.setProperty("--count", panes.length);
+    return maps;
+  }
+
+  // The lowest and the highest shown value of a column in all classes.
+  rangeOf(place) {
+    const maps = this.photo.views.map((view) => view.maps[place]).filter((map) => map && !map.error);
+    return maps.length ? [Math.min(...maps.map((map) => map.low)), Math.max(...maps.map((map) => map.high))] : undefined;
   }
 
   forget() {
@@ -61,9 +95,8 @@ class Exhibit {
     this.panes = [];
   }
 
-  pane(name, map, column) {
+  pane(name, map, view, column, first, range) {
     const { photo, gallery } = this;
-    const view = photo.views[this.view];
     const figure = make("figure", { class: "map" });
     const aside = map?.seconds ? duration(map.seconds) : map ? null : `${photo.width} × ${photo.height}`;
     const body = make("div", { class: "body" });
@@ -80,16 +113,16 @@ class Exhibit {
     const canvas = make("canvas", { class: "view", role: "img", tabindex: 0, "aria-label": words });
     canvas.style.aspectRatio = this.aspect();
     const reading = make("span", { class: "reading", "aria-hidden": "true" });
-    const pane = { canvas, photo, map, name, reading, draw: () => this.draw(pane), visible: false, dirty: true };
+    const pane = { canvas, photo, map, name, range, heard: this.view === "all" ? `${view.title}, ${name}` : name, reading, draw: () => this.draw(pane), visible: false, dirty: true };
     this.panes.push(pane);
     gallery.painter.add(pane);
     if (!gallery.large) pane.soil();
     this.listen(canvas);
     body.append(canvas);
-    if (map) body.append(scaleOf(map));
+    if (map) body.append(scaleOf(map, range));
     body.append(reading);
     if (map) body.append(...this.below(map, view, pane));
-    else if (photo.top.length) body.append(this.guesses(view));
+    else if (first && photo.top.length) body.append(this.guesses(view));
     return figure;
   }
 
@@ -110,11 +143,19 @@ class Exhibit {
       svg.append(make("svg:rect", { width: Math.max(p * 100, 0.4), height: 4 }));
       return svg;
     };
+    const { photo, gallery } = this;
+    const shown = (guess) => (this.view === "all" ? photo.views.some((one) => one.class === guess.class) : guess.class === view.class);
+    const label = ({ label: text, class: at }) => {
+      const ask = gallery.ask?.(photo, at);
+      return ask && !photo.views.some((one) => one.class === at)
+        ? make("button", { type: "button", title: `Explain ${text}`, onclick: ask }, text)
+        : make("span", { title: text }, text);
+    };
     const item = (guess) =>
-      make("li", { class: guess.class === view.class ? "shown" : null }, make("span", { title: guess.label }, guess.label), make("span", {}, percent(guess.probability)), bar(guess.probability));
+      make("li", { class: shown(guess) ? "shown" : null }, label(guess), make("span", {}, valueOf(photo, guess.probability)), photo.plain ? null : bar(guess.probability));
     // The class that is explained, wherever it comes.
-    const top = this.photo.top.some((guess) => guess.class === view.class) ? this.photo.top : [...this.photo.top, { class: view.class, label: view.title, probability: view.probability }];
-    return make("ul", { class: "guesses", "aria-label": "Most probable classes" }, ...top.map(item));
+    const top = photo.top.some((guess) => guess.class === view.class) ? photo.top : [...photo.top, { class: view.class, label: view.title, probability: view.probability }];
+    return make("ul", { class: "guesses", "aria-label": photo.plain ? "What the network gives" : "Most probable classes" }, ...top.map(item));
   }
 
   // What stands under a map: its curves, its measures, remarks, files.
@@ -127,8 +168,10 @@ class Exhibit {
     };
     if (map.curves?.length) {
       const areas = (map.measures ?? []).map((m) => `${m.name} ${number(m.value)}`).join(", ");
-      const svg = make("svg:svg", { class: "plot", role: "img", "aria-label": `Probability as the most important pixels appear and vanish: ${areas}` });
-      const chart = { series: map.curves.map((c, i) => ({ ...c, color: i })), x_range: [0, 1], y_range: [0, 1] };
+      const svg = make("svg:svg", { class: "plot", role: "img", "aria-label": `${this.photo.plain ? "The value" : "Probability"} as the most important pixels appear and vanish: ${areas}` });
+      // What is no probability has the range of all curves beside it.
+      const y_range = this.photo.plain ? extent(view.maps.flatMap((one) => one.curves ?? []).flatMap((c) => c.y)) : [0, 1];
+      const chart = { series: map.curves.map((c, i) => ({ ...c, color: i })), x_range: [0, 1], y_range };
       let frame = null;
       const size = () => { if (svg.clientWidth) frame = plot(svg, chart, { small: true }); };
       new ResizeObserver(size).observe(svg);
@@ -177,7 +220,7 @@ class Exhibit {
   read(aloud = false) {
     const { photo, cursor, gallery } = this;
     const heard = [];
-    for (const { map, name, reading } of this.panes) {
+    for (const { map, heard: name, reading } of this.panes) {
       if (!cursor) {
         reading.replaceChildren();
         continue;
@@ -334,10 +377,15 @@ class Gallery {
         const all = [["all", `All ${this.groups.length}`], ...this.groups.map((group, i) => [String(i), group.title])];
         const pick = make("select", { "data-tool": "group", onchange: () => this.pick(pick.value) }, ...options(all, "all"));
         bar.append(tool(this.group_name ?? "Group", pick));
+        if (this.crosses()) {
+          const ways = [["group", `By ${(this.group_name ?? "group").toLowerCase()}`], ["photo", "By photo"]];
+          bar.append(choice("Arrange", "arrange", ways, "group", (how) => { [pick.value, pick.disabled] = ["all", how === "photo"]; this.arrange(how); }));
+        }
       }
     }
     if (this.photos.length > 3 && !this.groups.length) {
-      const orders = [["given", "as given"], ["name", "name"], ["probability", "most probable first"], ["improbable", "least probable first"]];
+      const [most, least] = this.photos.every((photo) => photo.plain) ? ["highest first", "lowest first"] : ["most probable first", "least probable first"];
+      const orders = [["given", "as given"], ["name", "name"], ["probability", most], ["improbable", least]];
       const order = make("select", { "data-tool": "order", onchange: () => this.sort(order.value) }, ...options(orders, "given"));
       bar.append(tool("Order", order));
     }
@@ -422,6 +470,7 @@ class Gallery {
       if (!one.element.hidden) shown += 1;
     }
     this.count.textContent = words ? `${shown} of ${all.length}` : "";
+    if (this.by === "photo") for (const wall of this.walls) wall.hidden = !wall.querySelector("li:not([hidden])");
   }
 
   pick(which) {
@@ -434,24 +483,48 @@ class Gallery {
     this.dialog = make("dialog", { "aria-label": "One photo" });
     this.dialog.addEventListener("close", () => { this.open?.forget(); this.open = null; this.dialog.replaceChildren(); this.from?.focus(); });
     this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.dialog.close(); });
-    this.tiles = [];
-    this.walls = this.groups.map((group) => {
-      const wall = make("ul", { class: "wall" });
-      for (const [place, index] of group.photos.entries()) wall.append(this.tile(group, place, this.photos[index]));
-      const title = make(this.level, { id: fresh("group") }, group.title);
-      return make("section", { class: "group", "aria-labelledby": title.id }, title, group.note ? make("p", {}, group.note) : null, wall);
-    });
-    this.holder.append(...this.walls, this.dialog);
+    this.hung = make("div");
+    this.holder.append(this.hung, this.dialog);
+    this.arrange("group");
   }
 
-  tile(group, place, photo) {
-    const view = photo.views[0];
-    const map = view.maps[group.column];
-    const caption = group.captions?.[place] ?? percent(view.probability);
+  // Whether every group shows the same photos in another column, so that a photo's maps can stand side by side.
+  crosses() {
+    const [first, ...rest] = this.groups;
+    const same = (group) => group.column !== first.column && group.photos.length === first.photos.length && group.photos.every((photo, i) => photo === first.photos[i]);
+    return rest.length > 0 && rest.every(same);
+  }
+
+  // A wall per group; or per photo, with the photo and its map in every group.
+  arrange(how) {
+    this.tiles?.forEach(({ pane }) => this.painter.remove(pane));
+    [this.tiles, this.by] = [[], how];
+    const wall = (name, note, tiles) => {
+      const title = make(this.level, { id: fresh("group") }, name);
+      return make("section", { class: "group", "aria-labelledby": title.id }, title, note ? make("p", {}, note) : null, make("ul", { class: "wall" }, ...tiles));
+    };
+    const byGroup = (group) => {
+      const tile = (index, place) => this.tile(group.photos, place, group.column, this.photos[index].name, group.captions?.[place] ?? valueOf(this.photos[index], this.photos[index].views[0].probability));
+      return wall(group.title, group.note, group.photos.map(tile));
+    };
+    const byPhoto = (index, place) => {
+      const { photos } = this.groups[0];
+      const tile = ({ column, title }) => this.tile(photos, place, column, title, "");
+      const photo = this.photos[index];
+      return wall(photo.name, valueOf(photo, photo.views[0].probability), [{ column: null, title: "Photo" }, ...this.groups].map(tile));
+    };
+    this.walls = how === "photo" ? this.groups[0].photos.map(byPhoto) : this.groups.map(byGroup);
+    this.hung.replaceChildren(...this.walls);
+  }
+
+  // A small picture of the photo at `place` of `photos`, with the map of a column or alone; it opens the photo's row.
+  tile(photos, place, column, name, caption) {
+    const photo = this.photos[photos[place]];
+    const map = column === null ? null : photo.views[0].maps[column];
     const canvas = make("canvas", { "aria-hidden": "true" });
-    const button = make("button", { type: "button", class: "tile", onclick: () => this.enlarge(group, place, button) });
+    const button = make("button", { type: "button", class: "tile", onclick: () => this.enlarge(photos, place, button) });
     // What is written is what the button is called, and then what it does.
-    button.append(canvas, make("span", { class: "under" }, make("span", { title: photo.name }, photo.name), " ", make("b", {}, caption)));
+    button.append(canvas, make("span", { class: "under" }, make("span", { title: name }, name), " ", make("b", {}, caption)));
     button.append(make("span", { class: "unseen" }, `${map?.error ? `, ${map.error}` : ""}: show all maps`));
     if (map && !map.error) {
       const scale = scaleOf(map);
@@ -465,20 +538,20 @@ class Gallery {
     this.painter.add(pane);
     if (!this.large) pane.soil();
     const element = make("li", {}, button);
-    this.tiles.push({ element, photo });
+    this.tiles.push({ element, photo, pane });
     return element;
   }
 
-  enlarge(group, place, from) {
+  enlarge(photos, place, from) {
     if (from) this.from = from;
     this.open?.forget();
-    const photo = this.photos[group.photos[place]];
+    const photo = this.photos[photos[place]];
     const exhibit = new Exhibit(this, photo, "h2");
     this.open = exhibit;
-    const go = (step) => () => this.enlarge(group, (place + step + group.photos.length) % group.photos.length);
+    const go = (step) => () => this.enlarge(photos, (place + step + photos.length) % photos.length);
     const button = (text, words, run) => make("button", { type: "button", "aria-label": words, onclick: run }, text);
     const close = button("Close", "Close", () => this.dialog.close());
-    const arrows = group.photos.length > 1 ? [button("← Previous", "Previous photo", go(-1)), button("Next →", "Next photo", go(1))] : [];
+    const arrows = photos.length > 1 ? [button("← Previous", "Previous photo", go(-1)), button("Next →", "Next photo", go(1))] : [];
     this.dialog.replaceChildren(make("div", { class: "close" }, ...arrows, close), exhibit.element);
     exhibit.build();
     if (!this.dialog.open) this.dialog.showModal();

@@ -59,20 +59,22 @@ pub struct Photo {
     pub picture: Encoded,
     /// The most probable classes, the first of them first.
     pub top: Vec<Guess>,
+    /// Whether the numbers of classes are no probabilities and stand for themselves, as a similarity or a count.
+    pub plain: bool,
     /// What was explained: one view per class; at least one.
     pub views: Vec<View>,
     /// What the reader should know.
     pub remark: Option<String>,
 }
 
-/// A class and its probability.
+/// A class and its probability, or what the network gives for it ([`Photo::plain`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guess {
     /// The class's index.
     pub class: usize,
     /// Its name.
     pub label: String,
-    /// Its probability, 0 to 1.
+    /// Its probability, 0 to 1; or a number that stands for itself.
     pub probability: f64,
 }
 
@@ -165,7 +167,8 @@ impl Photo {
         let Region { left, top, width, height } = self.region;
         json!({
             "name": self.name, "width": self.size[0], "height": self.size[1], "region": [left, top, width, height],
-            "image": image, "top": self.top.iter().map(Guess::json).collect::<Vec<_>>(), "remark": self.remark,
+            "image": image, "top": self.top.iter().map(Guess::json).collect::<Vec<_>>(), "plain": self.plain,
+            "remark": self.remark,
             "views": self.views.iter().map(|view| view.json(blobs)).collect::<Vec<_>>(),
         })
     }

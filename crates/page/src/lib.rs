@@ -28,6 +28,7 @@
 
 mod blobs;
 mod chart;
+mod diagram;
 mod escape;
 mod gallery;
 mod grid;
@@ -37,10 +38,11 @@ mod picture;
 mod table;
 
 pub use chart::{Chart, Mark, Series};
+pub use diagram::{Block, Diagram};
 pub use escape::escape;
 pub use gallery::{Column, Download, Gallery, Group, Guess, Measure, Overlay, Photo, View};
 pub use grid::{Detail, Grid};
 pub use heat::HeatMap;
-pub use page::{Extra, Page, Section};
+pub use page::{Extra, Fold, Page, Section};
 pub use picture::Encoded;
 pub use table::{Cell, Table};

@@ -1,6 +1,6 @@
 use crate::blobs::Blobs;
 use crate::escape::{escape, script_json};
-use crate::{Chart, Gallery, HeatMap, Photo, Table};
+use crate::{Chart, Diagram, Gallery, HeatMap, Photo, Table};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use faithful_report::Colormap;
@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("../assets/page.css");
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("../assets/base.js"),
     include_str!("../assets/chart.js"),
     include_str!("../assets/canvas.js"),
     include_str!("../assets/gallery.js"),
+    include_str!("../assets/diagram.js"),
     include_str!("../assets/main.js"),
 ];
 
@@ -32,7 +33,17 @@ pub struct Section {
     title: Option<String>,
     note: Option<String>,
     anchor: Option<String>,
+    folded: Option<Fold>,
     bodies: Vec<Body>,
+}
+
+/// How a section that can be folded begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// With its title alone.
+    Closed,
+    /// With everything.
+    Open,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +51,7 @@ enum Body {
     Gallery(Gallery),
     Charts(Vec<Chart>),
     Heat(Vec<HeatMap>),
+    Diagram(Diagram),
     Table(Table),
     Text { paragraphs: Vec<String>, code: Option<String> },
 }
@@ -47,11 +59,11 @@ enum Body {
 impl Section {
     /// Photos and their maps.
     pub fn gallery(title: Option<&str>, gallery: Gallery) -> Self {
-        Self { title: title.map(str::to_owned), note: None, anchor: None, bodies: vec![Body::Gallery(gallery)] }
+        Self { title: title.map(str::to_owned), ..Self::titled("", Body::Gallery(gallery)) }
     }
 
     fn titled(title: &str, body: Body) -> Self {
-        Self { title: Some(title.into()), note: None, anchor: None, bodies: vec![body] }
+        Self { title: Some(title.into()), note: None, anchor: None, folded: None, bodies: vec![body] }
     }
 
     /// Charts side by side.
@@ -62,6 +74,11 @@ impl Section {
     /// Matrices in colours, one below the other.
     pub fn heat_maps(title: &str, maps: Vec<HeatMap>) -> Self {
         Self::titled(title, Body::Heat(maps))
+    }
+
+    /// A network as boxes and arrows.
+    pub fn diagram(title: &str, diagram: Diagram) -> Self {
+        Self::titled(title, Body::Diagram(diagram))
     }
 
     /// A table.
@@ -83,6 +100,11 @@ impl Section {
     /// A name that cells of tables may link to; one of its own in a page.
     pub fn anchor(self, name: impl Into<String>) -> Self {
         Self { anchor: Some(name.into()), ..self }
+    }
+
+    /// What is under the title can be folded away; several such sections in a row are found by words of their titles.
+    pub fn folded(self, fold: Fold) -> Self {
+        Self { folded: Some(fold), ..self }
     }
 
     /// A sentence under the title.
@@ -200,9 +222,14 @@ impl Photo {
 impl Section {
     fn html(&self, html: &mut String, parts: &mut Vec<Value>, blobs: &mut Blobs) {
         let id = self.anchor.as_ref().map_or_else(String::new, |name| format!(" id=\"at-{}\"", escape(name)));
-        let _ = write!(html, "<section class=\"section\"{id}>");
+        let (class, details, summary) = match self.folded {
+            None => ("section", "", ["", ""]),
+            Some(Fold::Closed) => ("section folded", "<details>", ["<summary>", "</summary>"]),
+            Some(Fold::Open) => ("section folded", "<details open>", ["<summary>", "</summary>"]),
+        };
+        let _ = write!(html, "<section class=\"{class}\"{id}>{details}");
         if let Some(title) = &self.title {
-            let _ = write!(html, "<h2>{}</h2>", escape(title));
+            let _ = write!(html, "{}<h2>{}</h2>{}", summary[0], escape(title), summary[1]);
         }
         if let Some(note) = &self.note {
             let _ = write!(html, "<p class=\"note\">{}</p>", escape(note));
@@ -223,6 +250,7 @@ impl Section {
                         part(html, "matrix", map.json(blobs));
                     }
                 }
+                Body::Diagram(diagram) => part(html, "network", diagram.to_json()),
                 Body::Table(table) => html.push_str(&table.html(self.title.as_deref().unwrap_or("Table"))),
                 Body::Text { paragraphs, code } => {
                     for paragraph in paragraphs {
@@ -234,7 +262,7 @@ impl Section {
                 }
             }
         }
-        html.push_str("</section>\n");
+        html.push_str(if self.folded.is_some() { "</details></section>\n" } else { "</section>\n" });
     }
 }
 
@@ -283,6 +311,7 @@ mod tests {
                 region: Region { left: 0.0, top: 0.0, width: 8.0, height: 8.0 },
                 picture: Encoded::picture(&RgbImage::new(8, 8), 64).unwrap(),
                 top: vec![guess.clone()],
+                plain: false,
                 views: vec![View { class: guess, maps: vec![Overlay::new(Ok(grid)), Overlay::new(Err(name.into()))] }],
                 remark: Some(name.into()),
             }],
@@ -348,6 +377,17 @@ mod tests {
         for text in SCRIPTS.iter().chain([&STYLE]) {
             assert!(!text.contains("</s") && !text.contains("<!--"));
         }
+    }
+
+    #[test]
+    fn a_section_can_be_folded() {
+        let html = |fold| {
+            let mut page = Page::new("t");
+            page.push(Section::charts("Machine <7>", vec![Chart::new("c")]).folded(fold).note("a note"));
+            page.html()
+        };
+        assert!(html(Fold::Closed).contains("<section class=\"section folded\"><details><summary><h2>Machine &lt;7&gt;</h2></summary><p"));
+        assert!(html(Fold::Open).contains("<details open>") && html(Fold::Open).contains("</details></section>"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     for (place, &index) in chosen.iter().enumerate() {
         let name = &images.names()[index];
         let seen = images.photo(index).and_then(|photo| session.see(photo, name)).map_err(anyhow::Error::from);
-        match seen.and_then(|seen| Ok((limits.photo(name.clone(), &seen, &model.labels)?, seen))) {
+        match seen.and_then(|seen| Ok((limits.photo(name.clone(), &seen, model)?, seen))) {
             Ok((mut photo, seen)) => {
                 for (row, method) in layers.iter().zip(&session.methods) {
                     if let Err(reason) = exhibit::add_maps(&mut photo, &session, &seen, method, &limits, None) {

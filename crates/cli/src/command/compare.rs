@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let mut broken = 0;
     let outcome = run::for_each_photo_in_steps(&inputs, output, "comparing", session.methods.len(), |input| {
         let seen = session.read(&input.path)?;
-        let mut photo = limits.photo(names[&input.stem].clone(), &seen, &classifier.model.labels)?;
+        let mut photo = limits.photo(names[&input.stem].clone(), &seen, &classifier.model)?;
         for method in &session.methods {
             if let Err(reason) = exhibit::add_maps(&mut photo, &session, &seen, method, &limits, protocol.as_ref()) {
                 broken += 1;
@@ -140,7 +140,7 @@ fn summary(methods: &[MethodAt], photos: &[Photo]) -> Option<Section> {
             Cell { best: best == Some(own), ..own.into() }
         });
         let (count, seconds) = (maps(place).count(), maps(place).filter_map(|map| map.seconds).sum::<f64>());
-        let rest = [Cell::from(count.to_string()), Cell::from(seconds / count.max(1) as f64)];
+        let rest = [Cell { text: count.to_string(), ..(count as f64).into() }, Cell::from(seconds / count.max(1) as f64)];
         let name = [Cell::from(method.spec.label.as_str())];
         table.row(name.into_iter().chain(cells).chain(rest).collect());
     }

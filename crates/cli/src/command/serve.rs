@@ -224,7 +224,7 @@ impl Photos {
         still_wanted()?;
         let seen = session.see(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
         let limits = PageLimits::new(1, seen.classes.len(), None)?;
-        let mut shown = limits.photo(name.clone(), &seen, &model.labels)?;
+        let mut shown = limits.photo(name.clone(), &seen, model)?;
         still_wanted()?;
         let protocol = curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
         let method = &session.methods[0];

@@ -46,6 +46,7 @@ fn simple(photo: &str, class: &str) -> Photo {
         region: Region { left: 0.0, top: 0.0, width: 30.0, height: 40.0 },
         picture: Encoded::picture(&picture, 640).unwrap(),
         top: vec![guess.clone()],
+        plain: false,
         views: vec![View {
             class: guess,
             maps: vec![Overlay::new(Ok(grid)), Overlay::new(Err(format!("{class} failed")))],
