@@ -116,10 +116,13 @@ pub(crate) enum Command {
     Rul(RulCommand),
     /// Print the table of evaluation runs
     Table(TableArguments),
+    /// Say which metrics order methods as the ground truth does, where a run knows it
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(AuditArguments),
     /// Draw a figure from what other commands wrote
     #[command(subcommand)]
     Figure(FigureCommand),
-    /// Write an evaluation run as a page: its table, curves, best and worst photos, failures
+    /// Write an evaluation run as a page: its table, curves, best and worst photos, failures; or several runs side by side
     Report(ReportArguments),
     /// Serve a page that explains the photos one drops into it
     Serve(ServeArguments),
@@ -156,8 +159,8 @@ pub(crate) enum ModelCommand {
     Pull(PullArguments),
     /// Make safetensors of a PyTorch checkpoint (.pth); nothing in it is run
     Convert(ConvertArguments),
-    /// Show a model's input, preprocessing, classes and size
-    Info(ModelArguments<Positional>),
+    /// Show a model's input, preprocessing, classes and size; with --html, its layers as boxes on a page
+    Info(InfoArguments),
     /// List a model's layers with their shapes and strides; the default target layer is marked
     Layers(ModelArguments<Positional>),
     /// Write an ONNX file that gives the network's output and its heat map, for any runtime
@@ -324,6 +327,29 @@ pub(crate) struct TableArguments {
     pub(crate) format: TableFormat,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    /// Folders of runs on the same images and model, with a metric of localisation
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The metric that is taken for true: `energy`, `pointing` or `iou`, in the mask of what the network goes by
+    #[arg(long, value_name = "METRIC", default_value = "energy")]
+    pub(crate) truth: String,
+    /// How the table is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TableFormat,
+}
+
+/// How a run with a ground truth is made.
+const AUDIT_EXAMPLES: &str = "\
+Examples, on drawn scenes in which one network goes by the object and ignores a planted mark, and the other the reverse:
+  faithful evaluate --images planted --explain-label --methods grad-cam,layer-cam,saliency,expected-grad-cam \\
+      --metrics ins-del,drop,add,road,energy --out objects
+  faithful evaluate --images planted --model marks-vgg --explain-label --methods grad-cam,layer-cam,saliency,expected-grad-cam \\
+      --metrics ins-del,drop,add,road,energy --out marks
+  faithful audit objects
+  faithful audit marks";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
     Text,
@@ -455,6 +481,15 @@ pub(crate) struct Flag {
     pub(crate) reading: ReadingArguments,
     #[command(flatten)]
     pub(crate) compute: ComputeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments<Positional>,
+    /// Write a page that shows the network as boxes and arrows, with each layer's shape and how to explain there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// The model's name as the command's subject.

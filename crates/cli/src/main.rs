@@ -73,6 +73,7 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
         Command::Rul(command) => command::rul::run(command, output),
         Command::Table(arguments) => command::table::run(arguments, output),
+        Command::Audit(arguments) => command::audit::run(arguments, output),
         Command::Figure(command) => command::figure::run(command, output),
         Command::Report(arguments) => command::report::run(arguments, output),
         Command::Serve(arguments) => command::serve::run(arguments, output),

@@ -111,6 +111,13 @@ impl Scene {
 /// # Errors
 /// [`Error::Parameter`] where the specification cannot be met: empty ranges, objects that do not fit.
 pub fn draw_scene(spec: &SceneSpec, generator: &mut impl RngCore) -> Result<Scene> {
+    let mut scene = drawn(spec, generator)?;
+    grain(&mut scene.picture, spec.grain, generator);
+    Ok(scene)
+}
+
+/// A scene without its grain.
+pub(crate) fn drawn(spec: &SceneSpec, generator: &mut impl RngCore) -> Result<Scene> {
     let count_is_sound = !spec.objects.is_empty() && *spec.objects.end() <= MOST;
     if !count_is_sound {
         return Err(Error::parameter("objects", format!("{:?} is no range within 0..={MOST}", spec.objects)));
@@ -126,7 +133,7 @@ pub fn draw_scene(spec: &SceneSpec, generator: &mut impl RngCore) -> Result<Scen
     let classes: Vec<usize> = (0..count)
         .map(|i| if i < palette.len() { palette[i] } else { palette[below(generator, palette.len())] })
         .collect();
-    draw_scene_of(spec, &classes, generator)
+    drawn_of(spec, &classes, generator)
 }
 
 /// Draws a scene with one object of each of these classes (a class may come twice); `spec.objects` and
@@ -135,6 +142,12 @@ pub fn draw_scene(spec: &SceneSpec, generator: &mut impl RngCore) -> Result<Scen
 /// # Errors
 /// As [`draw_scene`], and [`Error::Parameter`] for a class that does not exist.
 pub fn draw_scene_of(spec: &SceneSpec, classes: &[usize], generator: &mut impl RngCore) -> Result<Scene> {
+    let mut scene = drawn_of(spec, classes, generator)?;
+    grain(&mut scene.picture, spec.grain, generator);
+    Ok(scene)
+}
+
+fn drawn_of(spec: &SceneSpec, classes: &[usize], generator: &mut impl RngCore) -> Result<Scene> {
     check(spec)?;
     if let Some(class) = classes.iter().find(|&&class| class >= SCENE_CLASSES.len()) {
         let reason = format!("{class} is outside 0..{}, the scenes' classes", SCENE_CLASSES.len());
@@ -164,7 +177,6 @@ pub fn draw_scene_of(spec: &SceneSpec, classes: &[usize], generator: &mut impl R
             Object { class, mask, bounding_box }
         })
         .collect();
-    grain(&mut picture, spec.grain, generator);
     Ok(Scene { picture, objects })
 }
 
@@ -294,7 +306,7 @@ fn distractor(picture: &mut Picture, spec: &SceneSpec, generator: &mut impl RngC
     paint(picture, &brush);
 }
 
-fn grain(picture: &mut Picture, amplitude: u8, generator: &mut impl RngCore) {
+pub(crate) fn grain(picture: &mut Picture, amplitude: u8, generator: &mut impl RngCore) {
     if amplitude == 0 {
         return;
     }

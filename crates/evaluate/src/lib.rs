@@ -8,10 +8,13 @@
 //! Values do not depend on the batch size, the order, the shard or how often the run was interrupted: every image has
 //! random streams of its own, keyed by the run's seed and the image's name.
 
+mod audit;
 #[cfg(feature = "s3")]
 mod bucket;
 mod columns;
+mod complete;
 mod curves;
+mod leaderboard;
 mod manifest;
 mod place;
 mod row;
@@ -21,7 +24,9 @@ mod statistics;
 mod store;
 mod table;
 
+pub use audit::{Agreement, Audit};
 pub use curves::{MeanCurve, mean_curves};
+pub use leaderboard::{Leaderboard, Place, Standing};
 pub use manifest::{Manifest, VERSION};
 pub use row::{Curve, Row};
 pub use run::{Event, Explained, Explainer, Plan, Sample, Source, Subject, Summary, fitted, run};

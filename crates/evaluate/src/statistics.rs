@@ -19,18 +19,23 @@ const FLIPS: usize = 10_000;
 ///
 /// `None` for no values; an interval of no width for one.
 pub fn bootstrap_mean(values: &[f64]) -> Option<Interval> {
-    if values.is_empty() {
+    bootstrap(values.len(), |places| places.iter().map(|place| values[*place]).sum::<f64>() / places.len() as f64)
+}
+
+/// A statistic of `0..count` with the 95% percentile bootstrap interval (Efron 1979) over 2000 seeded resamples of those
+/// places; `mean` is the statistic of all of them. `None` for no places.
+pub(crate) fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> Option<Interval> {
+    if count == 0 {
         return None;
     }
-    let count = values.len();
-    let mean = values.iter().sum::<f64>() / count as f64;
     let mut generator = ChaCha8Rng::seed_from_u64(0x626f_6f74);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| (0..count).map(|_| values[generator.random_range(0..count)]).sum::<f64>() / count as f64)
+    let mut resampled: Vec<f64> = (0..RESAMPLES)
+        .map(|_| statistic(&(0..count).map(|_| generator.random_range(0..count)).collect::<Vec<_>>()))
         .collect();
-    means.sort_by(f64::total_cmp);
-    let quantile = |share: f64| means[((share * RESAMPLES as f64) as usize).min(RESAMPLES - 1)];
-    Some(Interval { mean, low: quantile(0.025), high: quantile(0.975) })
+    resampled.sort_by(f64::total_cmp);
+    let quantile = |share: f64| resampled[((share * RESAMPLES as f64) as usize).min(RESAMPLES - 1)];
+    let all: Vec<usize> = (0..count).collect();
+    Some(Interval { mean: statistic(&all), low: quantile(0.025), high: quantile(0.975) })
 }
 
 /// The two-sided p value of the paired differences' mean: the share of sign flips (Fisher's randomisation test, 10,000

@@ -1,9 +1,10 @@
+use crate::complete::{Complete, direction};
 use crate::statistics::{Interval, bootstrap_mean, holm, paired_p};
 use crate::{Row, Rows};
 use faithful_core::{Error, Result};
-use faithful_metric::{Direction, Metric};
+use faithful_metric::Direction;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A run's table: a line per method, a cell per metric, over the images that every method finished.
@@ -68,52 +69,24 @@ impl Table {
     /// # Errors
     /// [`Error::Format`] where no image is complete; [`Error::UnknownName`] where `against` or one of `order` is not in the run.
     pub fn new(rows: &Rows, order: &[String], against: Option<&str>) -> Result<Self> {
-        let values: Vec<&Row> = rows.rows.iter().filter(|row| row.value.is_some() && !row.method.is_empty()).collect();
-        let mut methods: Vec<&str> =
-            values.iter().map(|row| row.method.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
-        methods.sort_by_key(|method| order.iter().position(|name| name == method).unwrap_or(usize::MAX));
-        let mut metrics: Vec<(usize, &str)> = values
-            .iter()
-            .map(|row| row.metric.as_str())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(|name| (place(name), name))
-            .collect();
-        metrics.sort_unstable();
+        let complete = Complete::of(rows, order)?;
+        let methods = &complete.methods;
         let mut named = order.iter().map(String::as_str).chain(against);
         if let Some(name) = named.find(|name| !methods.contains(name)) {
-            return Err(Error::unknown("method in this run", name, methods));
+            return Err(Error::unknown("method in this run", name, methods.iter().copied()));
         }
-        let by_key: BTreeMap<_, f64> =
-            values.iter().map(|row| (row.key(), row.value.expect("filtered for values"))).collect();
-        let images: BTreeSet<&str> = values.iter().map(|row| row.image.as_str()).collect();
-        let complete: Vec<&str> = images
-            .into_iter()
-            .filter(|image| {
-                let has =
-                    |method: &&str| metrics.iter().all(|(_, metric)| by_key.contains_key(&(*image, *method, *metric)));
-                methods.iter().all(has)
-            })
-            .collect();
-        if complete.is_empty() {
-            let reason = "no image has a value for every method and metric yet";
-            return Err(Error::format("the run", reason));
-        }
-        let column = |method: &str, metric: &str| -> Vec<f64> {
-            complete.iter().map(|image| by_key[&(*image, method, metric)]).collect()
-        };
         let metrics: Vec<(String, Direction)> =
-            metrics.into_iter().map(|(_, name)| (name.to_owned(), direction(name))).collect();
+            complete.metrics.iter().map(|name| ((*name).to_owned(), direction(name))).collect();
         let mut lines: Vec<Line> = methods
             .iter()
             .map(|method| Line {
                 method: (*method).to_owned(),
                 cells: Vec::new(),
-                seconds: median(&seconds(&values, method, &complete)),
+                seconds: median(&seconds(&complete.rows, method, &complete.images)),
             })
             .collect();
         for (metric, direction) in &metrics {
-            let columns: Vec<Vec<f64>> = methods.iter().map(|method| column(method, metric)).collect();
+            let columns: Vec<Vec<f64>> = methods.iter().map(|method| complete.column(method, metric)).collect();
             let sign = if *direction == Direction::Higher { 1.0 } else { -1.0 };
             let means: Vec<f64> = columns.iter().map(|values| sign * mean(values)).collect();
             let reference = against.and_then(|name| methods.iter().position(|method| *method == name));
@@ -136,7 +109,7 @@ impl Table {
                 });
             }
         }
-        Ok(Self { metrics, lines, images: complete.len(), against: against.map(str::to_owned) })
+        Ok(Self { metrics, lines, images: complete.images.len(), against: against.map(str::to_owned) })
     }
 
     /// The table in `format`, ending with a line break.
@@ -210,25 +183,22 @@ impl Table {
     }
 
     fn latex(&self) -> String {
-        let escape = |text: &str| text.replace('_', "\\_").replace('%', "\\%");
-        let mut text = format!("\\begin{{tabular}}{{l{}}}\n\\toprule\nMethod", "r".repeat(self.metrics.len()));
+        let mut grid = vec![vec!["Method".to_owned()]];
         for (name, direction) in &self.metrics {
             let arrow = if *direction == Direction::Higher { "\\uparrow" } else { "\\downarrow" };
-            let _ = write!(text, " & ${arrow}$ {}", escape(name));
+            grid[0].push(format!("${arrow}$ {}", escaped(name)));
         }
-        text.push_str(" \\\\\n\\midrule\n");
         for line in &self.lines {
-            text.push_str(&escape(&line.method));
-            for cell in &line.cells {
+            let mut cells = vec![escaped(&line.method)];
+            cells.extend(line.cells.iter().map(|cell| {
                 let half = (cell.value.high - cell.value.low) / 2.0;
                 let mean = format!("{:.3}", cell.value.mean);
                 let mean = if cell.rank == 1 { format!("\\textbf{{{mean}}}") } else { mean };
-                let _ = write!(text, " & {mean} $\\pm$ {half:.3}");
-            }
-            text.push_str(" \\\\\n");
+                format!("{mean} $\\pm$ {half:.3}")
+            }));
+            grid.push(cells);
         }
-        text.push_str("\\bottomrule\n\\end{tabular}\n");
-        text
+        latex(&grid)
     }
 
     fn csv(&self) -> String {
@@ -295,16 +265,6 @@ fn word(direction: Direction) -> &'static str {
     if direction == Direction::Higher { "higher" } else { "lower" }
 }
 
-fn direction(metric: &str) -> Direction {
-    Metric::parse(metric).map_or(Direction::Higher, |metric| metric.info.direction)
-}
-
-/// A metric's place in the registry, so that tables keep its order and not the alphabet's.
-fn place(metric: &str) -> usize {
-    let base = metric.split('@').next().unwrap_or(metric);
-    faithful_metric::METRICS.iter().position(|known| known.name == base).unwrap_or(usize::MAX)
-}
-
 fn seconds(values: &[&Row], method: &str, images: &[&str]) -> Vec<f64> {
     let mut seen = BTreeSet::new();
     let rows = values.iter().filter(|row| row.method == method && images.contains(&row.image.as_str()));
@@ -348,6 +308,33 @@ fn blocks(grid: &[Vec<String>], width: usize) -> String {
         text(&lines)
     };
     parts.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+/// A grid of plain texts, the heading first.
+pub(crate) fn lay(grid: &[Vec<String>], format: Format) -> String {
+    match format {
+        Format::Markdown => markdown(grid),
+        Format::Latex => {
+            latex(&grid.iter().map(|line| line.iter().map(|cell| escaped(cell)).collect()).collect::<Vec<_>>())
+        }
+        Format::Text | Format::Csv | Format::Json => text(grid),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('_', "\\_").replace('%', "\\%")
+}
+
+fn latex(grid: &[Vec<String>]) -> String {
+    let mut text = format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n", "r".repeat(grid[0].len() - 1));
+    for (i, line) in grid.iter().enumerate() {
+        let _ = writeln!(text, "{} \\\\", line.join(" & "));
+        if i == 0 {
+            text.push_str("\\midrule\n");
+        }
+    }
+    text.push_str("\\bottomrule\n\\end{tabular}\n");
+    text
 }
 
 fn text(grid: &[Vec<String>]) -> String {

@@ -4,14 +4,17 @@
 use crate::contents::Contents;
 use crate::{Classifier, MethodAt, ScoreKind, Session, Settings, inputs, photo};
 use faithful_core::{Digest, Error, Objective, Reading, Result, Score, Stream};
-use faithful_data::{Decoding, Mask, SCENE_CLASSES, SceneClass, SceneSpec, draw_scene, list_photos, read_photo_bytes};
+use faithful_data::{
+    Decoding, MARK_CLASSES, Mask, Picture, PlantedScene, SCENE_CLASSES, SceneSpec, draw_planted, draw_scene,
+    list_photos, read_photo_bytes,
+};
 use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
 use faithful_model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// How many scenes `--images scenes` draws where `--samples` does not say it.
+/// How many scenes `--images scenes` and `planted` draw where `--samples` does not say it.
 const SCENES: usize = 100;
 
 /// The images of a run.
@@ -32,6 +35,61 @@ pub struct Images<'a> {
 enum Kind {
     Photos(Vec<PathBuf>),
     Scenes(Stream),
+    /// Scenes with an object and a mark, of which the network goes by one.
+    Planted(Stream, Cause),
+}
+
+/// What the network's classes are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Object,
+    Mark,
+}
+
+impl Cause {
+    /// # Errors
+    /// [`Error::Parameter`] for a network with other classes.
+    fn of(model: &Model) -> Result<Self> {
+        let known = |labels: &[&str]| {
+            model.labels.count() == labels.len()
+                && labels.iter().enumerate().all(|(index, label)| model.labels.name(index) == *label)
+        };
+        if known(&SCENE_CLASSES.map(|class| class.label)) {
+            return Ok(Self::Object);
+        }
+        if known(&MARK_CLASSES.map(|class| class.label)) {
+            return Ok(Self::Mark);
+        }
+        let reason = format!(
+            "drawn pictures show the classes of the built-in networks `scenes-vgg` and `marks-vgg`, and `{}` has others \
+             (--model or FAITHFUL_MODEL names it); give a folder of photos",
+            model.name
+        );
+        Err(Error::parameter("images", reason))
+    }
+}
+
+/// A picture, the class that is right, and the pixels that make it so.
+struct Drawn {
+    picture: Picture,
+    class: Option<usize>,
+    cause: Option<Mask>,
+}
+
+fn drawn_scene(stream: &Stream, index: usize) -> Result<Drawn> {
+    let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
+    let class = scene.classes().first().copied();
+    Ok(Drawn { class, cause: class.map(|class| scene.mask_of(class)), picture: scene.picture })
+}
+
+fn drawn_planted(stream: &Stream, cause: Cause, index: usize) -> Result<Drawn> {
+    let spec = SceneSpec { objects: 1..=1, ..SceneSpec::default() };
+    let PlantedScene { mut scene, mark } = draw_planted(&spec, &mut stream.draw(index))?;
+    let told_by = match cause {
+        Cause::Object => scene.objects.swap_remove(0),
+        Cause::Mark => mark,
+    };
+    Ok(Drawn { picture: scene.picture, class: Some(told_by.class), cause: Some(told_by.mask) })
 }
 
 /// A folder with a mask per photo: the same name as a PNG, white where the object is.
@@ -56,7 +114,7 @@ impl Masks {
 }
 
 impl<'a> Images<'a> {
-    /// The photos of `folder` and of its folders, in the order of their names; or, for `scenes`, drawn scenes. Of more
+    /// The photos of `folder` and of its folders, in the order of their names; or, for `scenes` and `planted`, drawn scenes. Of more
     /// than `samples`, that many are taken evenly.
     pub fn find(
         folder: &Path,
@@ -65,11 +123,9 @@ impl<'a> Images<'a> {
         decoding: &Decoding,
         masks: Option<Masks>,
     ) -> Result<Self> {
-        if folder == Path::new("scenes") && !folder.exists() {
-            refuse_other_classes(model)?;
+        if let Some(kind) = drawn_kind(folder, model)? {
             let count = samples.map_or(SCENES, NonZeroUsize::get);
             let names = (0..count).map(|index| format!("scene {index:05}")).collect();
-            let kind = Kind::Scenes(Stream::new(0, "evaluation scenes"));
             return Ok(Self {
                 names,
                 kind,
@@ -120,7 +176,7 @@ impl<'a> Images<'a> {
 
     /// Whether it is known where the objects are, for those that have a mask.
     pub fn have_masks(&self) -> bool {
-        self.masks.is_some() || matches!(self.kind, Kind::Scenes(_))
+        self.masks.is_some() || !matches!(self.kind, Kind::Photos(_))
     }
 
     /// What the images and masks hold. From now on, one that changes is not read any more.
@@ -131,7 +187,7 @@ impl<'a> Images<'a> {
                 let files: Vec<_> = self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(path))).collect();
                 Contents::read(&files)
             }
-            Kind::Scenes(_) => Contents::of_names(&self.names),
+            Kind::Scenes(_) | Kind::Planted(..) => Contents::of_names(&self.names),
         })
     }
 
@@ -173,31 +229,34 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Drawn scenes show the classes of the built-in network; their numbers mean something else to another one.
-fn refuse_other_classes(model: &Model) -> Result<()> {
-    let knows = |(index, class): (usize, &SceneClass)| model.labels.name(index) == class.label;
-    if model.labels.count() == SCENE_CLASSES.len() && SCENE_CLASSES.iter().enumerate().all(knows) {
-        return Ok(());
+/// What the word `scenes` or `planted` draws, where no folder has that name.
+fn drawn_kind(folder: &Path, model: &Model) -> Result<Option<Kind>> {
+    if folder.exists() {
+        return Ok(None);
     }
-    let reason = format!(
-        "`scenes` are drawn for the built-in network, and `{}` has other classes (--model or FAITHFUL_MODEL names it); \
-         give a folder of photos",
-        model.name
-    );
-    Err(Error::parameter("images", reason))
+    match folder.to_str() {
+        Some("scenes") => match Cause::of(model)? {
+            Cause::Object => Ok(Some(Kind::Scenes(Stream::new(0, "evaluation scenes")))),
+            Cause::Mark => {
+                let reason = format!("`scenes` have no marks, which `{}` goes by; `planted` have", model.name);
+                Err(Error::parameter("images", reason))
+            }
+        },
+        Some("planted") => Ok(Some(Kind::Planted(Stream::new(0, "planted scenes"), Cause::of(model)?))),
+        _ => Ok(None),
+    }
 }
 
 impl Images<'_> {
     /// Reads image `index`.
     pub fn photo(&self, index: usize) -> Result<photo::Photo> {
         let preprocessing = self.model.photo_preprocessing()?;
-        match &self.kind {
-            Kind::Photos(paths) => self.read(index, &paths[index]),
-            Kind::Scenes(stream) => {
-                let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
-                photo::prepare(scene.picture, preprocessing)
-            }
-        }
+        let drawn = match &self.kind {
+            Kind::Photos(paths) => return self.read(index, &paths[index]),
+            Kind::Scenes(stream) => drawn_scene(stream, index)?,
+            Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
+        };
+        photo::prepare(drawn.picture, preprocessing)
     }
 }
 
@@ -207,25 +266,21 @@ impl Source for Images<'_> {
     }
 
     fn load(&self, index: usize) -> Result<Sample> {
-        let preprocessing = self.model.photo_preprocessing()?;
-        match &self.kind {
+        let Drawn { picture, class, cause } = match &self.kind {
             Kind::Photos(paths) => {
                 let path = &paths[index];
                 let photo = self.read(index, path)?;
                 let object = self.mask(index, path)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 let reading = self.reading(&photo)?;
-                Ok(Sample { input: photo.tensor, label: self.label(path), object, reading })
+                return Ok(Sample { input: photo.tensor, label: self.label(path), object, reading });
             }
-            Kind::Scenes(stream) => {
-                let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
-                let classes = scene.classes();
-                let mask = classes.first().map(|class| scene.mask_of(*class));
-                let photo = photo::prepare(scene.picture, preprocessing)?;
-                let object = mask.map(|mask| seen(&mask, &photo)).transpose()?;
-                let reading = self.reading(&photo)?;
-                Ok(Sample { input: photo.tensor, label: classes.first().copied(), object, reading })
-            }
-        }
+            Kind::Scenes(stream) => drawn_scene(stream, index)?,
+            Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
+        };
+        let photo = photo::prepare(picture, self.model.photo_preprocessing()?)?;
+        let object = cause.map(|mask| seen(&mask, &photo)).transpose()?;
+        let reading = self.reading(&photo)?;
+        Ok(Sample { input: photo.tensor, label: class, object, reading })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Trains the network that faithful ships, on synthetic scenes that are drawn while it learns.
+//! Trains the networks that faithful ships, on synthetic scenes that are drawn while they learn: one that names the
+//! objects, and, with `--of marks`, one that names the mark which is planted beside them and was never told of objects.
 //!
 //! `cargo xtask train-demo` runs this. Everything follows from the seed: the initial weights, the scenes and their
 //! order; the same machine gives the same weights.
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use faithful_core::{Network, Preprocessing, Stream, Unobserved};
-use faithful_data::{SCENE_CLASSES, Scene, SceneSpec, draw_scene, picture_tensor};
+use faithful_data::{MARK_CLASSES, Picture, SCENE_CLASSES, SceneSpec, draw_planted, draw_scene, picture_tensor};
 use faithful_model::{Architecture, Graph, architecture};
 use faithful_tensor::log_softmax;
 use rayon::prelude::*;
@@ -18,6 +19,7 @@ use std::time::Instant;
 /// What can be chosen, and what the shipped weights were trained with.
 #[derive(Clone, Debug)]
 struct Training {
+    of: Cause,
     seed: u64,
     /// Each cycle ends with a learning rate of zero; the next starts from its weights with a fresh optimiser.
     cycles: Vec<Cycle>,
@@ -28,6 +30,49 @@ struct Training {
     /// Weights after the first cycle, to start with the second; the result is that of the whole training.
     resume: Option<PathBuf>,
     out: PathBuf,
+}
+
+/// What in a picture tells its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Objects,
+    Marks,
+}
+
+impl Cause {
+    /// The shipped network's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Objects => "scenes-vgg",
+            Self::Marks => "marks-vgg",
+        }
+    }
+
+    fn labels(self) -> Vec<&'static str> {
+        match self {
+            Self::Objects => SCENE_CLASSES.iter().map(|class| class.label).collect(),
+            Self::Marks => MARK_CLASSES.iter().map(|class| class.label).collect(),
+        }
+    }
+
+    fn draw(self, spec: &SceneSpec, generator: &mut impl rand::RngCore) -> faithful_core::Result<Lesson> {
+        match self {
+            Self::Objects => {
+                let scene = draw_scene(spec, generator)?;
+                Ok(Lesson { classes: scene.classes(), picture: scene.picture })
+            }
+            Self::Marks => {
+                let planted = draw_planted(&SceneSpec { objects: 1..=2, ..spec.clone() }, generator)?;
+                Ok(Lesson { classes: vec![planted.mark.class], picture: planted.scene.picture })
+            }
+        }
+    }
+}
+
+/// A picture and the classes that are right.
+struct Lesson {
+    picture: Picture,
+    classes: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -41,6 +86,7 @@ struct Cycle {
 impl Default for Training {
     fn default() -> Self {
         Self {
+            of: Cause::Objects,
             seed: 20,
             cycles: vec![
                 Cycle { steps: 1800, learning_rate: 2e-3, lessons: true },
@@ -67,8 +113,8 @@ fn main() -> Result<()> {
         ..Preprocessing::default()
     };
     std::fs::create_dir_all(&training.out).context("the output folder cannot be made")?;
-    let path = training.out.join("scenes-vgg.safetensors");
-    let (graph, weights) = trainable(scenes_vgg, training.seed)?;
+    let path = training.out.join(training.of.name()).with_extension("safetensors");
+    let (graph, weights) = trainable(scenes_vgg, training.of.labels().len(), training.seed)?;
     let mut first_cycle = 0;
     if let Some(resume) = &training.resume {
         let saved = candle_core::safetensors::load(resume, &Device::Cpu)?;
@@ -77,7 +123,7 @@ fn main() -> Result<()> {
         }
         first_cycle = 1;
     } else {
-        standardise(&graph, &weights, &preprocessing, training.seed)?;
+        standardise(&training, &graph, &weights, &preprocessing)?;
     }
     for cycle in first_cycle..training.cycles.len() {
         train(&training, cycle, &graph, &weights, &preprocessing)?;
@@ -85,8 +131,8 @@ fn main() -> Result<()> {
             weights.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
         candle_core::safetensors::save(&tensors, &path)?;
     }
-    let graph = scenes_vgg.load("scenes-vgg", std::fs::File::open(&path)?, [96, 96], &Device::Cpu)?;
-    let report = evaluate(&graph, &preprocessing, training.evaluation, training.seed)?;
+    let graph = scenes_vgg.load(training.of.name(), std::fs::File::open(&path)?, [96, 96], &Device::Cpu)?;
+    let report = evaluate(&training, &graph, &preprocessing)?;
     let mut about = serde_json::json!({
         "input_size": preprocessing.input_size,
         "resize": preprocessing.resize,
@@ -94,11 +140,14 @@ fn main() -> Result<()> {
         "interpolation": "bilinear",
         "mean": preprocessing.mean,
         "std": preprocessing.std,
-        "labels": SCENE_CLASSES.iter().map(|class| class.label).collect::<Vec<_>>(),
+        "labels": training.of.labels(),
     });
     about["accuracy"] = report;
     about["training"] = serde_json::json!({
-        "command": "cargo xtask train-demo",
+        "command": match training.of {
+            Cause::Objects => "cargo xtask train-demo",
+            Cause::Marks => "cargo xtask train-demo --of marks",
+        },
         "seed": training.seed,
         "cycles": training.cycles,
         "batch": training.batch,
@@ -117,6 +166,17 @@ fn arguments() -> Result<Training> {
     let mut words = std::env::args().skip(1);
     while let Some(name) = words.next() {
         let value = words.next().with_context(|| format!("{name} needs a value"))?;
+        if name == "--of" {
+            training.of = match value.as_str() {
+                "objects" => Cause::Objects,
+                "marks" => Cause::Marks,
+                other => anyhow::bail!("--of: `{other}`; there are objects, marks"),
+            };
+            if training.of == Cause::Marks {
+                training.cycles = vec![Cycle { steps: 900, learning_rate: 2e-3, lessons: true }];
+            }
+            continue;
+        }
         let number = || value.parse::<f64>().with_context(|| format!("{name}: `{value}` is no number"));
         match name.as_str() {
             "--seed" => training.seed = number()? as u64,
@@ -126,7 +186,7 @@ fn arguments() -> Result<Training> {
             "--evaluation" => training.evaluation = number()? as usize,
             "--out" => training.out = value.into(),
             other => anyhow::bail!(
-                "no option `{other}`; there are --seed, --batch, --weight-decay, --evaluation, --resume, --out"
+                "no option `{other}`; there are --of, --seed, --batch, --weight-decay, --evaluation, --resume, --out"
             ),
         }
     }
@@ -135,9 +195,9 @@ fn arguments() -> Result<Training> {
 }
 
 /// A network with random weights that an optimiser can change, and its weights by their tensors' names.
-fn trainable(architecture: &Architecture, seed: u64) -> Result<(Graph, Vec<(String, Var)>)> {
+fn trainable(architecture: &Architecture, classes: usize, seed: u64) -> Result<(Graph, Vec<(String, Var)>)> {
     let mut weights = Vec::new();
-    let graph = architecture.random(SCENE_CLASSES.len(), seed, &Device::Cpu)?.map_weights(|layer, weight| {
+    let graph = architecture.random(classes, seed, &Device::Cpu)?.map_weights(|layer, weight| {
         let var = Var::from_tensor(weight)?;
         let tensor = var.as_tensor().clone();
         weights.push((format!("{layer}.{}", if weight.rank() == 1 { "bias" } else { "weight" }), var));
@@ -149,10 +209,15 @@ fn trainable(architecture: &Architecture, seed: u64) -> Result<(Graph, Vec<(Stri
 /// Scales and shifts the random weights so that, over a batch of scenes, every channel before its relu has mean 0 and
 /// variance 1 (the data-dependent initialisation of Salimans and Kingma 2016, section 3). A VGG without batch norm
 /// otherwise spends most of such a short training on a plateau.
-fn standardise(graph: &Graph, weights: &[(String, Var)], preprocessing: &Preprocessing, seed: u64) -> Result<()> {
+fn standardise(
+    training: &Training,
+    graph: &Graph,
+    weights: &[(String, Var)],
+    preprocessing: &Preprocessing,
+) -> Result<()> {
     let spec = SceneSpec { distractors: 2..=6, ..cluttered() };
-    let scenes = draw(&spec, &Stream::new(seed, "first scenes"), 0..32)?;
-    let input = inputs(&scenes, preprocessing)?;
+    let lessons = draw(training.of, &spec, &Stream::new(training.seed, "first scenes"), 0..32)?;
+    let input = inputs(&lessons, preprocessing)?;
     for pair in weights.chunks_exact(2) {
         let [(name, weight), (_, bias)] = pair else { unreachable!("weights and biases alternate") };
         let layer = name.trim_end_matches(".weight");
@@ -195,9 +260,9 @@ fn train(
 
         let first = (before + step) * training.batch;
         let spec = if lessons { lesson(progress) } else { cluttered() };
-        let scenes = draw(&spec, &stream, first..first + training.batch)?;
-        let logits = graph.forward(&inputs(&scenes, preprocessing)?, &mut Unobserved)?;
-        let loss = cross_entropy(&logits, &scenes)?;
+        let drawn = draw(training.of, &spec, &stream, first..first + training.batch)?;
+        let logits = graph.forward(&inputs(&drawn, preprocessing)?, &mut Unobserved)?;
+        let loss = cross_entropy(&logits, &drawn)?;
         let gradients = loss.backward()?;
         // The optimiser would silently pass over what no gradient reaches.
         if let Some((name, _)) = weights.iter().find(|(_, var)| gradients.get(var).is_none()) {
@@ -205,8 +270,8 @@ fn train(
         }
         optimizer.step(&gradients)?;
         losses += f64::from(loss.to_scalar::<f32>()?);
-        right += hits(&logits, &scenes)?.into_iter().filter(|hit| *hit).count();
-        seen += scenes.len();
+        right += hits(&logits, &drawn)?.into_iter().filter(|hit| *hit).count();
+        seen += drawn.len();
         if (step + 1) % 20 == 0 || step + 1 == steps {
             let batches = (seen / training.batch) as f64;
             println!(
@@ -240,53 +305,56 @@ fn lesson(progress: f64) -> SceneSpec {
     }
 }
 
-fn draw(spec: &SceneSpec, stream: &Stream, indices: std::ops::Range<usize>) -> Result<Vec<Scene>> {
-    Ok(indices.into_par_iter().map(|index| draw_scene(spec, &mut stream.draw(index))).collect::<Result<_, _>>()?)
+fn draw(of: Cause, spec: &SceneSpec, stream: &Stream, indices: std::ops::Range<usize>) -> Result<Vec<Lesson>> {
+    Ok(indices.into_par_iter().map(|index| of.draw(spec, &mut stream.draw(index))).collect::<Result<_, _>>()?)
 }
 
-fn inputs(scenes: &[Scene], preprocessing: &Preprocessing) -> Result<Tensor> {
-    let tensors = scenes
+fn inputs(lessons: &[Lesson], preprocessing: &Preprocessing) -> Result<Tensor> {
+    let tensors = lessons
         .iter()
-        .map(|scene| picture_tensor(&scene.picture, preprocessing, &Device::Cpu))
+        .map(|lesson| picture_tensor(&lesson.picture, preprocessing, &Device::Cpu))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Tensor::cat(&tensors, 0)?)
 }
 
 /// The cross entropy with a target that is shared evenly by the classes that are present.
-fn cross_entropy(logits: &Tensor, scenes: &[Scene]) -> Result<Tensor> {
-    let mut target = vec![0f32; scenes.len() * SCENE_CLASSES.len()];
-    for (scene, row) in scenes.iter().zip(target.chunks_exact_mut(SCENE_CLASSES.len())) {
-        let classes = scene.classes();
-        for &class in &classes {
-            row[class] = 1.0 / classes.len() as f32;
+fn cross_entropy(logits: &Tensor, lessons: &[Lesson]) -> Result<Tensor> {
+    let count = logits.dim(1)?;
+    let mut target = vec![0f32; lessons.len() * count];
+    for (lesson, row) in lessons.iter().zip(target.chunks_exact_mut(count)) {
+        for &class in &lesson.classes {
+            row[class] = 1.0 / lesson.classes.len() as f32;
         }
     }
-    let target = Tensor::from_vec(target, (scenes.len(), SCENE_CLASSES.len()), logits.device())?;
+    let target = Tensor::from_vec(target, (lessons.len(), count), logits.device())?;
     let shared = (log_softmax(logits, 1)? * target)?.sum_all()?;
-    Ok((shared * (-1.0 / scenes.len() as f64))?)
+    Ok((shared * (-1.0 / lessons.len() as f64))?)
 }
 
-/// Per scene, whether the highest score belongs to a class that is present.
-fn hits(logits: &Tensor, scenes: &[Scene]) -> Result<Vec<bool>> {
+/// Per picture, whether the highest score belongs to a class that is present.
+fn hits(logits: &Tensor, lessons: &[Lesson]) -> Result<Vec<bool>> {
     let best = logits.detach().argmax(1)?.to_dtype(DType::U32)?.to_vec1::<u32>()?;
-    Ok(scenes.iter().zip(best).map(|(scene, class)| scene.classes().contains(&(class as usize))).collect())
+    Ok(lessons.iter().zip(best).map(|(lesson, class)| lesson.classes.contains(&(class as usize))).collect())
 }
 
-/// Accuracy on scenes of streams that training never saw.
-fn evaluate(graph: &Graph, preprocessing: &Preprocessing, count: usize, seed: u64) -> Result<serde_json::Value> {
+/// Accuracy on pictures of streams that training never saw.
+fn evaluate(training: &Training, graph: &Graph, preprocessing: &Preprocessing) -> Result<serde_json::Value> {
     let one = SceneSpec { objects: 1..=1, ..SceneSpec::default() };
     let two = SceneSpec { objects: 2..=2, ..SceneSpec::default() };
+    let count = training.evaluation;
     let mut report = serde_json::json!({ "scenes": count });
     for (name, spec) in [("any", SceneSpec::default()), ("one_object", one), ("two_objects", two)] {
-        let stream = Stream::new(seed, format!("evaluation scenes: {name}"));
+        if training.of == Cause::Marks && name != "any" {
+            continue;
+        }
+        let stream = Stream::new(training.seed, format!("evaluation scenes: {name}"));
         let (mut right, mut both, mut pairs) = (0, 0, 0);
         for start in (0..count).step_by(100) {
-            let scenes = draw(&spec, &stream, start..(start + 100).min(count))?;
-            let logits = graph.forward(&inputs(&scenes, preprocessing)?, &mut Unobserved)?;
-            right += hits(&logits, &scenes)?.into_iter().filter(|hit| *hit).count();
-            for (scene, row) in scenes.iter().zip(logits.to_vec2::<f32>()?) {
-                let classes = scene.classes();
-                if let [a, b] = classes[..] {
+            let lessons = draw(training.of, &spec, &stream, start..(start + 100).min(count))?;
+            let logits = graph.forward(&inputs(&lessons, preprocessing)?, &mut Unobserved)?;
+            right += hits(&logits, &lessons)?.into_iter().filter(|hit| *hit).count();
+            for (lesson, row) in lessons.iter().zip(logits.to_vec2::<f32>()?) {
+                if let [a, b] = lesson.classes[..] {
                     let above = row.iter().filter(|&&other| other > row[a].min(row[b])).count();
                     pairs += 1;
                     both += usize::from(above <= 1);

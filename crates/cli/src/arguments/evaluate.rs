@@ -10,12 +10,13 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
-    /// A folder of photos, with its folders; or `scenes`, drawn with exact masks of their objects
+    /// A folder of photos, with its folders; or `scenes`, drawn with exact masks of their objects, or `planted`, drawn with a
+    /// mark beside each object, of which the built-in networks go by one and ignore the other
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,
     /// Methods, by commas; words after a dot say how: `layer-cam.expected` puts another gradient under a class activation
     /// map, `expected-grad-cam.5x5` takes mini-batches, `hyper-expected-grad-cam.draft` a quality, `score-cam.48ch`
-    /// tries 48 channels, `grad-cam++.torchcam` has a library's definition
+    /// tries 48 channels, `grad-cam++.torchcam` has a library's definition; `auto` chooses one by what lies behind the layer
     #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
     pub(crate) methods: Vec<String>,
     /// Metrics, by commas; `drop@30` masks the highest 30 percent; `faithful metrics` lists them

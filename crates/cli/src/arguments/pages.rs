@@ -57,7 +57,8 @@ pub(crate) struct CompareArguments {
     pub(crate) photos: PhotoArguments,
     #[command(flatten)]
     pub(crate) model: ModelArguments<Flag>,
-    /// Methods, by commas; `layer-cam.expected` puts another gradient under a class activation map
+    /// Methods, by commas; `layer-cam.expected` puts another gradient under a class activation map, `auto` chooses one by what
+    /// lies behind the layer
     #[arg(
         long,
         value_name = "A,B",
@@ -72,6 +73,9 @@ pub(crate) struct CompareArguments {
     /// The layer of class activation maps; by default the last convolutional one; several by commas are fused
     #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layer: Vec<String>,
+    /// Show methods with target layers at the last layer of each of so many resolutions, the deepest ones, side by side
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", conflicts_with = "layer", help_heading = "Explanation")]
+    pub(crate) levels: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) maps: MapArguments,
     /// How insertion and deletion under each map are measured: `thesis`, `polycam`, `rise`, `torchcam`
@@ -81,7 +85,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_parser = whole::<MANY>, value_name = "N", default_value = "50", help_heading = "Measurement")]
     pub(crate) steps: usize,
     /// The page
-    #[arg(long, short, value_name = "FILE", help_heading = "Page")]
+    #[arg(long, short, value_name = "FILE", default_value = "faithful-out/compare.html", help_heading = "Page")]
     pub(crate) out: PathBuf,
 }
 
@@ -122,9 +126,9 @@ pub(crate) struct AtlasArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
-    /// The run's folder
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
+    /// The run's folder; runs of several networks or image folders make a page of them side by side
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
     /// The method that the others are tested against
     #[arg(long, value_name = "METHOD")]
     pub(crate) against: Option<String>,

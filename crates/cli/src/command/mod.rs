@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod atlas;
+pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod dream;
 pub(crate) mod evaluate;

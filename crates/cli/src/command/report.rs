@@ -1,5 +1,6 @@
-//! `faithful report`: an evaluation run as a page.
+//! `faithful report`: an evaluation run as a page, or several side by side.
 
+mod board;
 mod curves;
 mod photos;
 
@@ -15,11 +16,19 @@ use faithful_metric::{Direction, METRICS};
 use faithful_page::{Cell, Gallery, Page, Section};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 pub(crate) fn run(arguments: &ReportArguments, output: &Output) -> Result<Outcome> {
     exhibit::prepare(&arguments.out, [])?;
     output.writes_files();
-    let (store, manifest) = Store::open(&arguments.run)?;
+    match &arguments.runs[..] {
+        [run] => one(run, arguments, output),
+        _ => board::run(arguments, output),
+    }
+}
+
+fn one(run: &Path, arguments: &ReportArguments, output: &Output) -> Result<Outcome> {
+    let (store, manifest) = Store::open(run)?;
     let recorded = Recorded::read(&store)?;
     let rows = store.rows()?;
     for (file, reason) in &rows.damaged {
@@ -92,37 +101,12 @@ fn ranking(table: &Table, wanted: Option<&str>) -> Result<(String, Direction)> {
 
 /// The table with intervals and ranks.
 fn results(table: &Table) -> Section {
-    let arrow = |direction: Direction| if direction == Direction::Higher { "↑" } else { "↓" };
     let mut columns = vec!["method".to_owned()];
     columns.extend(table.metrics.iter().map(|(name, direction)| format!("{name} {}", arrow(*direction))));
     columns.push("seconds".to_owned());
-    let ends: Vec<[f64; 2]> = (0..table.metrics.len())
-        .map(|column| {
-            let values = table.lines.iter().map(|line| line.cells[column].value);
-            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
-                [low.min(value.low), high.max(value.high)]
-            })
-        })
-        .collect();
-    let cell = |line: &Line, column: usize| {
-        let found = line.cells[column];
-        let [low, high] = ends[column];
-        let share = |value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
-        let stars = match found.p {
-            Some(p) if p < 0.001 => " ***",
-            Some(p) if p < 0.01 => " **",
-            Some(p) if p < 0.05 => " *",
-            _ => "",
-        };
-        Cell {
-            text: format!("{:.3}{stars}", found.value.mean),
-            small: Some(format!("{:.3} to {:.3}, rank {}", found.value.low, found.value.high, found.rank)),
-            value: Some(found.value.mean),
-            best: found.rank == 1,
-            span: Some([share(found.value.low), share(found.value.mean), share(found.value.high)]),
-            link: None,
-        }
-    };
+    let column = |column: usize| table.lines.iter().map(move |line| &line.cells[column]);
+    let ends: Vec<[f64; 2]> = (0..table.metrics.len()).map(|at| ends(column(at))).collect();
+    let cell = |line: &Line, column: usize| measured(&line.cells[column], ends[column]);
     let rows = table.lines.iter().map(|line| {
         let mut row: Vec<Cell> = vec![line.method.clone().into()];
         row.extend((0..table.metrics.len()).map(|column| cell(line, column)));
@@ -140,6 +124,36 @@ fn results(table: &Table) -> Section {
         ));
     }
     Section::table("Results", faithful_page::Table { columns, rows: rows.collect(), caption: Some(caption) })
+}
+
+fn arrow(direction: Direction) -> &'static str {
+    if direction == Direction::Higher { "↑" } else { "↓" }
+}
+
+/// The lowest and the highest end of a column's intervals.
+fn ends<'a>(cells: impl Iterator<Item = &'a faithful_evaluate::Cell>) -> [f64; 2] {
+    cells.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], cell| {
+        [low.min(cell.value.low), high.max(cell.value.high)]
+    })
+}
+
+/// A mean with its interval, drawn between the ends of its column.
+fn measured(found: &faithful_evaluate::Cell, [low, high]: [f64; 2]) -> Cell {
+    let share = |value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
+    let stars = match found.p {
+        Some(p) if p < 0.001 => " ***",
+        Some(p) if p < 0.01 => " **",
+        Some(p) if p < 0.05 => " *",
+        _ => "",
+    };
+    Cell {
+        text: format!("{:.3}{stars}", found.value.mean),
+        small: Some(format!("{:.3} to {:.3}, rank {}", found.value.low, found.value.high, found.rank)),
+        value: Some(found.value.mean),
+        best: found.rank == 1,
+        span: Some([share(found.value.low), share(found.value.mean), share(found.value.high)]),
+        link: None,
+    }
 }
 
 fn photo_section(metric: &str, gallery: Gallery) -> Section {

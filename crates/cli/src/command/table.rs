@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use crate::output::Output;
 use anyhow::Result;
 use faithful_core::Error;
-use faithful_evaluate::{Format, Rows, Store, Table};
+use faithful_evaluate::{Format, Manifest, Rows, Store, Table};
 use std::path::PathBuf;
 
 pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome> {
@@ -16,19 +16,23 @@ pub(crate) fn run(arguments: &TableArguments, output: &Output) -> Result<Outcome
     Ok(Outcome::of_failures(rows.damaged.len()))
 }
 
+/// What two runs must have in common to make one table: runs of other methods on the same images do; another model, other
+/// images or another protocol do not.
+pub(super) fn question(manifest: &Manifest) -> impl PartialEq + use<> {
+    let Manifest { model, preprocessing, images, protocol, class, seed, .. } = manifest.clone();
+    (model, preprocessing, images, protocol, class, seed)
+}
+
 /// The rows of runs that can stand in one table; what is damaged is reported.
 pub(super) fn rows_of(runs: &[PathBuf], output: &Output) -> Result<Rows> {
     let mut rows = Rows::default();
     let mut first = None;
     for folder in runs {
         let (store, manifest) = Store::open(folder)?;
-        // Runs of other methods on the same images make one table; another model, other images or another protocol do
-        // not.
-        let network = (manifest.model, manifest.preprocessing);
-        let comparable = (network, manifest.images, manifest.protocol, manifest.class, manifest.seed);
+        let question = question(&manifest);
         match &first {
-            None => first = Some((folder, comparable)),
-            Some((earlier, known)) if *known != comparable => {
+            None => first = Some((folder, question)),
+            Some((earlier, known)) if *known != question => {
                 let reason = format!(
                     "{} and {} are of different models, images, protocols or seeds and make no common table",
                     earlier.display(),

@@ -100,7 +100,7 @@ fn drawn_scenes_are_refused_for_a_network_of_other_classes() {
     let arguments =
         ["evaluate", "--images", "scenes", "--methods", "grad-cam", "--metrics", "drop", "--out", "run", "-q"];
     let ran = Ran(place.command(&arguments).env("FAITHFUL_MODEL", model).output().unwrap());
-    ran.refused(2, &["images: `scenes` are drawn for the built-in network", "FAITHFUL_MODEL"]);
+    ran.refused(2, &["images: drawn pictures show the classes of the built-in networks", "FAITHFUL_MODEL"]);
 }
 
 #[test]

@@ -106,7 +106,7 @@ pub(super) fn gallery(
         let batch = measured.batch(&photo.tensor)?;
         let objective = Objective::new(network, &target).with_batch(batch);
         let prediction = predict(&objective, classifier.model.probabilities, &photo.tensor)?;
-        let mut shown = limits.classes_of(name.to_owned(), &photo, &prediction, &[class], &classifier.model.labels)?;
+        let mut shown = limits.classes_of(name.to_owned(), &photo, &prediction, &[class], &classifier.model)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
             let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch };
@@ -176,7 +176,8 @@ fn evaluation(arguments: &ReportArguments, recorded: &Recorded) -> Result<Evalua
     let there = |path: &Path| recorded.folder.join(path).exists();
     match &arguments.images {
         Some(images) => evaluate.images.clone_from(images),
-        None if evaluate.images == Path::new("scenes") && !there(&evaluate.images) => {}
+        None if ["scenes", "planted"].iter().any(|name| evaluate.images == Path::new(name))
+            && !there(&evaluate.images) => {}
         None => evaluate.images = moved(&evaluate.images),
     }
     evaluate.masks = evaluate.masks.as_deref().map(moved);
