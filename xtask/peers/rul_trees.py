@@ -41,7 +41,12 @@ def prepared(engine, preparation):
     labels = ((settings[:, None] - centres[None]) ** 2).sum(2).argmin(1) if len(conditions) > 1 else np.zeros(len(engine), int)
     mean = np.array([c["mean"] for c in conditions])[labels]
     std = np.array([c["std"] for c in conditions])[labels]
-    return (engine[:, [5 + SENSORS.index(name) for name in preparation["sensors"]]] - mean) / std
+    return (engine[:, [column(name) for name in preparation["sensors"]]] - mean) / std
+
+
+def column(name):
+    """Where a sensor stands in the file; `cycle` is how many cycles the engine has run."""
+    return 1 if name == "cycle" else 5 + SENSORS.index(name)
 
 
 def exponential(values, share):

@@ -179,6 +179,7 @@ fn training(kind: &str, options: Options<'_, '_>) -> PyResult<Training> {
             cap: options.get("cap")?.unwrap_or(usual.preparation.cap),
             smoothing: options.get("smoothing")?.unwrap_or(usual.preparation.smoothing),
             conditions: options.count("conditions")?.map(Into::into),
+            age: options.get("age")?.unwrap_or(usual.preparation.age),
             ..usual.preparation.clone()
         },
         stride: count("stride", usual.stride)?,

@@ -45,8 +45,8 @@ impl Familiarity {
             (0..width).map(|sensor| points.iter().map(|point| point[sensor]).sum::<f64>() / count).collect();
         let product = |a: usize, b: usize| points.iter().map(|p| (p[a] - mean[a]) * (p[b] - mean[b])).sum::<f64>();
         let covariance = |a: usize, b: usize| product(a, b) / count + if a == b { RIDGE } else { 0.0 };
-        let matrix = (0..width).map(|a| (0..width).map(|b| covariance(a, b)).collect()).collect();
-        let precision = inverse(matrix).ok_or_else(|| Error::internal("a covariance has no inverse"))?.concat();
+        let matrix: Vec<Vec<f64>> = (0..width).map(|a| (0..width).map(|b| covariance(a, b)).collect()).collect();
+        let precision = inverse(&matrix).ok_or_else(|| Error::internal("a covariance has no inverse"))?.concat();
         let mut own = Self { mean, precision, known: Vec::new() };
         let mut farthest = vec![0.0f64; fleet.units.len()];
         for (point, unit) in points.iter().zip(&windows.units) {
@@ -121,28 +121,48 @@ fn means(inputs: &Tensor) -> Result<Vec<Vec<f64>>> {
     Ok(means.into_iter().map(|row| row.into_iter().map(f64::from).collect()).collect())
 }
 
-/// The inverse of a symmetric positive definite matrix, by Gauss and Jordan; nothing where it is not one.
-fn inverse(mut matrix: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
-    let size = matrix.len();
-    let mut result: Vec<Vec<f64>> =
-        (0..size).map(|row| (0..size).map(|column| f64::from(u8::from(row == column))).collect()).collect();
-    for pivot in 0..size {
-        let scale = matrix[pivot][pivot];
-        if !(scale.is_finite() && scale > 0.0) {
+/// The inverse of a symmetric positive definite matrix, by its Cholesky factor; nothing where it is not one.
+fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+    let factor = cholesky(matrix)?;
+    let unit = |place: usize| (0..matrix.len()).map(|row| f64::from(u8::from(row == place))).collect();
+    Some((0..matrix.len()).map(|place| solved(&factor, unit(place))).collect())
+}
+
+/// The lower triangle `L`, row after row, with `L Lᵀ` the matrix (Golub and Van Loan, Matrix Computations, Section 4.2).
+fn cholesky(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+    let mut factor: Vec<Vec<f64>> = Vec::with_capacity(matrix.len());
+    for (place, values) in matrix.iter().enumerate() {
+        let mut row = Vec::with_capacity(place + 1);
+        for above in &factor {
+            let left = values[row.len()] - dot(&row, above);
+            row.push(left / above[row.len()]);
+        }
+        let square = values[place] - dot(&row, &row);
+        if !(square.is_finite() && square > 0.0) {
             return None;
         }
-        for rows in [&mut matrix, &mut result] {
-            rows[pivot].iter_mut().for_each(|value| *value /= scale);
-        }
-        for row in (0..size).filter(|row| *row != pivot) {
-            let factor = matrix[row][pivot];
-            for rows in [&mut matrix, &mut result] {
-                let above = rows[pivot].clone();
-                rows[row].iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
-            }
-        }
+        row.push(square.sqrt());
+        factor.push(row);
     }
-    Some(result)
+    Some(factor)
+}
+
+/// `x` with `L Lᵀ x` the right side.
+fn solved(factor: &[Vec<f64>], mut x: Vec<f64>) -> Vec<f64> {
+    for (place, row) in factor.iter().enumerate() {
+        x[place] = (x[place] - dot(row, &x[..place])) / row[place];
+    }
+    for (place, row) in factor.iter().enumerate().rev() {
+        x[place] /= row[place];
+        let own = x[place];
+        x[..place].iter_mut().zip(row).for_each(|(value, part)| *value -= part * own);
+    }
+    x
+}
+
+/// The sum of the products of two rows, as far as the shorter one goes.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]
@@ -154,14 +174,15 @@ mod tests {
     #[test]
     fn the_inverse_times_the_matrix_is_one() {
         let matrix = vec![vec![4.0, 1.0, 0.5], vec![1.0, 3.0, -0.25], vec![0.5, -0.25, 2.0]];
-        let inverse = inverse(matrix.clone()).unwrap();
+        let inverse = inverse(&matrix).unwrap();
         for (a, row) in inverse.iter().enumerate() {
             for b in 0..3 {
                 let value: f64 = (0..3).map(|k| row[k] * matrix[k][b]).sum();
                 assert!((value - f64::from(u8::from(a == b))).abs() < 1e-12);
             }
         }
-        assert_eq!(super::inverse(vec![vec![0.0]]), None);
+        assert_eq!(super::inverse(&[vec![0.0]]), None);
+        assert_eq!(super::inverse(&[vec![1.0, 2.0], vec![2.0, 1.0]]), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use course::{monotone_course, smoothed_course};
 pub use cycles::Cycles;
 pub use data::{
     CMAPSS, Clusters, CmapssSet, Columns, Condition, FAULTS, Fleet, Preparation, PreparationOptions, SENSORS, SETTINGS,
-    Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns,
+    Scaling, SyntheticSpec, Unit, Windows, draw_fleet, k_means, parse_lives, parse_series, read_columns, read_in_parts,
     sensor_in_words, short_units,
 };
 pub use familiarity::{Familiarity, Unlike};

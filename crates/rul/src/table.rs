@@ -4,7 +4,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 /// A column of a table; what is missing is `None`.
@@ -14,6 +14,24 @@ pub enum Cells {
     Texts(Vec<Option<String>>),
     /// Numbers.
     Numbers(Vec<Option<f64>>),
+}
+
+impl Cells {
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// A cell as CSV has it, empty where it is missing.
+    fn text(&self, row: usize) -> String {
+        match self {
+            Self::Texts(texts) => texts.get(row).cloned().flatten(),
+            Self::Numbers(numbers) => numbers.get(row).copied().flatten().map(|value| value.to_string()),
+        }
+        .unwrap_or_default()
+    }
 }
 
 /// Named columns as a Parquet file.
@@ -52,7 +70,7 @@ pub struct TableWriter<'a> {
 }
 
 enum Sink<'a> {
-    Csv(BufWriter<&'a mut File>),
+    Csv(Box<csv::Writer<&'a mut File>>),
     Parquet(Box<ArrowWriter<&'a mut File>>),
 }
 
@@ -88,12 +106,14 @@ impl<'a> TableWriter<'a> {
         let mut writer = if let Some(Sink::Csv(writer)) = self.sink.take() {
             writer
         } else {
-            let mut writer = BufWriter::new(self.file()?);
-            let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
-            writeln!(writer, "{}", names.join(",")).map_err(broken)?;
+            let mut writer = Box::new(csv::Writer::from_writer(self.file()?));
+            writer.write_record(columns.iter().map(|(name, _)| name)).map_err(broken)?;
             writer
         };
-        write_lines(&mut writer, columns)?;
+        let rows = columns.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
+        for row in 0..rows {
+            writer.write_record(columns.iter().map(|(_, cells)| cells.text(row))).map_err(broken)?;
+        }
         self.sink = Some(Sink::Csv(writer));
         Ok(())
     }
@@ -108,35 +128,6 @@ impl<'a> TableWriter<'a> {
             Some(Sink::Csv(mut writer)) => writer.flush().map_err(broken),
             None => Ok(()),
         }
-    }
-}
-
-fn write_lines(writer: &mut impl Write, columns: &[(&str, Cells)]) -> Result<()> {
-    let rows = columns.iter().map(|(_, cells)| match cells {
-        Cells::Texts(texts) => texts.len(),
-        Cells::Numbers(numbers) => numbers.len(),
-    });
-    for row in 0..rows.max().unwrap_or(0) {
-        let cells: Vec<String> = columns
-            .iter()
-            .map(|(_, cells)| match cells {
-                Cells::Texts(texts) => texts.get(row).cloned().flatten().map_or_else(String::new, |text| quoted(&text)),
-                Cells::Numbers(numbers) => {
-                    numbers.get(row).copied().flatten().map_or_else(String::new, |value| value.to_string())
-                }
-            })
-            .collect();
-        writeln!(writer, "{}", cells.join(",")).map_err(broken)?;
-    }
-    Ok(())
-}
-
-/// A cell of CSV.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r', ';', '\t']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }
 

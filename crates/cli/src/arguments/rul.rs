@@ -160,6 +160,10 @@ pub(crate) struct RulTrainArguments {
     /// How many operating conditions there are, each with means of its own; by default as many as the settings form
     #[arg(long, value_parser = whole::<1000>, value_name = "N", help_heading = "Preparation")]
     pub(crate) conditions: Option<usize>,
+    /// Read how many cycles a machine has run, like a sensor called `cycle`; not for tables whose machines had run before their
+    /// first row
+    #[arg(long, help_heading = "Preparation")]
+    pub(crate) age: bool,
     /// How often all windows are seen, at most
     #[arg(long, value_parser = whole::<MANY>, value_name = "N", help_heading = "Training")]
     pub(crate) epochs: Option<usize>,

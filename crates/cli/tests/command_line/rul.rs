@@ -41,9 +41,11 @@ fn a_table_of_ones_own_is_learnt_and_evaluated() {
     let place = Place::new();
     assert_eq!(place.run(&["rul", "draw", "pumps.csv", "--units", "5"]).code(), 0);
     let train = ["rul", "train", "--data", "pumps.csv", "--model", "cnn-lstm", "--window", "10", "--stride", "9"];
-    let ran = place
-        .run(&[&train[..], &["--epochs", "1", "--validation", "0.2", "--out", "p.safetensors", "--json"]].concat());
-    assert_eq!(ran.objects()[0]["sensors"].as_array().unwrap().len(), 10);
+    let ran = place.run(
+        &[&train[..], &["--epochs", "1", "--validation", "0.2", "--age", "--out", "p.safetensors", "--json"]].concat(),
+    );
+    let sensors = ran.objects()[0]["sensors"].as_array().unwrap().clone();
+    assert_eq!((sensors.len(), sensors[10].as_str()), (11, Some("cycle")));
     assert_eq!(place.names("."), ["p.json", "p.safetensors", "pumps.csv"]);
     let evaluate = ["rul", "evaluate", "--data", "pumps.csv", "--model", "p.safetensors", "--methods", "grad-cam"];
     let found = place.run(&[&evaluate[..], &["--out", "run", "--json"]].concat()).objects();

@@ -62,6 +62,8 @@ class TrainOptions(TypedDict, total=False):
     smoothing: float
     #: How many operating conditions there are.
     conditions: int
+    #: Whether it reads how many cycles a machine has run, like a sensor called `cycle`; it does not unless told so.
+    age: bool
     stride: int
     members: int
     #: The share of machines that is held out.

@@ -1,10 +1,15 @@
 //! Series of one's own: CSV or Parquet with named columns.
 
+mod parts;
+
+pub use parts::read_in_parts;
+
 use super::delimited::{records, separated, with_point};
 use crate::{Fleet, Unit};
-use arrow::array::{Array, AsArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Schema};
+use arrow::error::ArrowError;
 use faithful_core::{Error, Result, read_file};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -57,6 +62,34 @@ enum Cells {
     Numbers(Vec<f64>),
 }
 
+impl Cells {
+    /// Adds cells of the same kind.
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Text(own), Self::Text(more)) => own.extend(more),
+            (Self::Numbers(own), Self::Numbers(more)) => own.extend(more),
+            _ => {}
+        }
+    }
+}
+
+/// A column of a Parquet file: points of time are read as others write them, and a number that is missing is NaN.
+fn cells_of(column: &ArrayRef) -> std::result::Result<Cells, ArrowError> {
+    let is_text = matches!(
+        column.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) | DataType::Date32
+    );
+    Ok(if is_text {
+        let column = cast(column, &DataType::Utf8)?;
+        let words = column.as_string::<i32>().iter();
+        Cells::Text(words.map(|word| word.unwrap_or_default().to_owned()).collect())
+    } else {
+        let column = cast(column, &DataType::Float64)?;
+        let numbers = column.as_primitive::<Float64Type>().iter();
+        Cells::Numbers(numbers.map(|number| number.unwrap_or(f64::NAN)).collect())
+    })
+}
+
 /// The fleet in a text table with a heading line (`.csv`, `.tsv`) or a Parquet file (`.parquet`).
 ///
 /// A text table is separated by what separates its heading: commas, semicolons or tabs. With semicolons and tabs, numbers may
@@ -75,8 +108,12 @@ pub fn read_columns(path: &Path, columns: &Columns) -> Result<Fleet> {
             return Err(Error::parameter("data", reason));
         }
     };
-    let name = path.file_stem().map_or_else(|| "fleet".into(), |stem| stem.to_string_lossy().into_owned());
-    table.fleet(name, columns)
+    table.fleet(name_of(path), columns)
+}
+
+/// What the fleet of a file is called.
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "fleet".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn csv_table(path: &Path) -> Result<Table> {
@@ -121,48 +158,44 @@ fn csv_table(path: &Path) -> Result<Table> {
 
 fn parquet_table(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
-    let bytes = read_file(path)?;
-    let mut cells: Vec<Option<Cells>> = Vec::new();
-    let mut rows = 0;
-    let columns = faithful_parquet::read(&what, &bytes.into(), |batch| {
-        rows += batch.num_rows() as u64;
-        cells.resize_with(batch.num_columns(), || None);
-        let schema = batch.schema();
-        for ((column, cells), field) in batch.columns().iter().zip(&mut cells).zip(schema.fields()) {
-            let name = field.name();
-            let is_text = matches!(
-                column.data_type(),
-                // Points of time are read as others write them.
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) | DataType::Date32
-            );
-            let kind = if is_text { DataType::Utf8 } else { DataType::Float64 };
-            let refuse = |_| Error::format(&what, format!("column `{name}` holds {}, no numbers", column.data_type()));
-            let column = cast(column, &kind).map_err(refuse)?;
-            if is_text {
-                let found = column.as_string::<i32>().iter().map(|cell| cell.unwrap_or_default().to_owned());
-                match cells.get_or_insert_with(|| Cells::Text(Vec::new())) {
-                    Cells::Text(text) => text.extend(found),
-                    Cells::Numbers(_) => {}
-                }
-            } else {
-                let found = column.as_primitive::<Float64Type>();
-                // What is missing is no number.
-                let found = (0..found.len()).map(|i| if found.is_null(i) { f64::NAN } else { found.value(i) });
-                match cells.get_or_insert_with(|| Cells::Numbers(Vec::new())) {
-                    Cells::Numbers(numbers) => numbers.extend(found),
-                    Cells::Text(_) => {}
-                }
-            }
-        }
-        Ok(())
-    })?;
-    let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
-    cells.resize_with(names.len(), || None);
-    let cells = cells.into_iter().map(|cells| cells.unwrap_or(Cells::Numbers(Vec::new()))).collect();
-    Ok(Table { what, names, cells, places: (1..=rows).collect(), word: "row", decimal_comma: false })
+    let mut table = Table::of_rows(&what);
+    let schema = faithful_parquet::read(&what, &read_file(path)?.into(), |batch| table.add(&batch))?;
+    table.name(&schema);
+    Ok(table)
 }
 
 impl Table {
+    /// A table of a Parquet file, without rows.
+    fn of_rows(what: &str) -> Self {
+        let (names, cells, places) = (Vec::new(), Vec::new(), Vec::new());
+        Self { what: what.into(), names, cells, places, word: "row", decimal_comma: false }
+    }
+
+    /// Takes the columns of a file over, which may be one without rows.
+    fn name(&mut self, schema: &Schema) {
+        if self.names.is_empty() {
+            self.names = schema.fields().iter().map(|field| field.name().clone()).collect();
+            self.cells.resize_with(self.names.len(), || Cells::Numbers(Vec::new()));
+        }
+    }
+
+    /// Adds the rows of a Parquet file, which follow on those that are there.
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let schema = batch.schema();
+        let is_first = self.names.is_empty();
+        for (place, (column, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
+            let found = cells_of(column).map_err(|_| {
+                let reason = format!("column `{}` holds {}, no numbers", field.name(), column.data_type());
+                Error::format(&self.what, reason)
+            })?;
+            if is_first { self.cells.push(found) } else { self.cells[place].append(found) }
+        }
+        self.name(&schema);
+        let first = self.places.last().map_or(1, |place| place + 1);
+        self.places.extend((first..).take(batch.num_rows()));
+        Ok(())
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| known == name)
     }
@@ -326,7 +359,7 @@ fn point_of_time(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{Float32Array, Int64Array, StringArray};
     use parquet::arrow::ArrowWriter;
     use std::sync::Arc;
 

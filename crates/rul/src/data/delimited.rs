@@ -28,8 +28,8 @@ pub(super) fn with_point(text: &str) -> Option<f64> {
 }
 
 /// The lines of a separated text with something on them (RFC 4180, blanks around values dropped), with their numbers from
-/// `first` on; the number of the line with a quotation mark that cannot be there. A crate that does this would build the serde
-/// of everything anew.
+/// `first` on; the number of the line with a quotation mark that cannot be there. The csv crate, which writes tables, takes a
+/// quotation mark behind a blank for a letter.
 pub(super) fn records(text: &str, separator: char, first: u64) -> std::result::Result<Vec<(u64, Vec<String>)>, u64> {
     // Tabs that separate are no blanks.
     let blank = |c: char| c.is_whitespace() && c != separator;

@@ -11,7 +11,7 @@ mod synthetic;
 mod windows;
 
 pub use cmapss::{CMAPSS, CmapssSet, SENSORS, SETTINGS, parse_lives, parse_series, sensor_in_words};
-pub use columns::{Columns, read_columns};
+pub use columns::{Columns, read_columns, read_in_parts};
 pub use conditions::{Clusters, k_means};
 pub use fleet::{Fleet, Unit};
 pub use preparation::{Condition, Preparation, PreparationOptions, Scaling};

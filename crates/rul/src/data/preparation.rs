@@ -16,7 +16,7 @@ pub struct Preparation {
     pub cap: f32,
     /// The share of the newest reading in an exponential mean over all cycles so far; 1 takes readings as they are.
     pub smoothing: f32,
-    /// The sensors that are kept, in the network's order.
+    /// The sensors that are kept, in the network's order; [`Preparation::AGE`] stands for how many cycles a machine has run.
     pub sensors: Vec<String>,
     /// The operational settings that tell conditions apart.
     pub settings: Vec<String>,
@@ -52,6 +52,8 @@ pub struct PreparationOptions {
     pub conditions: Option<usize>,
     /// The sensors to keep; nothing for all that are not constant.
     pub sensors: Option<Vec<String>>,
+    /// Whether the number of the cycle is read like a sensor, behind the others.
+    pub age: bool,
     /// To which range readings are brought within each condition.
     pub scaling: Scaling,
 }
@@ -87,17 +89,47 @@ impl Scaling {
 }
 
 impl Default for PreparationOptions {
-    /// 30 cycles, a cap of 125, readings as they are, the conditions that the settings form.
+    /// 30 cycles, a cap of 125, readings as they are and no age, the conditions that the settings form.
     fn default() -> Self {
         let scaling = Scaling::Standard;
-        Self { window: 30, shortest: None, cap: 125.0, smoothing: 1.0, conditions: None, sensors: None, scaling }
+        Self {
+            window: 30,
+            shortest: None,
+            cap: 125.0,
+            smoothing: 1.0,
+            conditions: None,
+            sensors: None,
+            age: false,
+            scaling,
+        }
     }
 }
 
 /// A sensor that gives the same reading this often counts as constant.
 const CONSTANT: f64 = 0.95;
 
+/// Where a network's input comes from.
+#[derive(Clone, Copy)]
+enum Column {
+    /// A sensor's place in its fleet.
+    Sensor(usize),
+    /// The number of the cycle.
+    Age,
+}
+
+impl Column {
+    fn reading(self, fleet: &Fleet, unit: &Unit, cycle: usize) -> f32 {
+        match self {
+            Self::Sensor(sensor) => unit.readings[cycle * fleet.sensors.len() + sensor],
+            Self::Age => unit.cycles[cycle] as f32,
+        }
+    }
+}
+
 impl Preparation {
+    /// What stands in the place of a sensor's name for the number of the cycle.
+    pub const AGE: &str = "cycle";
+
     /// Learns conditions, means and deviations from the engines of `fleet`, which should be those of training alone.
     ///
     /// A sensor is left out where it gives one and the same reading in at least 95% of the cycles of every condition. Each
@@ -106,7 +138,7 @@ impl Preparation {
     /// # Errors
     /// [`Error::Parameter`] for options outside their range, [`Error::UnknownName`] for a sensor that is not there.
     pub fn fit(fleet: &Fleet, options: &PreparationOptions) -> Result<Self> {
-        let PreparationOptions { window, shortest, cap, smoothing, conditions, ref sensors, scaling } = *options;
+        let PreparationOptions { window, shortest, cap, smoothing, conditions, ref sensors, age, scaling } = *options;
         let shortest = shortest.unwrap_or(window);
         let refuse = |name, reason: String| Err(Error::parameter(name, reason));
         if window < 2 {
@@ -131,16 +163,22 @@ impl Preparation {
         if columns.is_empty() {
             return refuse("sensors", format!("every sensor of {} is constant", fleet.name));
         }
+        let age = (age && !columns.iter().any(|&sensor| fleet.sensors[sensor] == Self::AGE)).then(|| {
+            let ages = fleet.units.iter().flat_map(|unit| &unit.cycles).map(|cycle| *cycle as f32);
+            // How old a machine is has nothing to do with how it is run.
+            scaling.of(&ages.collect::<Vec<_>>())
+        });
         let conditions = centres
             .into_iter()
             .enumerate()
             .map(|(index, centre)| {
                 let moments = |&sensor: &usize| scaling.of(&readings(fleet, sensor, &labels, index));
-                let (mean, std) = columns.iter().map(moments).unzip();
+                let (mean, std) = columns.iter().map(moments).chain(age).unzip();
                 Condition { centre, mean, std }
             })
             .collect();
-        let sensors = columns.iter().map(|&sensor| fleet.sensors[sensor].clone()).collect();
+        let sensors = columns.iter().map(|&sensor| fleet.sensors[sensor].clone());
+        let sensors = sensors.chain(age.map(|_| Self::AGE.into())).collect();
         let settings = fleet.settings.clone();
         Ok(Self { window, shortest, cap, smoothing, sensors, settings, setting_scale, conditions })
     }
@@ -173,20 +211,21 @@ impl Preparation {
     ///
     /// # Errors
     /// [`Error::Format`] for a sensor or setting that the fleet does not have.
-    fn columns(&self, fleet: &Fleet) -> Result<(Vec<usize>, Vec<usize>)> {
-        let of = |kind: &str, names: &[String], known: &[String]| -> Result<Vec<usize>> {
-            let find = |name: &String| {
-                known.iter().position(|own| own == name).ok_or_else(|| {
-                    let close = suggest(name, known.iter().map(String::as_str));
-                    let hint = close.first().map_or(String::new(), |close| format!("; did you mean `{close}`?"));
-                    Error::format(&fleet.name, format!("it has no {kind} `{name}`, which the network reads{hint}"))
-                })
-            };
-            names.iter().map(find).collect()
+    fn columns(&self, fleet: &Fleet) -> Result<(Vec<Column>, Vec<usize>)> {
+        let find = |kind: &str, name: &String, known: &[String]| {
+            known.iter().position(|own| own == name).ok_or_else(|| {
+                let close = suggest(name, known.iter().map(String::as_str));
+                let hint = close.first().map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+                Error::format(&fleet.name, format!("it has no {kind} `{name}`, which the network reads{hint}"))
+            })
         };
-        let settings =
-            if self.conditions.len() > 1 { of("setting", &self.settings, &fleet.settings)? } else { Vec::new() };
-        Ok((of("sensor", &self.sensors, &fleet.sensors)?, settings))
+        let sensor = |name| match find("sensor", name, &fleet.sensors) {
+            Err(_) if name == Self::AGE => Ok(Column::Age),
+            found => found.map(Column::Sensor),
+        };
+        let settings = if self.conditions.len() > 1 { &self.settings[..] } else { &[] };
+        let settings = settings.iter().map(|name| find("setting", name, &fleet.settings)).collect::<Result<_>>()?;
+        Ok((self.sensors.iter().map(sensor).collect::<Result<_>>()?, settings))
     }
 
     /// The kept sensors of each unit, standardised and smoothed: `(cycles, sensors)`, cycle by cycle. A reading that is missing (NaN)
@@ -227,15 +266,15 @@ impl Preparation {
         (0..unit.cycles.len()).map(of_cycle).collect()
     }
 
-    fn series(&self, fleet: &Fleet, unit: &Unit, sensors: &[usize], settings: &[usize]) -> Vec<f32> {
+    fn series(&self, fleet: &Fleet, unit: &Unit, sensors: &[Column], settings: &[usize]) -> Vec<f32> {
         let mut series = Vec::with_capacity(unit.cycles.len() * sensors.len());
         // A mean and the weight of the readings in it: the weights of an exponential mean sum to less than one at first.
         let mut means = vec![(0.0, 0.0); sensors.len()];
         let share = f64::from(self.smoothing);
         for (cycle, condition) in self.labels(fleet, unit, settings).into_iter().enumerate() {
             let Condition { mean: centre, std, .. } = &self.conditions[condition];
-            for (place, &sensor) in sensors.iter().enumerate() {
-                let reading = f64::from(unit.readings[cycle * fleet.sensors.len() + sensor]);
+            for (place, sensor) in sensors.iter().enumerate() {
+                let reading = f64::from(sensor.reading(fleet, unit, cycle));
                 let (mean, weight) = &mut means[place];
                 if !reading.is_nan() {
                     *mean = (1.0 - share) * *mean + share * (reading - centre[place]) / std[place];
@@ -426,6 +465,25 @@ mod tests {
         assert!(after.concat().iter().all(|value| value.is_finite()) && before[1] == after[1]);
         let labels = preparation.conditions_of(&gaps, &gaps.units[0]).unwrap();
         assert_eq!(labels[6], labels[5]);
+    }
+
+    #[test]
+    fn age_is_read_like_a_sensor_whatever_the_condition() {
+        let options = PreparationOptions { conditions: Some(2), age: true, ..PreparationOptions::default() };
+        let mut fleet = fleet();
+        fleet.units[1].cycles.iter_mut().for_each(|cycle| *cycle += 100);
+        let preparation = Preparation::fit(&fleet, &options).unwrap();
+        assert_eq!(preparation.sensors, ["a", Preparation::AGE]);
+        let series = preparation.apply(&fleet).unwrap();
+        let ages: Vec<f32> = series.iter().flatten().skip(1).step_by(2).copied().collect();
+        let (mean, std) = mean_and_std(&ages);
+        assert!(mean.abs() < 1e-6 && (std - 1.0).abs() < 1e-6, "{mean} {std}");
+        assert!(ages.is_sorted() && ages[40] - ages[39] > 50.0 * (ages[1] - ages[0]));
+        // A sensor of that name is a sensor.
+        fleet.sensors[2] = Preparation::AGE.into();
+        let read = preparation.apply(&fleet).unwrap();
+        assert_eq!((read[1][1], read[0][1]), (read[0][1], read[0][3]));
+        assert!(!Preparation::fit(&fleet, &PreparationOptions::default()).unwrap().sensors.contains(&"cycle".into()));
     }
 
     #[test]

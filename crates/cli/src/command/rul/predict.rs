@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// How many machines are in memory as windows at a time.
+/// How many machines are in memory at a time, and their windows.
 const MACHINES: usize = 64;
 /// Over how many cycles a smoothed course is a mean.
 const SMOOTHED: usize = 10;
@@ -80,34 +80,20 @@ impl Work<'_> {
         }
         let (mut known, mut failures, mut warnings) = (HashMap::new(), 0, 0);
         for source in sources {
-            let fleet = match source.readings() {
-                Ok(fleet) => fleet,
-                Err(error) if sources.len() > 1 => {
+            // What goes wrong with machines that could be read keeps its own words, and ends all.
+            let mut failed = None;
+            let read = source.readings(MACHINES, &mut |fleet| {
+                let told = self.some(source, fleet, &mut known, each);
+                warnings += told.map_err(|error| failed.insert(error).to_string()).map_err(Error::internal)?;
+                Ok(())
+            });
+            match (failed, read) {
+                (Some(error), _) => return Err(error),
+                (None, Err(error)) if sources.len() > 1 => {
                     self.output.error(&format!("{error:#}"));
                     failures += 1;
-                    continue;
                 }
-                Err(error) => return Err(error),
-            };
-            for unit in &fleet.units {
-                if let Some(before) = known.insert(unit.name.clone(), source.name()) {
-                    let text = format!(
-                        "machine {} stands in {before} and in {}: a table has all of a machine's cycles",
-                        unit.name,
-                        source.name()
-                    );
-                    return Err(Usage::from(text).into());
-                }
-            }
-            for units in fleet.units.chunks(MACHINES) {
-                let some = Fleet { units: units.to_vec(), ..fleet.without_units() };
-                let machines = self.machines(&source.name(), some)?;
-                warnings += machines.iter().filter(|machine| machine.unlike.is_some()).count();
-                for machine in &machines {
-                    self.output.object(machine)?;
-                    self.output.line(&machine.sentence(self.loaded.preparation.cap, self.arguments.level))?;
-                }
-                each(&machines)?;
+                (None, read) => read?,
             }
         }
         if warnings > 0 {
@@ -115,6 +101,33 @@ impl Work<'_> {
             self.output.note(&format!("{warnings} of {} {text}", known.len()));
         }
         Ok(Outcome::of_failures(failures))
+    }
+
+    /// Tells of some machines of a table; how many of them are unlike those of the training. `known` is where machines were met.
+    fn some(
+        &self,
+        source: &Source,
+        fleet: Fleet,
+        known: &mut HashMap<String, String>,
+        each: &mut dyn FnMut(&[Told]) -> Result<()>,
+    ) -> Result<usize> {
+        let table = source.name();
+        for unit in &fleet.units {
+            if let Some(before) = known.insert(unit.name.clone(), table.clone()) {
+                let text = format!(
+                    "machine {} stands in {before} and in {table}: a table has all of a machine's cycles",
+                    unit.name
+                );
+                return Err(Usage::from(text).into());
+            }
+        }
+        let machines = self.machines(&table, fleet)?;
+        for machine in &machines {
+            self.output.object(machine)?;
+            self.output.line(&machine.sentence(self.loaded.preparation.cap, self.arguments.level))?;
+        }
+        each(&machines)?;
+        Ok(machines.iter().filter(|machine| machine.unlike.is_some()).count())
     }
 
     /// What is to be told of some machines.

@@ -4,7 +4,7 @@ use crate::arguments::FleetArguments;
 use crate::failure::Usage;
 use anyhow::Result;
 use faithful_core::{Error, Stream};
-use faithful_rul::{CmapssSet, Columns, Fleet, SyntheticSpec, draw_fleet, read_columns};
+use faithful_rul::{CmapssSet, Columns, Fleet, SyntheticSpec, draw_fleet, read_columns, read_in_parts};
 use std::path::{Path, PathBuf};
 
 /// Where machines come from.
@@ -69,12 +69,21 @@ impl Source {
         })
     }
 
-    /// Machines whose lives are asked for: readings may be missing.
-    pub(crate) fn readings(&self) -> Result<Fleet> {
-        match self {
-            Self::Table(path, columns) => Ok(read_columns(path, &Columns { gaps: true, ..(**columns).clone() })?),
-            _ => self.test(),
+    /// Machines whose lives are asked for, given to `each` some at a time: readings may be missing.
+    pub(crate) fn readings(
+        &self,
+        machines: usize,
+        each: &mut dyn FnMut(Fleet) -> faithful_core::Result<()>,
+    ) -> Result<()> {
+        if let Self::Table(path, columns) = self {
+            let columns = Columns { gaps: true, ..(**columns).clone() };
+            return Ok(read_in_parts(path, &columns, machines, each)?);
         }
+        let fleet = self.test()?;
+        for units in fleet.units.chunks(machines) {
+            each(Fleet { units: units.to_vec(), ..fleet.without_units() })?;
+        }
+        Ok(())
     }
 
     /// Machines to judge.

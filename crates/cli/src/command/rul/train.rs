@@ -90,6 +90,7 @@ fn training(arguments: &RulTrainArguments) -> Result<Training> {
         cap: arguments.cap,
         smoothing: arguments.smoothing.unwrap_or(usual.preparation.smoothing),
         conditions: arguments.conditions,
+        age: arguments.age,
         sensors: (!arguments.fleet.sensors.is_empty()).then(|| arguments.fleet.sensors.clone()),
         ..usual.preparation
     };
