@@ -13,6 +13,7 @@ mod evaluation;
 mod examples;
 mod fetch;
 mod fuzz;
+mod gallery;
 mod memory;
 mod parquet;
 mod python;
@@ -42,6 +43,8 @@ enum Command {
     Examples,
     /// Send damaged input to everything that is read, by cargo-fuzz (see fuzz/README.md)
     Fuzz(fuzz::Fuzz),
+    /// Draw the README's pictures anew, from fixtures and built-in networks, into docs/images/gallery
+    Gallery(gallery::Gallery),
     /// Compare what commands take under `--memory` with what they may take (Linux)
     MemoryCheck(memory::MemoryCheck),
     /// Run every snippet of docs/python.md
@@ -96,6 +99,7 @@ fn main() -> anyhow::Result<()> {
         Command::Attack(arguments) => attack::attack(&arguments),
         Command::Examples => examples::run_all(),
         Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
+        Command::Gallery(arguments) => gallery::draw(&arguments),
         Command::MemoryCheck(arguments) => memory::check(&arguments),
         Command::PythonDocs(arguments) => python::docs(&arguments),
         Command::Wheel(arguments) => wheel::wheel(&arguments),

@@ -3,10 +3,13 @@
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Probabilities};
+use faithful_explain::model::source;
 use faithful_explain::{Method, MethodAt, MethodResult, Prediction, Seen, Session, photo};
 use faithful_metric::{Curves, Protocol, Steps};
-use faithful_model::Model;
-use faithful_page::{Column, Detail, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View};
+use faithful_model::{LayerRow, Model};
+use faithful_page::{
+    Block, Column, Detail, Diagram, Encoded, Grid, Guess, Measure, Overlay, Page, Photo, Series, View,
+};
 use faithful_report::{Map, Scale, write_atomic};
 use std::path::Path;
 
@@ -139,6 +142,35 @@ pub(crate) fn model_facts(page: &mut Page, model: &Model) {
     if let Some(file) = &model.file {
         page.fact("Weights", file.display().to_string());
     }
+}
+
+/// The network as boxes and arrows; where maps can be made, with the command that does it.
+pub(crate) fn diagram(model: &Model) -> Diagram {
+    let words = |sides: &[usize]| sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × ");
+    let name = source(model);
+    let block = |row: LayerRow| {
+        let node = model.graph.node(row.layer.into());
+        let usable = row.stride.is_some() && row.shape.len() == 3;
+        let stride = row.stride.as_ref().and_then(|stride| stride.first()).map(|stride| (10.0 * stride).round() / 10.0);
+        let cells = stride.map(|stride| {
+            let pixels =
+                if stride == 1.0 { "one value of the input".into() } else { format!("{stride} values of the input") };
+            ("Each place is".to_owned(), format!("{pixels} along a side"))
+        });
+        let command = ["faithful", "explain", "PHOTO", "--model", &name, "--layer", &row.name].map(str::to_owned);
+        Block {
+            kind: row.kind,
+            shape: words(&row.shape),
+            places: row.shape.get(1..).filter(|places| !places.is_empty()).map(words),
+            inputs: node.inputs.iter().map(|input| input.0).collect(),
+            target: row.target,
+            usable,
+            facts: cells.into_iter().collect(),
+            command: usable.then(|| command_line(command.into_iter())),
+            name: row.name,
+        }
+    };
+    Diagram { blocks: model.layer_table().into_iter().map(block).collect() }
 }
 
 /// What every page says last: the version, and the command that makes it again.

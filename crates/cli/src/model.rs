@@ -4,10 +4,11 @@ use crate::arguments::{ActivationName, ChannelOrder, Fit, Flag, Interpolation, M
 use crate::failure::Usage;
 use crate::output::Output;
 use anyhow::Result;
+use faithful_cam::stage_layers;
 use faithful_core::{Channels, Error, LayerId, Network, Probabilities, Resampling};
 use faithful_explain::model::source;
 use faithful_explain::{ClassChoice, Classifier, FitKind, ModelOptions, Read, Session, Setup, class};
-use faithful_model::{Loading, Model, ModelSource, Task};
+use faithful_model::{LayerRow, Loading, Model, ModelSource, Task};
 
 /// Loads the model that was asked for, and puts the user's word above its own; `read` is what is read off its outputs.
 pub(crate) fn load<Name: clap::Args>(
@@ -168,6 +169,29 @@ pub(crate) fn with_hint(model: &Model, error: Error) -> anyhow::Error {
 /// The layer called `name`.
 pub(crate) fn layer(model: &Model, name: &str) -> Result<LayerId> {
     model.layer(name).map_err(|error| with_hint(model, error))
+}
+
+/// The last layer of each of the `count` deepest resolutions of the features up to the model's target, the finest first; an error about
+/// the option `option` where it has none.
+pub(crate) fn levels(model: &Model, option: &'static str, count: usize) -> Result<Vec<LayerRow>> {
+    let table = model.layer_table();
+    let target = model.target.ok_or_else(|| {
+        let reason = format!("`{}` has no convolutional layer with places; name some with --layers", model.name);
+        Error::parameter(option, reason)
+    })?;
+    let mut chosen: Vec<LayerRow> = Vec::new();
+    for LayerId(index) in stage_layers(&model.graph, target)?.into_iter().rev() {
+        let row = &table[index];
+        // A border that a convolution cuts off makes no other resolution.
+        let finer = |(own, deeper): (&usize, &usize)| 4 * deeper <= 3 * own;
+        let other = |deeper: &LayerRow| row.shape.iter().zip(&deeper.shape).skip(1).any(finer);
+        if chosen.last().is_none_or(other) {
+            chosen.push(row.clone());
+        }
+    }
+    chosen.truncate(count);
+    chosen.reverse();
+    Ok(chosen)
 }
 
 /// The one class that was asked for.

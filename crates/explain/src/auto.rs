@@ -1,6 +1,6 @@
 //! Which method serves a network, where its user names none.
 
-use crate::Method;
+use crate::{Classifier, Method, MethodSpec};
 use faithful_core::{LayerId, Result};
 use faithful_model::{Graph, Head};
 
@@ -50,6 +50,46 @@ pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: 
         }
     };
     Ok(Chosen { method: Method::new(name, gradient, "paper")?, reason })
+}
+
+/// The methods called `names` as far as they are known without a network: [`AUTO`] stands for one that it may become.
+///
+/// # Errors
+/// What a name can be wrong by ([`MethodSpec`]).
+pub fn parsed(names: &[String]) -> Result<Vec<MethodSpec>> {
+    names.iter().map(|name| if name == AUTO { "expected-grad-cam" } else { name.as_str() }.parse()).collect()
+}
+
+/// The methods called `names`. In the place of [`AUTO`] stands the one that serves the network ([`choose`]) at the `layers` that are
+/// named, or at its own, and none where that is named too; `told` hears which and why. `draws`: whether the user asks for draws or
+/// baselines.
+///
+/// # Errors
+/// What a name can be wrong by; [`UnknownLayer`](faithful_core::Error::UnknownLayer).
+pub fn methods(
+    names: &[String],
+    classifier: &Classifier,
+    layers: &[String],
+    draws: bool,
+    told: &dyn Fn(&str),
+) -> Result<Vec<MethodSpec>> {
+    let model = &classifier.model;
+    let mut methods = Vec::new();
+    for name in names {
+        if name != AUTO {
+            methods.push(name.parse()?);
+            continue;
+        }
+        let named = layers.iter().map(|name| model.layer(name)).collect::<Result<Vec<_>>>()?;
+        let places = if named.is_empty() { model.target.into_iter().collect() } else { named };
+        let chosen = choose(&model.graph, &places, None, draws, classifier.reads_each_photo())?;
+        let label = chosen.method.label();
+        told(&format!("`{label}` is chosen: {}", chosen.reason));
+        if !names.contains(&label) {
+            methods.push(chosen.method.into());
+        }
+    }
+    Ok(methods)
 }
 
 /// What should be known of a method that draws at `layers`: that its draws are pointless, where they are.

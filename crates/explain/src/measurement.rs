@@ -3,7 +3,7 @@
 use crate::contents::{Contents, digest_of_photos};
 use crate::evaluation::{EvaluatedMethod, Images, Masks};
 use crate::{
-    Budget, Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, baseline, parse_stop, photo,
+    Budget, Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, auto, baseline, parse_stop, photo,
 };
 use candle_core::Tensor;
 use faithful_core::{Digest, Error, Network, Preprocessing, Result};
@@ -93,7 +93,7 @@ impl MeasurementSetup {
 
     fn setup(&self, baselines: &str) -> Result<Setup> {
         Ok(Setup {
-            methods: self.methods.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+            methods: auto::parsed(&self.methods)?,
             layers: self.layer.iter().cloned().collect(),
             score: self.score.clone(),
             baselines: Some(baselines.to_owned()),
@@ -160,6 +160,8 @@ impl<'a> Measurement<'a> {
         let preprocessing = model.photo_preprocessing()?;
         // A run says how many images are done; nobody listens to their passes.
         let (sampler, photos) = baseline::sampler_and_photos(&baselines, preprocessing, &asked.decoding, note)?;
+        let draws = setup.draws.is_some() || setup.baselines.is_some() || setup.stop != "draws";
+        asked.methods = auto::methods(&setup.methods, classifier, &asked.layers, draws, note)?;
         asked.settings.sampler = sampler;
         asked.baselines = None;
         let session = asked.session(classifier)?;

@@ -88,7 +88,7 @@ class Diagram {
 
   box(block, i) {
     const words = `${block.name}, ${block.kind}, ${block.shape}${block.target ? ", where maps are made by default" : ""}`;
-    const box = make("button", { type: "button", class: `block${block.target ? " target" : ""}${block.usable ? "" : " plain"}`, tabindex: -1, "aria-label": words, onclick: () => this.look(i, true) }, make("b", {}, block.name), make("span", {}, `${block.kind} · ${block.shape}`));
+    const box = make("button", { type: "button", class: `block${block.target ? " target" : ""}${block.usable ? "" : " plain"}`, tabindex: -1, "aria-label": words, onclick: () => this.look(i, true) }, make("b", {}, block.name.length > 26 ? `…${block.name.slice(-25)}` : block.name), make("span", {}, `${block.kind} · ${block.shape}`));
     [box.style.left, box.style.top, box.style.width, box.style.height] = [`${this.x[i]}px`, `${this.top(i)}px`, `${this.width}px`, `${this.height}px`];
     box.addEventListener("keydown", (event) => {
       const beside = (step) => { const row = this.blocks.map((_, k) => k).filter((k) => this.rank[k] === this.rank[i]).sort((a, b) => this.x[a] - this.x[b]); return row[row.indexOf(i) + step]; };

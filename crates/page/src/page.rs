@@ -386,7 +386,10 @@ mod tests {
             page.push(Section::charts("Machine <7>", vec![Chart::new("c")]).folded(fold).note("a note"));
             page.html()
         };
-        assert!(html(Fold::Closed).contains("<section class=\"section folded\"><details><summary><h2>Machine &lt;7&gt;</h2></summary><p"));
+        assert!(
+            html(Fold::Closed)
+                .contains("<section class=\"section folded\"><details><summary><h2>Machine &lt;7&gt;</h2></summary><p")
+        );
         assert!(html(Fold::Open).contains("<details open>") && html(Fold::Open).contains("</details></section>"));
     }
 

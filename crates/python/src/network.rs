@@ -176,6 +176,32 @@ impl Network {
         })?;
         Ok((outputs.into_array(py)?, probabilities.into_array(py)?))
     }
+
+    /// What a layer gives for inputs `(N, C, …)`, `batch` rows at a time.
+    #[pyo3(signature = (input, layer, batch = None))]
+    fn activations<'py>(
+        &self,
+        py: Python<'py>,
+        input: PyReadonlyArrayDyn<'py, f32>,
+        layer: String,
+        batch: Option<NonZeroUsize>,
+    ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+        let classifier = self.open_classifier()?;
+        let count = input.shape().first().copied().unwrap_or(0);
+        let inputs = Inputs::new(&input, vec![(None, None); count], vec![String::new(); count])?;
+        let values = compute(py, None, move |_| {
+            inputs.check(&classifier)?;
+            let layer = classifier.model.layer(&layer)?;
+            let batch = batch.map_or(8, NonZeroUsize::get);
+            let rows = |start: usize| {
+                let some = inputs.rows.narrow(0, start, batch.min(inputs.count() - start))?;
+                Ok(classifier.network().activations(&some, &[layer])?.remove(0))
+            };
+            let parts = (0..inputs.count()).step_by(batch).map(rows).collect::<Result<Vec<_>>>()?;
+            Values::of(&candle_core::Tensor::cat(&parts, 0)?)
+        })?;
+        values.into_array(py)
+    }
 }
 
 fn prepared(py: Python<'_>, read: impl FnOnce() -> Result<Photo> + Send + 'static) -> PyResult<Prepared<'_>> {

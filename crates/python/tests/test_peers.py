@@ -147,6 +147,9 @@ def test_captum_layers(module, ours, x):
     target = torch.tensor([5, 0, 2])
     theirs = captum.LayerGradientXActivation(module, module.layer2).attribute(x, target=target)
     close(fx.LayerGradientXActivation(ours, module.layer2).attribute(x, target=target), theirs.detach().numpy())
+    for relu in (False, True):
+        theirs = captum.LayerGradCam(module, module.layer2).attribute(x, target=target, relu_attributions=relu)
+        close(fx.LayerGradCam(ours, module.layer2).attribute(x, target=target, relu_attributions=relu), theirs.detach().numpy())
     theirs = captum.LayerIntegratedGradients(module, module.layer2).attribute(x, target=target, n_steps=20)
     close(fx.LayerIntegratedGradients(ours, module.layer2).attribute(x, target=target, n_steps=20), theirs.detach().numpy())
 

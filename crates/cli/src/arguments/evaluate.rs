@@ -34,8 +34,9 @@ pub(crate) struct EvaluateArguments {
     /// Take this many of the images, evenly
     #[arg(long, value_parser = count::<MANY>, value_name = "N")]
     pub(crate) samples: Option<NonZeroUsize>,
-    /// A folder with a mask per photo, for localisation: the same name as a PNG, white where the object is
-    #[arg(long, value_name = "DIR")]
+    /// For localisation: a folder with a mask per photo, the same name as a PNG, white where the object is; or a JSON file of COCO's
+    /// annotations, whose boxes of the photo's class (of any class where none is called so) are the object
+    #[arg(long, value_name = "DIR|JSON")]
     pub(crate) masks: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArguments<Flag>,

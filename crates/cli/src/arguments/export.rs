@@ -49,8 +49,8 @@ pub(crate) struct ExportArguments {
     /// By what a gradient on paths from baselines is multiplied at the layer: `activation`, `encoded` or `none`
     #[arg(long, value_name = "NAME", default_value = "activation", help_heading = "Explanation")]
     pub(crate) difference: String,
-    /// What inputs are compared with: a folder of typical photos, or one of `faithful baselines` that is not made of the
-    /// photo itself
+    /// What inputs are compared with: a folder of typical photos, one of `faithful baselines` that is not made of the
+    /// photo itself, or `input` for inputs of the file: `baselines`, and `alphas` where places on the way are drawn
     #[arg(long, value_name = "DIR|NAME", help_heading = "Explanation")]
     pub(crate) baselines: Option<String>,
     /// Where on the way from baseline to photo expected gradients looks: `uniform`, `linear` or `stratified`

@@ -6,7 +6,6 @@ use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
 use anyhow::{Result, bail};
-use faithful_cam::stage_layers;
 use faithful_core::{Error, LayerId};
 use faithful_evaluate::Source;
 use faithful_explain::evaluation::Images;
@@ -159,23 +158,7 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
         let layer = |name: &String| model::layer(model, name).map(|LayerId(index)| table[index].clone());
         return names.iter().map(layer).collect();
     }
-    let target = model.target.ok_or_else(|| {
-        let reason = format!("`{}` has no convolutional layer with places; name some with --layers", model.name);
-        Error::parameter("layers", reason)
-    })?;
-    let mut chosen: Vec<LayerRow> = Vec::new();
-    for LayerId(index) in stage_layers(&model.graph, target)?.into_iter().rev() {
-        let row = &table[index];
-        // A border that a convolution cuts off makes no other resolution.
-        let finer = |(own, deeper): (&usize, &usize)| 4 * deeper <= 3 * own;
-        let other = |deeper: &LayerRow| row.shape.iter().zip(&deeper.shape).skip(1).any(finer);
-        if chosen.last().is_none_or(other) {
-            chosen.push(row.clone());
-        }
-    }
-    chosen.truncate(LAYERS);
-    chosen.reverse();
-    Ok(chosen)
+    model::levels(model, "layers", LAYERS)
 }
 
 /// As a percentage, with a decimal where it is small.

@@ -8,8 +8,9 @@ use crate::model;
 use crate::output::Output;
 use anyhow::{Result, bail};
 use faithful_explain::inputs::{Input, Inputs};
-use faithful_explain::{MethodAt, MethodSpec, Session, Setup, baseline, photo};
+use faithful_explain::{Classifier, MethodAt, MethodSpec, Session, Setup, auto, baseline, photo};
 use faithful_metric::{Protocol, Steps};
+use faithful_model::LayerRow;
 use faithful_page::{Cell, Gallery, Page, Photo, Section, Table};
 use serde_json::json;
 use std::collections::HashMap;
@@ -18,10 +19,9 @@ use std::path::PathBuf;
 
 pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outcome> {
     let maps = &arguments.maps;
-    let methods: Vec<MethodSpec> =
-        arguments.methods.iter().map(|name| name.parse()).collect::<faithful_core::Result<_>>()?;
+    let methods = auto::parsed(&arguments.methods)?;
     let baselines = maps.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let setup = Setup {
+    let mut setup = Setup {
         methods,
         layers: arguments.layer.clone(),
         classes: arguments.class.clone(),
@@ -31,11 +31,13 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let protocol = protocol(arguments)?;
     let inputs = run::photos(&arguments.photos.images);
     let count = inputs.photos.len();
-    let limits = PageLimits::new(count, count * setup.methods.len() * setup.classes.len(), maps.percentile)?;
+    let columns = setup.methods.len() * arguments.levels.map_or(1, NonZeroUsize::get);
+    let limits = PageLimits::new(count, count * columns * setup.classes.len(), maps.percentile)?;
     let photos = inputs.photos.iter().map(|photo| photo.path.as_path());
     exhibit::prepare(&arguments.out, photos.chain(arguments.photos.images.iter().map(PathBuf::as_path)))?;
     output.writes_files();
     let classifier = model::classifier(&arguments.model, output)?;
+    setup.methods = methods_of(arguments, &classifier, output)?;
     let session = model::session(&setup, &classifier, output)?;
 
     let names = names(&inputs);
@@ -84,6 +86,30 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     }))?;
     output.line(&format!("{}: {count} photos, {:.1} MB", arguments.out.display(), bytes as f64 / 1e6))?;
     Ok(if broken > 0 { Outcome::Partial } else { outcome })
+}
+
+/// The methods that were named, those with target layers once per level where levels are asked for.
+fn methods_of(arguments: &CompareArguments, classifier: &Classifier, output: &Output) -> Result<Vec<MethodSpec>> {
+    let maps = &arguments.maps;
+    let draws = maps.draws.is_some() || maps.baselines.is_some() || maps.stop != "draws";
+    let told = |text: &str| output.note(text);
+    let methods = auto::methods(&arguments.methods, classifier, &arguments.layer, draws, &told)
+        .map_err(|error| model::with_hint(&classifier.model, error))?;
+    let Some(count) = arguments.levels else { return Ok(methods) };
+    let levels = model::levels(&classifier.model, "levels", count.get())?;
+    let at_levels = |spec: MethodSpec| {
+        // What is made of all resolutions is shown once.
+        if !spec.method.needs_layers() || spec.method.has_parts() {
+            return vec![spec];
+        }
+        let at = |row: &LayerRow| MethodSpec {
+            layers: vec![row.name.clone()],
+            label: format!("{} at {}", spec.label, row.name),
+            ..spec.clone()
+        };
+        levels.iter().map(at).collect()
+    };
+    Ok(methods.into_iter().flat_map(at_levels).collect())
 }
 
 fn protocol(arguments: &CompareArguments) -> Result<Option<Protocol>> {
@@ -140,7 +166,8 @@ fn summary(methods: &[MethodAt], photos: &[Photo]) -> Option<Section> {
             Cell { best: best == Some(own), ..own.into() }
         });
         let (count, seconds) = (maps(place).count(), maps(place).filter_map(|map| map.seconds).sum::<f64>());
-        let rest = [Cell { text: count.to_string(), ..(count as f64).into() }, Cell::from(seconds / count.max(1) as f64)];
+        let rest =
+            [Cell { text: count.to_string(), ..(count as f64).into() }, Cell::from(seconds / count.max(1) as f64)];
         let name = [Cell::from(method.spec.label.as_str())];
         table.row(name.into_iter().chain(cells).chain(rest).collect());
     }
@@ -163,7 +190,8 @@ fn facts(page: &mut Page, arguments: &CompareArguments, session: &Session<'_>, b
     exhibit::model_facts(page, model);
     let line = |method: &MethodAt| match method.layer_names(&model.graph) {
         None => method.spec.label.clone(),
-        Some(layers) => format!("{} at {layers}", method.spec.label),
+        Some(layers) if method.spec.layers.is_empty() => format!("{} at {layers}", method.spec.label),
+        Some(_) => method.spec.label.clone(),
     };
     let lines: Vec<String> = session.methods.iter().map(line).collect();
     page.fact("Methods", lines.join("; "));

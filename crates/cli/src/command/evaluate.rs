@@ -116,10 +116,17 @@ pub(crate) fn run_evaluation(arguments: &EvaluateArguments, output: &Output) -> 
     let summary = summary.with_context(|| {
         format!("the run stopped; what is finished is kept in `{}`, go on with --resume", arguments.out.display())
     })?;
-    report(arguments, &store, summary, output)
+    let methods: Vec<String> = evaluation.session.methods.iter().map(|method| method.spec.label.clone()).collect();
+    report(arguments, &methods, &store, summary, output)
 }
 
-fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output: &Output) -> Result<Outcome> {
+fn report(
+    arguments: &EvaluateArguments,
+    methods: &[String],
+    store: &Store,
+    summary: Summary,
+    output: &Output,
+) -> Result<Outcome> {
     let Summary { images, resumed, failed, misclassified } = summary;
     output.object(&json!({
         "run": arguments.out.display().to_string(), "images": images, "resumed": resumed, "failed": failed,
@@ -128,7 +135,7 @@ fn report(arguments: &EvaluateArguments, store: &Store, summary: Summary, output
     if misclassified > 0 {
         output.note(&format!("{misclassified} of {images} images are left out: the network takes them for others"));
     }
-    match Table::new(&store.rows()?, &arguments.methods, None) {
+    match Table::new(&store.rows()?, methods, None) {
         Ok(table) => output.line(table.write_within(faithful_evaluate::Format::Text, output.width()).trim_end())?,
         Err(error) => output.note(&format!("no table yet: {error}")),
     }

@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &ExportArguments, output: &Output) -> Result<Outcom
         display: arguments.display,
         settings,
         seed: arguments.seed,
+        given: given(arguments),
         properties: properties(&model),
     };
     let original = FileOutput::of(&model, &loading)?;
@@ -90,6 +91,7 @@ fn settings(
             let reason = format!("`{}` compares with none", method.info().name);
             return Err(Error::parameter("baselines", reason).into());
         }
+        (Some(_), true) if given(arguments) => {}
         (Some(text), true) => {
             let photo = model.photo_preprocessing()?;
             settings.sampler = baseline::sampler(text, photo, &Decoding::default(), &|text| output.note(text))
@@ -98,6 +100,11 @@ fn settings(
         (None, _) => {}
     }
     Ok(settings)
+}
+
+/// Whether baselines come into the file by an input of it.
+fn given(arguments: &ExportArguments) -> bool {
+    arguments.baselines.as_deref() == Some("input")
 }
 
 /// The layer that was named, or the model's own for methods with target layers.
@@ -126,7 +133,7 @@ fn properties(model: &Model) -> Vec<(String, String)> {
     let mut all = vec![("faithful.labels".to_owned(), json!(labels).to_string())];
     if let Some(photo) = &model.preprocessing {
         let about = json!({
-            "size": photo.input_size, "resize": photo.resize, "crop": photo.crop, "channels": photo.channels.name(),
+            "size": photo.input_size, "resize": photo.resize, "crop": photo.crop, "fit": super::model::fit(photo), "channels": photo.channels.name(),
             "mean": photo.mean, "std": photo.std,
             "interpolation": format!("{:?}", photo.interpolation).to_lowercase(),
         });

@@ -11,14 +11,20 @@ use faithful_metric::{Direction, METRICS};
 use faithful_report::Colormap;
 use serde_json::json;
 
+/// What a family is called.
+pub(crate) fn family(family: Family) -> &'static str {
+    match family {
+        Family::Cam => "class activation map",
+        Family::Perturbation => "perturbation",
+        Family::Attention => "attention",
+        Family::Gradient => "gradient",
+    }
+}
+
 pub(crate) fn methods(output: &Output) -> Result<Outcome> {
     let mut rows = Vec::new();
     for info in all_methods() {
-        let family = match info.family {
-            Family::Cam => "class activation map",
-            Family::Perturbation => "perturbation",
-            Family::Gradient => "gradient",
-        };
+        let family = family(info.family);
         let resolution = match info.resolution {
             Resolution::Layer => "layer",
             Resolution::Input => "input",

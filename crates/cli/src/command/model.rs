@@ -1,6 +1,7 @@
 //! `faithful model list`, `info` and `layers`.
 
-use crate::arguments::{ModelArguments, Positional};
+use crate::arguments::{InfoArguments, ModelArguments, Positional};
+use crate::exhibit;
 use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
@@ -8,8 +9,10 @@ use crate::table::{Column, lines_within};
 use anyhow::Result;
 use faithful_core::{Fit, Network, Preprocessing};
 use faithful_explain::Read;
-use faithful_model::{Place, faithful_home, known_models};
+use faithful_model::{Model, Place, faithful_home, known_models};
+use faithful_page::{Page, Section};
 use serde_json::json;
+use std::path::Path;
 
 pub(crate) fn list(output: &Output) -> Result<Outcome> {
     let mut rows = Vec::new();
@@ -32,7 +35,12 @@ pub(crate) fn list(output: &Output) -> Result<Outcome> {
     Ok(Outcome::Complete)
 }
 
-pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
+pub(crate) fn info(arguments: &InfoArguments, output: &Output) -> Result<Outcome> {
+    let InfoArguments { model: arguments, html } = arguments;
+    if let Some(html) = html {
+        exhibit::prepare(html, arguments.name.model.iter().map(Path::new))?;
+        output.writes_files();
+    }
     let model = model::load(arguments.name.model.as_deref(), arguments, &Read::Classes)?;
     let target = model.target.map(|target| &model.graph.layers()[target.0]);
     let photo = model.preprocessing.as_ref();
@@ -55,6 +63,7 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
         "labels": labels,
         "file_outputs": model.outputs,
         "notes": model.notes,
+        "page": html.as_ref().map(|page| page.display().to_string()),
     }))?;
     let words = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut rows = vec![
@@ -85,10 +94,28 @@ pub(crate) fn info(arguments: &ModelArguments<Positional>, output: &Output) -> R
         rows.push(("probabilities", format!("by {}", model.probabilities.name())));
     }
     rows.extend(model.notes.iter().map(|note| ("note", note.clone())));
-    for (name, value) in rows {
+    for (name, value) in &rows {
         output.line(&format!("{name:<13} {value}"))?;
     }
+    if let Some(html) = html {
+        let bytes = exhibit::write(&page(&model, rows), html)?;
+        output.line(&format!("{}: {:.1} MB", html.display(), bytes as f64 / 1e6))?;
+    }
     Ok(Outcome::Complete)
+}
+
+/// The network as boxes, and what `info` says of it.
+fn page(model: &Model, facts: Vec<(&str, String)>) -> Page {
+    let mut page = Page::new(model.name.clone());
+    page.lede("The network, layer by layer: choose a box to see what it gives and how to explain there.");
+    page.push(Section::diagram("Layers", exhibit::diagram(model)));
+    for (name, value) in facts {
+        let mut letters = name.chars();
+        let name: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+        page.fact(name, value);
+    }
+    exhibit::closing_facts(&mut page);
+    page
 }
 
 pub(crate) fn layers(arguments: &ModelArguments<Positional>, output: &Output) -> Result<Outcome> {
@@ -128,7 +155,7 @@ fn shape(sides: &[usize]) -> String {
 }
 
 /// How photos fit, for programs.
-fn fit(photo: &Preprocessing) -> serde_json::Value {
+pub(super) fn fit(photo: &Preprocessing) -> serde_json::Value {
     match photo.fit {
         Fit::Crop => json!("crop"),
         Fit::Stretch(size) => json!({ "stretch": size }),

@@ -1,22 +1,26 @@
 //! `faithful serve`: a page that explains the photos one drops into it.
 
+use super::lists;
 use crate::arguments::{ComputeArguments, Flag, ModelArguments, ReadingArguments, ServeArguments};
 use crate::exhibit::{self, PageLimits};
 use crate::failure::Outcome;
 use crate::model;
 use crate::output::Output;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use faithful_baseline::BaselineSampler;
 use faithful_core::{Error, Watch};
 use faithful_data::{Decoding, decode_photo};
+use faithful_explain::auto::{self, AUTO};
 use faithful_explain::{
-    Budget, Classifier, Listener, Method, MethodSpec, Settings, Setup, baseline, class, methods, photo,
+    Budget, Classifier, Listener, Method, MethodAt, MethodResult, Seen, Settings, Setup, baseline, class, methods,
+    photo,
 };
 use faithful_metric::{Protocol, Steps};
 use faithful_page::{Download, Extra, Gallery, Page, Section};
 use faithful_report::{Style, encode_npy, encode_png};
 use faithful_serve::{Answer, Engine, File, Limits, Progress, Request, Site, serve};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -26,6 +30,8 @@ use std::sync::atomic::AtomicBool;
 const DRAWS: usize = 500;
 /// And more classes at a time.
 const CLASSES: usize = 10;
+/// And more methods.
+const METHODS: usize = 6;
 /// Steps of the curves under a map.
 const STEPS: NonZeroUsize = NonZeroUsize::new(30).unwrap();
 
@@ -156,6 +162,8 @@ struct Understood<'a> {
     loaded: &'a Loaded,
     setup: Setup,
     curves: bool,
+    /// Which method was chosen where none was named, and why.
+    told: Option<String>,
 }
 
 impl Photos {
@@ -169,14 +177,20 @@ impl Photos {
                 json!({ "name": row.name, "note": shape.join(" × "), "target": row.target })
             });
             let labels: Vec<String> = (0..model.labels.count()).map(|class| model.labels.name(class)).collect();
-            json!({ "name": name, "layers": layers.collect::<Vec<_>>(), "labels": labels })
+            let diagram = exhibit::diagram(model).to_json();
+            json!({ "name": name, "layers": layers.collect::<Vec<_>>(), "labels": labels, "diagram": diagram })
+        });
+        let chosen = json!({
+            "name": AUTO, "summary": "one that serves the model, by what lies behind the layer", "layers": true, "draws": true,
         });
         let methods = methods().into_iter().filter_map(|info| {
             let method = Method::new(info.name, None, "paper").ok()?;
             Some(json!({
                 "name": info.name, "summary": info.summary, "layers": method.needs_layers(), "draws": method.draws(),
+                "family": lists::family(info.family),
             }))
         });
+        let methods = [chosen].into_iter().chain(methods);
         json!({ "models": models.collect::<Vec<_>>(), "methods": methods.collect::<Vec<_>>(), "upload": upload })
     }
 
@@ -184,20 +198,27 @@ impl Photos {
         let name = request.get("model");
         let loaded = self.models.iter().find(|one| name.is_none_or(|name| one.name == name));
         let loaded = loaded.with_context(|| format!("no model `{}` is served here", name.unwrap_or_default()))?;
-        let spec: MethodSpec = request.get("method").unwrap_or("expected-grad-cam").parse()?;
+        let names: Vec<String> = request.get("method").unwrap_or(AUTO).split(',').map(str::to_owned).collect();
+        if names.len() > METHODS {
+            let reason = format!("at most {METHODS} methods at a time, and {} are named", names.len());
+            return Err(Error::parameter("method", reason).into());
+        }
+        let layers: Vec<String> = request.get("layer").map(str::to_owned).into_iter().collect();
         let draws = request.get("draws").map(|draws| match draws.parse::<NonZeroUsize>() {
             Ok(draws) if draws.get() <= DRAWS => Ok(draws),
             _ => Err(Error::parameter("draws", format!("`{draws}` is no number from 1 to {DRAWS}"))),
         });
+        let draws = draws.transpose()?;
+        let told = RefCell::new(None);
+        let methods = auto::methods(&names, &loaded.classifier, &layers, draws.is_some(), &|text| {
+            told.replace(Some(text.to_owned()));
+        })
+        .map_err(|error| model::with_hint(&loaded.classifier.model, error))?;
         let setup = Setup {
-            methods: vec![spec],
-            layers: request.get("layer").map(str::to_owned).into_iter().collect(),
+            methods,
+            layers,
             classes: vec![request.get("class").unwrap_or("top1").to_owned()],
-            settings: Settings {
-                draws: draws.transpose()?,
-                sampler: Arc::clone(&loaded.sampler),
-                ..Settings::default()
-            },
+            settings: Settings { draws, sampler: Arc::clone(&loaded.sampler), ..Settings::default() },
             seed: self.seed,
             memory: self.memory.clone(),
             decoding: self.decoding,
@@ -209,11 +230,11 @@ impl Photos {
             let reason = format!("`{}`: at most {CLASSES} classes at a time", setup.classes[0]);
             return Err(Error::parameter("class", reason).into());
         }
-        Ok(Understood { loaded, setup, curves: request.get("curves").is_some() })
+        Ok(Understood { loaded, setup, curves: request.get("curves").is_some(), told: told.into_inner() })
     }
 
     fn explain(&self, bytes: &[u8], request: &Request, progress: &Progress) -> Result<Answer> {
-        let Understood { loaded, setup, curves } = self.understand(request)?;
+        let Understood { loaded, setup, curves, told } = self.understand(request)?;
         let model = &loaded.classifier.model;
         let name = shown_name(request.get("name").unwrap_or("photo"));
         let waiting = Waiting(progress);
@@ -223,36 +244,38 @@ impl Photos {
         let picture = decode_photo(&name, bytes, &self.decoding)?;
         still_wanted()?;
         let seen = session.see(photo::prepare(picture, model.photo_preprocessing()?)?, &name)?;
-        let limits = PageLimits::new(1, seen.classes.len(), None)?;
+        let limits = PageLimits::new(1, seen.classes.len() * session.methods.len(), None)?;
         let mut shown = limits.photo(name.clone(), &seen, model)?;
+        shown.remark = told;
         still_wanted()?;
         let protocol = curves.then(|| Protocol { steps: Steps::Count(STEPS), ..Protocol::thesis() });
-        let method = &session.methods[0];
-        let found = exhibit::add_maps(&mut shown, &session, &seen, method, &limits, protocol.as_ref());
-        let found = found.map_err(|reason| anyhow::anyhow!(reason))?;
         let mut files = Vec::new();
-        for (view, found) in shown.views.iter_mut().zip(&found) {
+        let mut failure = None;
+        for method in &session.methods {
             still_wanted()?;
-            let (map, picture) = (found.raw()?, found.picture(&seen.photo, &Style::default())?);
-            let stem = file_stem(&name, &method.spec.label, view.class.class);
-            let both = [
-                ("PNG", "png", "image/png", encode_png(&picture)?),
-                ("Raw map", "npy", "application/octet-stream", encode_npy(&map)),
-            ];
-            for (text, ending, media, bytes) in both {
-                let name = format!("{stem}.{ending}");
-                if let Some(overlay) = view.maps.first_mut() {
-                    overlay.files.push(Download {
-                        text: text.into(),
-                        name: name.clone(),
-                        href: format!("files/{name}"),
-                    });
+            match exhibit::add_maps(&mut shown, &session, &seen, method, &limits, protocol.as_ref()) {
+                Ok(found) => {
+                    for (view, found) in shown.views.iter_mut().zip(&found) {
+                        still_wanted()?;
+                        let stem = file_stem(&name, &method.spec.label, view.class.class);
+                        let of_map = files_of(&stem, found, &seen)?;
+                        if let Some(overlay) = view.maps.last_mut() {
+                            overlay.files = of_map.iter().map(|(text, file)| link(text, file)).collect();
+                        }
+                        files.extend(of_map.into_iter().map(|(_, file)| file));
+                    }
                 }
-                files.push(File { name, media, bytes });
+                // The others are shown, and the reason in its place.
+                Err(reason) => failure = Some(reason),
             }
         }
+        if let Some(reason) = failure.filter(|_| files.is_empty()) {
+            bail!(reason);
+        }
         let mut json = shown.to_json();
-        json["columns"] = json!([{ "name": method.spec.label, "note": method.spec.method.info().summary }]);
+        let column =
+            |method: &MethodAt| json!({ "name": method.spec.label, "note": method.spec.method.info().summary });
+        json["columns"] = session.methods.iter().map(column).collect();
         Ok(Answer { shown: json, files })
     }
 }
@@ -265,6 +288,18 @@ impl Engine for Photos {
     fn answer(&self, photo: &[u8], request: &Request, progress: &Progress) -> Result<Answer, String> {
         self.explain(photo, request, progress).map_err(|error| crate::failure::text(&error))
     }
+}
+
+/// What can be saved of a map, and what the links to it say.
+fn files_of(stem: &str, found: &MethodResult, seen: &Seen) -> Result<[(&'static str, File); 2]> {
+    let picture = encode_png(&found.picture(&seen.photo, &Style::default())?)?;
+    let map = encode_npy(&found.raw()?);
+    let file = |ending: &str, media, bytes| File { name: format!("{stem}.{ending}"), media, bytes };
+    Ok([("PNG", file("png", "image/png", picture)), ("Raw map", file("npy", "application/octet-stream", map))])
+}
+
+fn link(text: &str, file: &File) -> Download {
+    Download { text: text.into(), name: file.name.clone(), href: format!("files/{}", file.name) }
 }
 
 /// The last part of a name, whatever system it comes from, and not too much of it.

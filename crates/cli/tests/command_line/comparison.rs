@@ -140,12 +140,21 @@ fn every_control_of_a_comparison_does_what_it_says() {
     assert!(heard.contains("grad-cam") && heard.contains("layer-cam"), "{heard}");
     tab.key("Escape");
 
+    // Classes stand side by side: on one scale where that is asked for.
+    assert_eq!(tab.number("document.querySelectorAll('.photo:nth-of-type(1) .ofclass').length"), 2.0);
+    let scales = "JSON.stringify([...document.querySelectorAll('.photo:nth-of-type(1) .map:nth-child(2) .scale')].map((s) => s.textContent))";
+    let own: Vec<String> = serde_json::from_str(&tab.text(scales)).unwrap();
+    tab.click(".photo [data-tool='scale'] label:nth-child(2)");
+    let one: Vec<String> = serde_json::from_str(&tab.text(scales)).unwrap();
+    assert!(own != one && one[0] == one[1], "{own:?} {one:?}");
+
     // Another class has other maps, another name and other curves.
     let label = |tab: &mut Tab| tab.text(&format!("document.querySelector('{MAP}').getAttribute('aria-label')"));
     let first = label(&mut tab);
     tab.click(".photo [data-tool='class'] label:nth-child(2)");
     shown(&mut tab, MAP);
     assert_ne!(first, label(&mut tab));
+    assert_eq!(tab.number("document.querySelectorAll('.photo:nth-of-type(1) .map').length"), 4.0);
     let measures = tab.text("document.querySelector('.photo .measures').textContent");
     assert!(measures.contains("insertion") && measures.contains("deletion"), "{measures}");
     // A curve tells its values where the pointer is.

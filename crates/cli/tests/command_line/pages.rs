@@ -4,8 +4,8 @@ use super::browser::Tab;
 use super::comparison::compared;
 use super::support::Place;
 use faithful_page::{
-    Cell, Chart, Column, Detail, Encoded, Gallery, Grid, Group, Guess, HeatMap, Overlay, Page, Photo, Section, Series,
-    Table, View,
+    Cell, Chart, Column, Detail, Encoded, Fold, Gallery, Grid, Group, Guess, HeatMap, Overlay, Page, Photo, Section,
+    Series, Table, View,
 };
 use faithful_report::image::{Rgb, RgbImage};
 use faithful_report::{Colormap, Map, Region, Scale};
@@ -349,8 +349,7 @@ fn paper_has_every_picture_whole_with_its_scale_and_no_controls() {
     tab.medium("print");
     assert_eq!(tab.eval(ON_PAPER), json!([]));
     // Of the classes the one that is shown.
-    let classes =
-        "[...document.querySelectorAll('.photo:first-child .choice label')].filter((l) => l.checkVisibility()).length";
+    let classes = "[...document.querySelectorAll('.photo:first-child [data-tool=class] label')].filter((l) => l.checkVisibility()).length";
     assert_eq!(tab.number(classes), 1.0);
     assert!(tab.number("document.documentElement.scrollWidth") <= 1280.0);
     tab.medium("");
@@ -369,6 +368,114 @@ fn paper_has_every_picture_whole_with_its_scale_and_no_controls() {
     assert_eq!(tab.eval(ON_PAPER), json!([]));
     assert_eq!(tab.number("[...document.querySelectorAll('.tile')].filter((t) => t.checkVisibility()).length"), 90.0);
     assert_eq!(tab.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn numbers_that_are_no_probabilities_stand_as_they_are() {
+    let place = Place::new();
+    let Some(mut tab) = Tab::new() else { return };
+    let share = |plain| {
+        let mut page = Page::new("t");
+        page.push(Section::gallery(None, gallery(vec![Photo { plain, ..simple("a.png", "cosine to b.png") }])));
+        page.html()
+    };
+    let row = "document.querySelector('.guesses li').textContent";
+    tab.open_file(&place.file("share.html", share(false).as_bytes()));
+    assert_eq!(tab.text(row), "cosine to b.png75.0%");
+    tab.open_file(&place.file("plain.html", share(true).as_bytes()));
+    assert_eq!(tab.text(row), "cosine to b.png0.750");
+    assert_eq!(tab.number("document.querySelectorAll('.guesses svg').length"), 0.0, "it has no bar");
+    tab.accessible();
+    assert_eq!(tab.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn folded_sections_are_found_by_a_word_and_opened_by_a_link() {
+    let place = Place::new();
+    let Some(mut tab) = Tab::new() else { return };
+    let mut page = Page::new("fleet");
+    let mut table = Table::new(&["machine", "cycles"]);
+    for i in 0..20 {
+        let name = format!("pump {i}");
+        table.row(vec![Cell { link: Some(format!("m{i}")), ..name.into() }, f64::from(i).into()]);
+    }
+    page.push(Section::table("Errors", table));
+    for i in 0..20 {
+        let chart = Chart { series: vec![Series::line("s", vec![0.0, 1.0], vec![0.0, 1.0])], ..Chart::new("Life") };
+        let fault = if i % 2 == 0 { "seal" } else { "bearing" };
+        let fold = if i == 0 { Fold::Open } else { Fold::Closed };
+        page.push(Section::charts(&format!("Pump {i}, {fault}"), vec![chart]).anchor(format!("m{i}")).folded(fold));
+    }
+    tab.open_file(&place.file("page.html", page.html().as_bytes()));
+    let open = "document.querySelectorAll('.folded > details[open]').length";
+    assert_eq!(tab.number(open), 1.0);
+    tab.accessible();
+    tab.click("a[href='#at-m7']");
+    tab.until("document.querySelector('#at-m7 > details').open");
+    tab.until("document.querySelector('#at-m7 svg.plot').clientWidth > 200 && document.querySelector('#at-m7 svg.plot').viewBox.baseVal.width > 200");
+    let find = ".folds [data-tool='filter']";
+    tab.set(find, "bearing");
+    assert_eq!(tab.number("document.querySelectorAll('.folded:not([hidden])').length"), 10.0);
+    assert!(tab.text("document.querySelector('.folds output').textContent").contains("10 of 20"));
+    tab.set(find, "");
+    tab.set(".find [data-tool='filter']", "pump 1");
+    assert_eq!(tab.number("document.querySelectorAll('tbody tr:not([hidden])').length"), 11.0);
+    tab.click(".folds button:nth-of-type(1)");
+    assert_eq!(tab.number(open), 20.0);
+    tab.screenshot("folded");
+    assert_eq!(tab.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_network_is_drawn_as_boxes_that_say_how_to_explain_there() {
+    let place = Place::new();
+    place.run(&["model", "info", "--html", "net.html"]).stdout();
+    place.run(&["model", "info", "--html", "net.txt"]).refused(2, &["a page is HTML"]);
+    let Some(mut tab) = Tab::new() else { return };
+    tab.open_file(&place.path("net.html"));
+    let told = "document.querySelector('.told').textContent";
+    assert!(tab.text(told).contains("features.14"), "the default target is looked at first");
+    tab.accessible();
+    tab.click("[aria-label^='features.9,']");
+    let read = tab.text(told);
+    assert!(read.contains("32 × 24 × 24") && read.contains("--layer features.9"), "{read}");
+    tab.key("ArrowUp");
+    assert!(tab.text("document.activeElement.getAttribute('aria-label')").starts_with("features.8,"));
+    tab.set("[data-tool='layer']", "features.1");
+    assert!(tab.text(told).contains("8 × 96 × 96"));
+    tab.screenshot("network");
+    tab.size(390, 844);
+    assert_eq!(tab.number("document.documentElement.scrollWidth"), 390.0, "nothing sticks out of a phone");
+    assert_eq!(tab.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn levels_stand_side_by_side_and_auto_is_what_explain_chooses() {
+    let place = Place::new();
+    place.scene("a.png", 0);
+    let ran = place.run(&["compare", "a.png", "--methods", "auto,gradient", "--levels", "2", "--steps", "0"]);
+    assert!(ran.stdout().contains("faithful-out/compare.html") || ran.stdout().contains("compare.html"));
+    assert!(ran.stderr().contains("`layer-cam.expected` is chosen"), "{}", ran.stderr());
+    let html = std::fs::read_to_string(place.path("faithful-out/compare.html")).unwrap();
+    for column in ["layer-cam.expected at features.9", "layer-cam.expected at features.14", "\"gradient\""] {
+        assert!(html.contains(column), "{column}");
+    }
+    place.run(&["compare", "a.png", "--levels", "2", "--layer", "features.9"]).refused(2, &["--levels", "--layer"]);
+    let evaluate = [
+        "evaluate",
+        "--images",
+        "scenes",
+        "--samples",
+        "2",
+        "--methods",
+        "auto,grad-cam",
+        "--metrics",
+        "drop",
+        "--out",
+        "run",
+    ];
+    let ran = place.run(&evaluate);
+    assert!(ran.stdout().contains("layer-cam.expected") && ran.stdout().contains("grad-cam"), "{}", ran.stdout());
 }
 
 #[test]

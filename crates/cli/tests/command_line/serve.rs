@@ -144,12 +144,31 @@ fn model_method_class_and_layer_are_chosen_in_the_page() {
     let saved: Vec<u8> = tab.eval(saved).as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect();
     assert_eq!(saved, std::fs::read(place.path(&map)).unwrap());
 
+    // Several methods at once, what was chosen is seen, and another of the predictions is explained by a press on it.
+    assert_eq!(tab.number("document.querySelectorAll('#previews img').length"), 1.0);
+    tab.eval("(document.querySelector('#others').open = true)");
+    tab.click("#choices input[value='grad-cam']");
+    tab.set("#class", "");
+    tab.click("#ask .main");
+    tab.until("document.querySelectorAll('.photo').length === 2");
+    let names = "[...document.querySelectorAll('.photo:first-child figcaption span:first-child')].map((s) => s.textContent).join()";
+    assert_eq!(tab.text(names), "Photo,layer-cam,grad-cam");
+    tab.click(".photo:first-child .guesses button");
+    tab.until("document.querySelectorAll('.photo').length === 3");
+    assert_eq!(tab.number("document.querySelectorAll('#history li').length"), 3.0);
+    tab.click("#network");
+    tab.until("document.querySelector('#layers').open");
+    tab.click("#layers [aria-label^='features.4,']");
+    tab.click("#layers .told .main");
+    assert_eq!(tab.text("document.getElementById('layer').value"), "features.4");
+    tab.click("#choices input[value='grad-cam']");
+
     // The other network is asked in the same way, and what it has not is said.
     tab.set("#model", "regression");
     tab.set("#class", "");
     tab.choose_file("#photo", &photo);
     tab.click("#ask .main");
-    tab.until("document.querySelectorAll('.photo').length === 2");
+    tab.until("document.querySelectorAll('.photo').length === 4");
     tab.set("#class", "starfish");
     tab.choose_file("#photo", &photo);
     tab.click("#ask .main");
@@ -225,8 +244,16 @@ fn hostile_uploads_fail_alone() {
         assert!(!fate.contains("\nSet-Cookie"), "{fate}");
     }
     assert!(server.fate("method=grad-cam", &vec![0; 300_000]).contains("413"));
-    for wrong in ["method=gradcam", "layer=features.99", "class=hreon", "draws=0", "draws=100000", "model=/etc/passwd"]
-    {
+    let seven = format!("method={}", ["grad-cam"; 7].join(","));
+    for wrong in [
+        seven.as_str(),
+        "method=gradcam",
+        "layer=features.99",
+        "class=hreon",
+        "draws=0",
+        "draws=100000",
+        "model=/etc/passwd",
+    ] {
         let answer = server.fate(wrong, &scene);
         assert!(answer.starts_with("HTTP/1.1 422"), "{wrong}: {answer}");
     }

@@ -25,6 +25,14 @@ pub(super) struct Plan<'a> {
     /// The noise's width and stream.
     pub(super) noise: Option<(Spread, Stream)>,
     pub(super) stream: Stream,
+    pub(super) given: Given,
+}
+
+/// What is an input of the file in place of a constant in it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Given {
+    pub(super) baselines: bool,
+    pub(super) places: bool,
 }
 
 impl Plan<'_> {
@@ -37,12 +45,22 @@ impl Plan<'_> {
         let mut points = own.clone();
         let mut stored = None;
         if let (Some((sampler, shared)), Some(places)) = (&self.baselines, &self.places) {
-            let baselines = baked(*sampler, &self.stream, if *shared { 1 } else { self.count }, &shape[1..])?;
-            let baselines = writer.tensor(&baselines)?;
-            let places: Vec<f32> = places.iter().map(|&place| place as f32).collect();
+            let count = if *shared { 1 } else { self.count };
+            let baselines = if self.given.baselines {
+                given_baselines(writer, x, count)?
+            } else {
+                let baselines = baked(*sampler, &self.stream, count, &shape[1..])?;
+                writer.tensor(&baselines)?
+            };
             let mut dims = vec![1; x.rank() + 1];
             dims[1] = self.count;
-            let places = writer.numbers(&dims, &places);
+            let places = if self.given.places {
+                let places = writer.given("alphas", vec![[self.count; 3]]);
+                writer.reshape(&places, &faithful_model::export::sizes(&dims))?
+            } else {
+                let places: Vec<f32> = places.iter().map(|&place| place as f32).collect();
+                writer.numbers(&dims, &places)
+            };
             let difference = writer.sub(&own, &baselines)?;
             let moved = writer.mul(&difference, &places)?;
             points = writer.add(&baselines, &moved)?;
@@ -60,6 +78,15 @@ impl Plan<'_> {
         let points = writer.reshape(&points, &rows)?;
         Ok(Draws { points, baselines: stored, count: self.count })
     }
+}
+
+/// An input `baselines` `(R, …)` as `(1, R, …)`.
+fn given_baselines(writer: &mut OnnxWriter, x: &Symbol, count: usize) -> Result<Symbol> {
+    let mut shape = x.shape().to_vec();
+    shape[0] = [count; 3];
+    let baselines = writer.given("baselines", shape.clone());
+    shape.insert(0, [1; 3]);
+    writer.reshape(&baselines, &shape)
 }
 
 /// The alphas of expected gradients.

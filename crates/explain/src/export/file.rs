@@ -77,7 +77,7 @@ impl File<'_> {
 
     /// What the file says of itself.
     fn about(&self, ends: &Ends) -> About {
-        let Export { method, layers, class, score, display, settings, seed, properties } = self.export;
+        let Export { method, layers, class, score, display, settings, seed, given, properties } = self.export;
         let map = ends.outputs.last().map_or("map", Symbol::name);
         let names = self.model.graph.layers();
         let layer: Vec<&str> = layers.iter().map(|layer| names[layer.0].name.as_str()).collect();
@@ -106,6 +106,7 @@ impl File<'_> {
         }
         if method.draws() {
             all.push(own("seed", seed.to_string()));
+            all.push(own("draws_from", if *given { "inputs" } else { "the file" }.to_owned()));
             all.extend(settings.draws.map(|draws| own("draws", draws.to_string())));
         }
         all.extend(properties.iter().cloned());

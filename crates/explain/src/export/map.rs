@@ -1,6 +1,6 @@
 //! The map of a network that is written already.
 
-use super::draws::{Draws, Plan, drawn, midpoints, one_more, rows};
+use super::draws::{Draws, Given, Plan, drawn, midpoints, one_more, rows};
 use super::file::value;
 use super::layout::channels_first;
 use super::rules::{Rule, Trace};
@@ -46,6 +46,7 @@ impl Explained<'_> {
             Formula::AtInput(kind, rule) => self.at_input(writer, *kind, *rule)?,
             Formula::FullGrad => self.full_grad(writer)?,
             Formula::Reciprocal => self.reciprocal(writer)?,
+            Formula::Channels => self.channels(writer)?,
         };
         writer.enter("map");
         if self.export.display { self.displayed(writer, &map) } else { Ok(map) }
@@ -138,7 +139,8 @@ impl Explained<'_> {
         };
         let noisy = matches!(estimator.name, "smooth" | "expected-smooth");
         let noise = noisy.then(|| (settings.spread, stream.derive("neighbourhood")));
-        Ok(Some(Plan { count, places, baselines, noise, stream }))
+        let given = Given { baselines: self.export.given, places: self.export.given && estimator.name != "integrated" };
+        Ok(Some(Plan { count, places, baselines, noise, stream, given }))
     }
 
     /// The means of a rule's sensitivities over draws, and of the attribution at the input where that is a tap.
@@ -260,17 +262,19 @@ impl Explained<'_> {
                     baselines: Some((sampler, true)),
                     noise: None,
                     stream,
+                    given: Given { baselines: self.export.given, places: false },
                 }
             }
             AtInput::Expected => {
                 let count = count(ExpectedGradients::default().draws);
                 let places = drawn(settings.alphas, &stream, count);
-                Plan { count, places: Some(places), baselines: Some((sampler, false)), noise: None, stream }
+                let given = Given { baselines: self.export.given, places: self.export.given };
+                Plan { count, places: Some(places), baselines: Some((sampler, false)), noise: None, stream, given }
             }
             _ => {
                 let noise = Some((settings.spread, stream.derive("gaussian baseline")));
                 let count = count(SmoothGrad::default().draws);
-                Plan { count, places: None, baselines: None, noise, stream }
+                Plan { count, places: None, baselines: None, noise, stream, given: Given::default() }
             }
         };
         let draws = plan.write(writer, self.input)?;
@@ -396,6 +400,39 @@ impl Explained<'_> {
         writer.reshape(&above, &[raw.shape()[0], [height; 3], [width; 3]])
     }
 
+    /// `ReLU(sum_k w_k A_k)`, `w = softmax_k(S(x * M_k))`, `M_k` the enlarged channel from 0 to 1 (Score-CAM).
+    fn channels(&self, writer: &mut OnnxWriter) -> Result<Symbol> {
+        let (graph, layer) = (self.graph(), self.layer()?);
+        let laid = channels_first(writer, &value(self.values, layer)?, self.layout)?;
+        if laid.rank() != 4 || self.input.rank() != 4 {
+            return Err(Error::shape("the target layer's output", "(N, C, h, w) of an image", &laid.nominal()));
+        }
+        writer.enter("channels");
+        let count = writer.size(laid.shape()[1])?;
+        let above = from_lowest(writer, &laid)?;
+        let enlarged = writer.resize_to(&above, self.input)?;
+        let above = from_lowest(writer, &enlarged)?;
+        let highest = writer.reduce("ReduceMax", &above, &[2, 3], true);
+        let masks = writer.divide_or_zero(&above, &highest)?;
+        let mut each = masks.shape().to_vec();
+        each.insert(2, [1; 3]);
+        let masks = writer.reshape(&masks, &each)?;
+        let own = writer.reshape(self.input, &one_more(self.input, 1))?;
+        let seen = writer.mul(&own, &masks)?;
+        let seen = writer.reshape(&seen, &rows(self.input, count))?;
+        let values = writer.forward(graph, &seen, &[graph.output()], "channels/")?;
+        writer.enter("map");
+        let logits = value(&values, graph.output())?;
+        let hot = self.repeated_classes(writer, count)?;
+        let scores = score::value(writer, &logits, &hot, self.export.score, self.model.probabilities)?;
+        let scores = writer.reshape(&scores, &[laid.shape()[0], [count; 3]])?;
+        let weights = writer.softmax(&scores, 1);
+        let weights = writer.reshape(&weights, &[laid.shape()[0], [count; 3], [1; 3], [1; 3]])?;
+        let weighted = writer.mul(&laid, &weights)?;
+        let sum = writer.reduce("ReduceSum", &weighted, &[1], false);
+        Ok(writer.unary("Relu", &sum))
+    }
+
     // Shapes.
 
     /// `(N, h, w)` as `(N, 1, H, W)`, or `(N, t)` as `(N, 1, T)`.
@@ -437,6 +474,12 @@ impl Explained<'_> {
         let most = writer.reduce("ReduceMax", &above, &axes, true);
         writer.divide_or_zero(&above, &most)
     }
+}
+
+/// Each channel of `(N, C, h, w)` less its lowest value.
+fn from_lowest(writer: &mut OnnxWriter, x: &Symbol) -> Result<Symbol> {
+    let lowest = writer.reduce("ReduceMin", x, &[2, 3], true);
+    writer.sub(x, &lowest)
 }
 
 /// `(N, C, H, W)` summed over the channels; that of a series stays `(N, C, T)`.

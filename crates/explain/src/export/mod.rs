@@ -44,6 +44,9 @@ pub struct Export {
     pub settings: Settings,
     /// The seed of the draws that the file holds.
     pub seed: u64,
+    /// Whether baselines, and the places between them and the input where those are drawn, are inputs of the file: `baselines`
+    /// `(S, …)` and `alphas` `(S,)` for all rows.
+    pub given: bool,
     /// What else the file says of itself, for programs.
     pub properties: Vec<(String, String)>,
 }
@@ -103,6 +106,8 @@ enum Formula {
     FullGrad,
     /// The outputs for a layer that is active at one place.
     Reciprocal,
+    /// The outputs for inputs that show the places of one channel each.
+    Channels,
 }
 
 impl Formula {
@@ -118,6 +123,7 @@ impl Formula {
             Method::Cam { definition, .. } if definition != faithful_cam::Definition::Paper => {
                 none("only the paper's definition is written")
             }
+            Method::Attention(_) => none("it looks at every attention"),
             Method::Gradient(_) if !export.layers.is_empty() => none("at the input alone"),
             Method::Gradient(method) => match AtInput::named(method.info.name) {
                 Some((kind, rule)) => Ok(Self::AtInput(kind, rule)),
@@ -133,6 +139,8 @@ impl Formula {
                 match name {
                     "full-grad" => Ok(Self::FullGrad),
                     "recipro-cam" => Ok(Self::Reciprocal),
+                    "score-cam" if cam.channels.is_some() => none("a file tries all channels"),
+                    "score-cam" => Ok(Self::Channels),
                     "eigen-cam" | "eigen-grad-cam" => none("there is no operator for principal components"),
                     "hyper-expected-grad-cam" => none("it tries resolutions one after the other"),
                     _ => {

@@ -75,6 +75,7 @@ fn export(method: &str, gradient: Option<&str>, graph: &Graph) -> Export {
         display: false,
         settings,
         seed: 3,
+        given: false,
         properties: Vec::new(),
     }
 }
@@ -142,6 +143,10 @@ const REFUSED: &[&str] = &[
     "lrp-epsilon-plus",
     "lrp-epsilon",
     "deep-lift",
+    "attn-lrp",
+    "attention-rollout",
+    "attention-relevance",
+    "legrad",
     "gaussian-attribution",
     "distribution-attribution",
     "blur-integrated-gradients",
@@ -166,7 +171,7 @@ fn every_method_is_written_as_it_is_or_refused() {
     }
     let masking: Vec<&str> = faithful_cam::METHODS
         .iter()
-        .filter(|method| method.estimator().is_none() && method.info.name != "recipro-cam")
+        .filter(|method| method.estimator().is_none() && !["recipro-cam", "score-cam"].contains(&method.info.name))
         .map(|method| method.info.name)
         .collect();
     for name in refused {
@@ -194,7 +199,7 @@ fn classes_and_scores_are_those_that_were_asked_for() {
     let model = model(network());
     for score in [ScoreKind::Logit, ScoreKind::Probability, ScoreKind::LogProbability, ScoreKind::MarginAgainst(0)] {
         for (class, number) in [(ClassOf::Index(2), 2), (ClassOf::Input, 1)] {
-            for method in ["layer-cam", "recipro-cam"] {
+            for method in ["layer-cam", "recipro-cam", "score-cam"] {
                 let export = Export { class, score, ..export(method, None, &model.graph) };
                 agrees(&export, &model, Some(number), &format!("{method} of {score:?} of {class:?}"));
             }
@@ -231,6 +236,36 @@ fn a_file_stays_free_and_says_what_it_is() {
     let values = found.to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
     assert!(values.iter().flatten().all(|value| (0.0..=1.0).contains(value)));
     assert!(values.iter().all(|row| row.contains(&1.0)));
+}
+
+#[test]
+fn draws_may_be_inputs() {
+    let model = model(network());
+    let input = rows(&[2, 3, 12, 10]);
+    for (name, gradient, alphas) in [
+        ("expected-grad-cam", None, true),
+        ("expected-gradients", None, true),
+        ("layer-cam", Some("integrated"), false),
+        ("integrated-gradients", None, false),
+    ] {
+        let export = Export { given: true, class: ClassOf::Index(1), ..export(name, gradient, &model.graph) };
+        let exported = export.write(&model, None, None).unwrap();
+        let count = if alphas { 5 } else { 1 };
+        // Zeros are what the settings' own sampler gives, so that the file is what the method is.
+        let places = faithful_baseline::AlphaSampler::Uniform.alphas(&export.stream(), 0..5, 5);
+        let mut options = OnnxOptions { output: Some("map".into()), ..OnnxOptions::default() };
+        options.inputs.insert("baselines".into(), vec![0.0; count * 360]);
+        if alphas {
+            options.inputs.insert("alphas".into(), places);
+        }
+        let found = read_onnx(&exported.file.model, &options).unwrap().evaluate(&input, &[]).unwrap().0;
+        let method = of_method(&export, &model, &input, Some(1));
+        assert!(distance(&found, &method) < 2e-5, "{name}: {}", distance(&found, &method));
+        // They are read: others give another map.
+        options.inputs.insert("baselines".into(), vec![0.3; count * 360]);
+        let other = read_onnx(&exported.file.model, &options).unwrap().evaluate(&input, &[]).unwrap().0;
+        assert!(distance(&other, &method) > 1e-3, "{name}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct Encoded {
 }
 
 impl OnnxWriter {
-    /// The ONNX file with these inputs and outputs, which have their names; `whole` inputs are of whole numbers. With
+    /// The ONNX file with these inputs and outputs, which have their names, and the [given](Self::given) inputs; `whole` inputs are of whole numbers. With
     /// `beside`, the name of a file, large constants go there.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl OnnxWriter {
         about: &About,
         beside: Option<&str>,
     ) -> Result<Encoded> {
-        let Self { nodes, mut initializers, missing, .. } = self;
+        let Self { nodes, mut initializers, missing, given, .. } = self;
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
         }
@@ -65,6 +65,7 @@ impl OnnxWriter {
                 .iter()
                 .map(|input| declared(input, element::FLOAT))
                 .chain(whole.iter().map(|input| declared(input, element::INT64)))
+                .chain(given.iter().map(|input| declared(input, element::FLOAT)))
                 .collect(),
             output: outputs.iter().map(|output| declared(output, element::FLOAT)).collect(),
         };

@@ -57,6 +57,13 @@ impl OnnxWriter {
         self.outside(name, vec![input.shape[0]])
     }
 
+    /// A further input of numbers, of the given shape.
+    pub fn given(&mut self, name: &str, shape: Vec<Extent>) -> Symbol {
+        let symbol = self.outside(name, shape);
+        self.given.push(symbol.clone());
+        symbol
+    }
+
     /// Writes what `wanted` needs of a graph whose input is `input`: the value of every node that was written. The names of
     /// its nodes are those of the graph behind `prefix`.
     ///

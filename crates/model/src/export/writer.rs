@@ -30,6 +30,8 @@ pub struct OnnxWriter {
     pub(super) source: Option<Symbol>,
     /// Whether something needed a size that was still free.
     needs_size: bool,
+    /// Further inputs of numbers.
+    pub(super) given: Vec<Symbol>,
     pub(super) missing: Vec<String>,
 }
 

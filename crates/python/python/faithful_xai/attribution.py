@@ -15,7 +15,7 @@ import numpy as np
 
 from ._inputs import Array, Input, Inputs, of_values
 from ._progress import Progress
-from .errors import ArgumentTypeError, ParameterError, UnknownNameError
+from .errors import ArgumentTypeError, ParameterError, ShapeError, UnknownNameError
 from .network import Baselines, Network
 from .targets import Targets
 
@@ -31,6 +31,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "LRP",
+    "LayerGradCam",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
     "Saliency",
@@ -284,6 +285,27 @@ class LayerGradientXActivation(_Layer):
     def attribute(self, inputs: Input, target: Targets = None, *, progress: Progress = False) -> Array:
         """The attributions, of the layer's shape `(N, C', h, w)`."""
         return self._attribute(self.model._prepare(inputs), target, None, progress, {"layers": [self.layer]})[0]
+
+
+class LayerGradCam(_Layer):
+    """The channels of a layer, weighted by the mean of their gradients over the places, summed (Selvaraju et al. 2017).
+
+    As Captum's, with negative values unless `relu_attributions`; `GradCAM` and `Network.explain` give the paper's, without them.
+    """
+
+    method = "gradient"
+
+    def attribute(
+        self, inputs: Input, target: Targets = None, relu_attributions: bool = False, *, progress: Progress = False
+    ) -> Array:
+        """The map at the layer's size, `(N, 1, h, w)`. Layers have their channels first, as in PyTorch's convolutions."""
+        prepared = self.model._prepare(inputs)
+        gradient = self._attribute(prepared, target, None, progress, {"layers": [self.layer]})[0]
+        if gradient.ndim < 3:
+            raise ShapeError(f"layer `{self.layer}` has no places: its values are {gradient.shape}; choose one before pooling")
+        weights = gradient.mean(axis=tuple(range(2, gradient.ndim)), keepdims=True)
+        values: Array = (weights * self.model.activations(prepared.values, self.layer)).sum(axis=1, keepdims=True)
+        return np.maximum(values, 0) if relu_attributions else values
 
 
 class LayerIntegratedGradients(_Layer):

@@ -200,6 +200,10 @@ class Network:
             outputs, probabilities = self._native.predict(inputs.values, batch, heard)
         return Prediction(outputs, probabilities, self.labels)
 
+    def activations(self, input: Input, layer: object = None, *, batch: Optional[int] = None) -> Array:
+        """What a layer gives for the inputs, `(N, …)`: by name, or the module of `from_torch`; by default the target layer."""
+        return self._native.activations(self._prepare(input).values, self.layer_name(layer), batch)
+
     def explain(
         self,
         input: Input,

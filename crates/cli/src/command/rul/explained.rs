@@ -5,7 +5,7 @@ use super::page::{self, Life, Seen};
 use crate::arguments::{LifeScore, RulExplainArguments};
 use anyhow::Result;
 use faithful_core::Error;
-use faithful_page::{Chart, Page};
+use faithful_page::{Chart, Fold, Page};
 use faithful_rul::{Cells, Driver, Fleet, FleetSummary, Interval, Scores, Windows, encode_table};
 use serde::Serialize;
 
@@ -163,7 +163,12 @@ pub(super) fn page_of(
             })
             .collect();
         let sensors = &loaded.preparation.sensors;
-        page.push(page::machine(&title, anchor(place), Some(course), &engine.cycles, sensors, &seen, arguments.score)?);
+        let drivers = engine.explanations.iter().map(|one| one.drivers.as_slice()).find(|drivers| !drivers.is_empty());
+        let traces = page::traces(loaded, fleet, &fleet.units[place], drivers.unwrap_or_default())?;
+        let fold = if place == 0 { Fold::Open } else { Fold::Closed };
+        let (cycles, score) = (&engine.cycles, arguments.score);
+        let section = page::machine(&title, Some(course), traces, cycles, sensors, &seen, score)?;
+        page.push(section.anchor(anchor(place)).folded(fold));
     }
     if let Some(section) = page::sensors(&loaded.preparation.sensors) {
         page.push(section);

@@ -4,9 +4,9 @@ use super::model::Loaded;
 use crate::arguments::LifeScore;
 use crate::exhibit;
 use anyhow::Result;
-use faithful_page::{Cell, Chart, Detail, Grid, HeatMap, Page, Section, Series, Table};
+use faithful_page::{Cell, Chart, Detail, Grid, HeatMap, Mark, Page, Section, Series, Table};
 use faithful_report::{Map, Scale};
-use faithful_rul::{Driver, FleetSummary, Scores, sensor_in_words};
+use faithful_rul::{Driver, Fleet, FleetSummary, Scores, Unit, sensor_in_words};
 
 /// A machine's life, in cycles.
 pub(super) struct Life<'a> {
@@ -179,11 +179,42 @@ pub(super) struct Seen<'a> {
     pub(super) drivers: &'a [Driver],
 }
 
-/// One machine: its predictions over its life, each method's time line, and heat maps of sensors over cycles.
+/// The readings of a machine's sensors as its table has them, with what is usual in the condition of each cycle: a chart per sensor that
+/// drives the prediction most.
+///
+/// # Errors
+/// What [`conditions_of`](faithful_rul::Preparation::conditions_of) returns.
+pub(super) fn traces(loaded: &Loaded, fleet: &Fleet, unit: &Unit, drivers: &[Driver]) -> Result<Vec<Chart>> {
+    const SENSORS: usize = 3;
+    let preparation = &loaded.preparation;
+    let labels = preparation.conditions_of(fleet, unit)?;
+    let cycles: Vec<f64> = unit.cycles.iter().map(|cycle| f64::from(*cycle)).collect();
+    // From one condition to the next readings jump: no line joins them.
+    let mark = if preparation.conditions.len() > 1 { Mark::Dots } else { Mark::Line };
+    let chart = |Driver { sensor, .. }: &Driver| {
+        let column = fleet.sensors.iter().position(|name| name == sensor)?;
+        let kept = preparation.sensors.iter().position(|name| name == sensor)?;
+        let reading = |place: usize| f64::from(unit.readings[place * fleet.sensors.len() + column]);
+        let readings = (0..cycles.len()).map(reading).collect();
+        let usual = labels.iter().map(|label| preparation.conditions[*label].mean[kept]).collect();
+        let own = Series { mark, ..Series::line("reading", cycles.clone(), readings) };
+        let usual_mark = if mark == Mark::Dots { Mark::Dots } else { Mark::Dashed };
+        let usual = Series { mark: usual_mark, color: Some(7), ..Series::line("usual", cycles.clone(), usual) };
+        Some(Chart {
+            x_name: "cycle".into(),
+            y_name: sensor.clone(),
+            series: vec![own, usual],
+            ..Chart::new(sensor_in_words(sensor).map_or_else(|| sensor.clone(), |words| format!("{sensor}: {words}")))
+        })
+    };
+    Ok(drivers.iter().take(SENSORS).filter_map(chart).collect())
+}
+
+/// One machine: its predictions over its life, each method's time line, heat maps of sensors over cycles, and the `traces` of sensors.
 pub(super) fn machine(
     title: &str,
-    anchor: String,
     course: Option<Chart>,
+    traces: Vec<Chart>,
     cycles: &[u32],
     sensors: &[String],
     seen: &[Seen],
@@ -213,7 +244,8 @@ pub(super) fn machine(
         });
     }
     let note = seen.iter().find_map(|seen| Some(format!("{} (by {}).", said(seen.drivers, score)?, seen.method)));
-    let section = Section::charts(title, charts).and(Section::heat_maps("", maps)).anchor(anchor);
+    let section = Section::charts(title, charts).and(Section::heat_maps("", maps));
+    let section = if traces.is_empty() { section } else { section.and(Section::charts("", traces)) };
     Ok(match note {
         Some(note) => section.note(note),
         None => section,

@@ -1,0 +1,129 @@
+use crate::shell::{program, root, run};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `gallery` takes.
+#[derive(clap::Args)]
+pub(crate) struct Gallery {
+    /// The `faithful` that draws; by default a release build
+    #[arg(long)]
+    faithful: Option<PathBuf>,
+    /// Chromium, for the pictures of pages
+    #[arg(long, default_value = "chromium")]
+    chromium: PathBuf,
+}
+
+/// A picture of the README: its name, the command that draws it, and what of that command's output it is.
+struct Picture {
+    name: &'static str,
+    command: &'static [&'static str],
+    drawn: Drawn,
+}
+
+enum Drawn {
+    /// A file of the folder of results.
+    File(&'static str),
+    /// What a browser shows of a page: width and height.
+    Page(&'static str, [u32; 2]),
+}
+
+const SCENE: &str = "fixtures/scenes/speckled-ring_striped-crescent.png";
+
+const PICTURES: &[Picture] = &[
+    Picture {
+        name: "together",
+        command: &[
+            "explain",
+            SCENE,
+            "--class",
+            "striped crescent,speckled ring",
+            "--method",
+            "expected-grad-cam",
+            "--together",
+        ],
+        drawn: Drawn::File("speckled-ring_striped-crescent.expected-grad-cam.classes.png"),
+    },
+    Picture {
+        name: "detail",
+        command: &["explain", SCENE, "--method", "hyper-expected-grad-cam"],
+        drawn: Drawn::File("speckled-ring_striped-crescent.hyper-expected-grad-cam.png"),
+    },
+    Picture {
+        name: "attribution",
+        command: &["explain", SCENE, "--method", "expected-gradients"],
+        drawn: Drawn::File("speckled-ring_striped-crescent.expected-gradients.png"),
+    },
+    Picture {
+        name: "pump",
+        command: &["rul", "explain", "--engines", "11", "--method", "expected-gradients"],
+        drawn: Drawn::File("machine-11.expected-gradients.png"),
+    },
+    Picture {
+        name: "compare",
+        command: &[
+            "compare",
+            SCENE,
+            "--class",
+            "top2",
+            "--methods",
+            "grad-cam,expected-grad-cam,hyper-expected-grad-cam",
+        ],
+        drawn: Drawn::Page("compare.html", [1240, 1180]),
+    },
+    Picture {
+        name: "levels",
+        command: &["compare", SCENE, "--methods", "layer-cam.expected", "--levels", "3", "--steps", "0"],
+        drawn: Drawn::Page("compare.html", [1240, 720]),
+    },
+    Picture {
+        name: "atlas",
+        command: &["atlas", "--class", "striped disc", "--images", "scenes", "--samples", "48"],
+        drawn: Drawn::Page("atlas.html", [1240, 900]),
+    },
+    Picture { name: "network", command: &["model", "info"], drawn: Drawn::Page("network.html", [1240, 860]) },
+];
+
+/// Draws the README's pictures anew, into docs/images/gallery.
+pub(crate) fn draw(arguments: &Gallery) -> Result<()> {
+    let faithful = program(arguments.faithful.as_deref())?;
+    let work = root().join("target/gallery");
+    let goal = root().join("docs/images/gallery");
+    std::fs::create_dir_all(&goal).with_context(|| format!("cannot make `{}`", goal.display()))?;
+    for picture in PICTURES {
+        let folder = work.join(picture.name);
+        std::fs::create_dir_all(&folder)?;
+        let target = goal.join(format!("{}.png", picture.name));
+        let mut command = Command::new(&faithful);
+        command.current_dir(root()).args(picture.command);
+        match picture.drawn {
+            Drawn::File(name) => {
+                run(command.arg("--out").arg(&folder))?;
+                let drawn = folder.join(name);
+                std::fs::copy(&drawn, &target).with_context(|| format!("`{}` was not drawn", drawn.display()))?;
+            }
+            Drawn::Page(name, size) => {
+                let page = folder.join(name);
+                let option = if picture.command[0] == "model" { "--html" } else { "--out" };
+                run(command.arg(option).arg(&page))?;
+                photograph(&arguments.chromium, &page, size, &target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a browser shows of a page, once its script has drawn everything in view.
+fn photograph(chromium: &Path, page: &Path, [width, height]: [u32; 2], target: &Path) -> Result<()> {
+    let mut command = Command::new(chromium);
+    command.args([
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--virtual-time-budget=8000",
+    ]);
+    command.arg(format!("--window-size={width},{height}"));
+    command.arg(format!("--screenshot={}", target.display()));
+    run(command.arg(format!("file://{}", page.display())))
+}
