@@ -62,9 +62,9 @@ fn expectation(network: &dyn Network, input: &Tensor, layer: LayerId, stream: &S
     (product, difference)
 }
 
-/// The mean of a plane around a place, by a Gaussian of `sigma` places cut at four sigma, the plane mirrored at its edges.
-fn around(plane: &Plane, [row, column]: [usize; 2], sigma: f64) -> f64 {
-    let reach = (4.0 * sigma + 0.5).floor() as i64;
+/// The mean of a plane around a place, by a Gaussian of one place cut at four, the plane mirrored at its edges.
+fn around(plane: &Plane, [row, column]: [usize; 2]) -> f64 {
+    let reach = 4;
     let mirrored = |place: i64, size: usize| {
         let mut place = place;
         while place < 0 || place >= size as i64 {
@@ -75,7 +75,7 @@ fn around(plane: &Plane, [row, column]: [usize; 2], sigma: f64) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for down in -reach..=reach {
         for across in -reach..=reach {
-            let weight = (-0.5 * (down * down + across * across) as f64 / (sigma * sigma)).exp();
+            let weight = (-0.5 * (down * down + across * across) as f64).exp();
             let i = mirrored(row as i64 + down, plane.len());
             let j = mirrored(column as i64 + across, plane[0].len());
             sum += weight * plane[i][j];
@@ -85,7 +85,7 @@ fn around(plane: &Plane, [row, column]: [usize; 2], sigma: f64) -> f64 {
     sum / weights
 }
 
-fn neighbourhood_map((product, difference): &(Volume, Volume), sigma: f64) -> Plane {
+fn neighbourhood_map((product, difference): &(Volume, Volume)) -> Plane {
     let (height, width) = (product[0].len(), product[0][0].len());
     let mut map = vec![vec![0.0; width]; height];
     for (product, difference) in product.iter().zip(difference) {
@@ -94,7 +94,7 @@ fn neighbourhood_map((product, difference): &(Volume, Volume), sigma: f64) -> Pl
         for i in 0..height {
             for j in 0..width {
                 let least = 1e-3 * mean + f64::from(f32::MIN_POSITIVE);
-                let share = around(product, [i, j], sigma) / (around(&answer, [i, j], sigma) + least);
+                let share = around(product, [i, j]) / (around(&answer, [i, j]) + least);
                 map[i][j] += answer[i][j] * share;
             }
         }
@@ -160,11 +160,11 @@ fn the_default_is_the_documented_formula() {
     for stream in [own.clone(), own.derive("round 1")] {
         for name in ["first", "first.relu"] {
             let both = expectation(&network, &input, network.layer(name).unwrap(), &stream);
-            // One place of the level below, of 8 x 8 places, is two of 16 x 16. Two layers, two rounds.
-            add(&mut fine, &neighbourhood_map(&both, 2.0), 0.25);
+            // Two layers, two rounds.
+            add(&mut fine, &neighbourhood_map(&both), 0.25);
         }
         let both = expectation(&network, &input, last, &stream);
-        add(&mut coarse, &neighbourhood_map(&both, 1.0), 0.5);
+        add(&mut coarse, &neighbourhood_map(&both), 0.5);
         let mut weighed = plane(8);
         for (product, difference) in both.0.iter().zip(&both.1) {
             add(&mut weighed, difference, product.iter().flatten().sum::<f64>() / 64.0);

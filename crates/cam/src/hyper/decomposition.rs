@@ -18,14 +18,14 @@ pub struct DecompositionParameters {
     pub evidence: Evidence,
     /// What of a level's map is injected; [`Filter::Whole`].
     pub filter: Filter,
-    /// The weight of each level beside the next coarser one, above 0; 1.6. Below 1 the coarse levels rule, so that the map holds
+    /// The weight of each level beside the next coarser one, above 0; 1.3. Below 1 the coarse levels rule, so that the map holds
     /// together; above 1 the details do.
     pub injection: f64,
 }
 
 impl Default for DecompositionParameters {
     fn default() -> Self {
-        Self { evidence: Evidence::default(), filter: Filter::default(), injection: 1.6 }
+        Self { evidence: Evidence::default(), filter: Filter::default(), injection: 1.3 }
     }
 }
 
@@ -173,18 +173,10 @@ impl Levels {
 pub(crate) fn level_maps(paths: &[PathExpectation], levels: &Levels, evidence: Evidence) -> Result<Vec<Tensor>> {
     let mut next = 0;
     let mut maps: Vec<Tensor> = Vec::with_capacity(levels.layers.len());
-    let all = &levels.layers;
-    for (level, layers) in all.iter().enumerate() {
-        let size = |level: usize| -> Option<[usize; 2]> {
-            let first = all[..level].iter().map(Vec::len).sum::<usize>();
-            let (_, _, height, width) = paths.first()?.layers.get(first)?.activation.dims4().ok()?;
-            Some([height, width])
-        };
-        // The target layer is the coarsest: there is no level below it whose region could be a neighbourhood.
-        let coarser = if level + 1 < all.len() { size(level + 1) } else { None };
+    for layers in &levels.layers {
         let mut sum: Option<Tensor> = None;
         for place in next..next + layers.len() {
-            let map = layer_evidence(paths, place, coarser, evidence)?;
+            let map = layer_evidence(paths, place, evidence)?;
             sum = Some(match sum.take() {
                 Some(sum) => (sum + map)?,
                 None => map,

@@ -15,10 +15,10 @@ pub enum Evidence {
     /// None: `M = sum_k E_k`, the layer's attribution place by place. Gradients at early layers alternate in sign from place to
     /// place, with the strides and the windows of pooling behind, so that this shows grains.
     Place,
-    /// A Gaussian `G` whose standard deviation is one place of the next coarser level, the region that it compresses into one:
-    /// `M = sum_k |D_k| G(E_k) / G(|D_k|)`. Every channel's evidence of a neighbourhood is shared out in proportion to how the channel
-    /// answers there to what the baselines do not show. The default: what is seen are the network's own edges and textures, and whether they speak for the
-    /// class is decided neighbourhood by neighbourhood. At the target layer, below which there is no level, it is one of its own places.
+    /// A Gaussian `G` whose standard deviation is one place of the layer: `M = sum_k |D_k| G(E_k) / G(|D_k|)`. Every channel's
+    /// evidence of a neighbourhood is shared out in proportion to how the channel answers there to what the baselines do not show.
+    /// The default: what is seen are the network's own edges and textures, and whether they speak for the class is decided
+    /// neighbourhood by neighbourhood.
     #[default]
     Neighbourhood,
     /// The whole map: Expected Grad-CAM of the layer, `M = max(0, sum_k w_k A_k)` with the mean of `E_k` over places as the one weight
@@ -55,14 +55,11 @@ pub(crate) fn gradient_and_one(trace: &LayerTrace) -> Result<Vec<Tensor>> {
     Ok(vec![trace.gradient.clone(), trace.gradient.ones_like()?])
 }
 
-/// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths; `coarser` is the size of the next
-/// coarser level's map, where there is one.
-pub(crate) fn layer_evidence(
-    paths: &[PathExpectation],
-    place: usize,
-    coarser: Option<[usize; 2]>,
-    evidence: Evidence,
-) -> Result<Tensor> {
+/// The standard deviation of a neighbourhood, in places of the layer.
+const AROUND: f64 = 1.0;
+
+/// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths.
+pub(crate) fn layer_evidence(paths: &[PathExpectation], place: usize, evidence: Evidence) -> Result<Tensor> {
     let missing = || Error::internal("an expectation without what a level is made of");
     let estimates: Vec<&Estimate> = paths.iter().filter_map(|path| path.layers.get(place)).collect();
     let mean = |sensitivity: usize| -> Result<Tensor> {
@@ -71,22 +68,20 @@ pub(crate) fn layer_evidence(
         Ok((all.try_fold(first, |sum, one| sum + one)? / estimates.len() as f64)?)
     };
     let expected = mean(0)?;
-    match (evidence, coarser) {
-        (Evidence::Layer, _) => {
+    match evidence {
+        Evidence::Layer => {
             let weights = expected.mean_keepdim(3)?.mean_keepdim(2)?;
             let activation = &estimates.first().ok_or_else(missing)?.activation;
             Ok(weights.broadcast_mul(activation)?.sum(1)?.relu()?)
         }
-        (Evidence::Neighbourhood, coarser) => shared_out(&expected, &mean(1)?, coarser),
-        (Evidence::Place, _) => Ok(expected.sum(1)?),
+        Evidence::Neighbourhood => shared_out(&expected, &mean(1)?),
+        Evidence::Place => Ok(expected.sum(1)?),
     }
 }
 
 /// `sum_k |D_k| G(E_k) / G(|D_k|)`.
-fn shared_out(expected: &Tensor, difference: &Tensor, coarser: Option<[usize; 2]>) -> Result<Tensor> {
+fn shared_out(expected: &Tensor, difference: &Tensor) -> Result<Tensor> {
     let (_, _, height, width) = expected.dims4()?;
-    let coarser = coarser.unwrap_or([height, width]);
-    let sigma = ((height * width) as f64 / (coarser[0] * coarser[1]).max(1) as f64).sqrt();
     let wide = |x: &Tensor| -> Result<Tensor> {
         let x = x.squeeze(0)?;
         Ok(if x.dtype() == DType::F64 { x } else { x.to_dtype(DType::F32)? })
@@ -94,8 +89,8 @@ fn shared_out(expected: &Tensor, difference: &Tensor, coarser: Option<[usize; 2]
     let (expected_wide, answer) = (wide(expected)?, wide(difference)?.abs()?);
     // Where a channel is silent all over, so is its evidence.
     let floor = ((answer.mean_keepdim(2)?.mean_keepdim(1)? * SILENT)? + f64::from(f32::MIN_POSITIVE))?;
-    let around = gaussian_blur(&answer, sigma)?.broadcast_add(&floor)?;
-    let share = gaussian_blur(&expected_wide, sigma)?.div(&around)?;
+    let around = gaussian_blur(&answer, AROUND)?.broadcast_add(&floor)?;
+    let share = gaussian_blur(&expected_wide, AROUND)?.div(&around)?;
     let map = (share * answer)?.sum(0)?.reshape((1, height, width))?;
     Ok(map.to_dtype(expected.dtype())?)
 }
