@@ -2,6 +2,7 @@
 
 mod any_bytes;
 mod architectures;
+mod attention;
 mod cam_laws;
 mod cam_networks;
 mod cam_parity;

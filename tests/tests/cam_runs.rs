@@ -75,8 +75,8 @@ pub(crate) struct Counting<'a> {
 
 impl Network for Counting<'_> {
     delegate_network!(self => self.network;
-        layers, dtype, device, input_shape, grid, biases, announce, bytes_of_pass, with_backward_rule,
-        with_propagation);
+        layers, dtype, device, input_shape, grid, biases, attentions, announce, bytes_of_pass,
+        with_backward_rule, with_propagation);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.rows.fetch_add(input.dim(0)?, Ordering::Relaxed);

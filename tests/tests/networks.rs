@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    AtLayer, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo, Linear,
-    Network, Probe, Propagation, ReadOut, Reading, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer,
+    AtLayer, Attention, BackwardRule, CandleModel, CandleNetwork, Composite, Cotangents, Grid, LayerId, LayerInfo,
+    Linear, Network, Probe, Propagation, ReadOut, Reading, Replicas, Result, SeriesLayout, SeriesView, Tap, UpToLayer,
     VectorJacobianProducts, Watch, Watched, delegate_network,
 };
 use std::sync::{Arc, Mutex};
@@ -79,6 +79,10 @@ impl Network for Recording {
         let bias = Tensor::zeros((1, 2, 3), DType::F64, &Device::Cpu)?;
         Ok(vec![(LayerId(0), bias.clone()), (LayerId(1), bias)])
     }
+    fn attentions(&self) -> Result<Vec<Attention>> {
+        self.note("attentions");
+        Ok(vec![Attention { probabilities: LayerId(1), tokens: None }])
+    }
     fn announce(&self, evaluated: usize, differentiated: usize) {
         self.note("announce").announce(evaluated, differentiated);
     }
@@ -140,7 +144,7 @@ struct Own<N>(N);
 impl<N: Network> Network for Own<N> {
     delegate_network!(self => self.0;
         layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume, biases,
-        announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
+        attentions, announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
 }
 
 const FIRST: LayerId = LayerId(0);
@@ -157,6 +161,7 @@ fn call(method: &str, network: &dyn Network, input: &Tensor, activation: &Tensor
         "activations" => drop(network.activations(input, &[FIRST]).unwrap()),
         "resume" => drop(network.resume(FIRST, activation).map(Result::unwrap)),
         "biases" => drop(network.biases().unwrap()),
+        "attentions" => drop(network.attentions().unwrap()),
         "announce" => network.announce(3, 4),
         "vjp" => drop(network.vjp(input, &taps, &mut ones).unwrap()),
         "can_vjp_from" => drop(network.can_vjp_from(FIRST, &taps)),
@@ -168,7 +173,7 @@ fn call(method: &str, network: &dyn Network, input: &Tensor, activation: &Tensor
     }
 }
 
-const METHODS: [&str; 14] = [
+const METHODS: [&str; 15] = [
     "grid",
     "forward",
     "evaluate",
@@ -176,6 +181,7 @@ const METHODS: [&str; 14] = [
     "activations",
     "resume",
     "biases",
+    "attentions",
     "announce",
     "vjp",
     "can_vjp_from",

@@ -1,6 +1,6 @@
 use crate::candle_model::no_vjp_from;
 use crate::{
-    BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    Attention, BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network, evaluate_by_candle, vjp_by_candle,
 };
 use candle_core::Tensor;
@@ -137,6 +137,12 @@ impl<N: Network> Network for AtLayer<N> {
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
         let biases = self.network.biases()?;
         Ok(biases.into_iter().filter(|(layer, _)| *layer > self.layer).collect())
+    }
+
+    /// Those behind the layer.
+    fn attentions(&self) -> Result<Vec<Attention>> {
+        let attentions = self.network.attentions()?;
+        Ok(attentions.into_iter().filter(|attention| attention.probabilities > self.layer).collect())
     }
 
     fn vjp(

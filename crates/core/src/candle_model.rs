@@ -1,5 +1,5 @@
 use crate::{
-    Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
+    Attention, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
     delegate_network,
 };
 use candle_core::backprop::GradStore;
@@ -98,6 +98,10 @@ impl<M: CandleModel> Network for CandleNetwork<M> {
         Err(Error::Unsupported(vec!["the biases of the layers: this network does not tell them".into()]))
     }
 
+    fn attentions(&self) -> Result<Vec<Attention>> {
+        Err(Error::Unsupported(vec!["the attentions of the network: it does not tell them".into()]))
+    }
+
     fn announce(&self, _: usize, _: usize) {}
 
     fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {
@@ -186,7 +190,7 @@ pub(crate) fn gradient_of(store: &GradStore, variable: &Tensor) -> Result<Tensor
     }
 }
 
-fn unvisited<N: Network + ?Sized>(network: &N, layer: LayerId) -> Error {
+pub(crate) fn unvisited<N: Network + ?Sized>(network: &N, layer: LayerId) -> Error {
     let name = network.layers().get(layer.0).map_or_else(|| format!("#{}", layer.0), |info| info.name.clone());
     Error::UnknownLayer { name, suggestions: Vec::new() }
 }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 ///
 /// impl<N: Network> Network for Counting<N> {
 ///     delegate_network!(self => self.network;
-///         layers, forward, dtype, device, input_shape, grid, evaluate_similar, activations, resume, biases, announce,
-///         vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
+///         layers, forward, dtype, device, input_shape, grid, evaluate_similar, activations, resume, biases, attentions,
+///         announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
 ///
 ///     fn evaluate(&self, input: &Tensor, layers: &[LayerId]) -> Result<(Tensor, Vec<Tensor>)> {
 ///         self.rows.fetch_add(input.dim(0)?, Ordering::Relaxed);
@@ -105,6 +105,11 @@ macro_rules! delegate_network {
             $to.biases()
         }
     };
+    (@ attentions $me:ident, $to:expr) => {
+        fn attentions(&$me) -> $crate::Result<Vec<$crate::Attention>> {
+            $to.attentions()
+        }
+    };
     (@ announce $me:ident, $to:expr) => {
         fn announce(&$me, evaluated: usize, differentiated: usize) {
             $to.announce(evaluated, differentiated);
@@ -165,7 +170,7 @@ macro_rules! pointers {
         impl<N: Network + ?Sized> Network for $pointer {
             delegate_network!(self => (**self);
                 layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume,
-                biases, announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
+                biases, attentions, announce, vjp, can_vjp_from, vjp_from, bytes_of_pass, with_backward_rule, with_propagation);
         }
     )*};
 }

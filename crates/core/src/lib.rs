@@ -7,6 +7,7 @@
 //! about twenty lines; see [`CandleModel`].
 
 mod at_layer;
+mod attention;
 mod candle_model;
 mod caught;
 mod convergence;
@@ -34,6 +35,7 @@ mod up_to_layer;
 mod watched;
 
 pub use at_layer::AtLayer;
+pub use attention::{Attention, Stretch, stretch_gradients};
 pub use candle_model::{CandleModel, CandleNetwork, evaluate_by_candle, vjp_by_candle};
 pub use caught::{caught, panic_is_caught};
 pub use convergence::{Convergence, ConvergenceStep, Monitor, Stop};

@@ -7,6 +7,8 @@ pub enum Family {
     Cam,
     /// The input or the channels of a layer are masked and the score is watched; no gradient.
     Perturbation,
+    /// What the attentions of a transformer look at, over the grid of its patches.
+    Attention,
     /// The gradient with respect to the input, and what is made of it.
     Gradient,
 }

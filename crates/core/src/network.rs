@@ -1,4 +1,4 @@
-use crate::{Error, Grid, Propagation, Result, suggest};
+use crate::{Attention, Error, Grid, Propagation, Result, suggest};
 use candle_core::{DType, Device, Tensor};
 use faithful_tensor::BackwardRule;
 
@@ -107,6 +107,12 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// [`Error::Unsupported`] where the network does not know, as a candle model of one's own.
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>>;
+
+    /// The attentions of a transformer, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there is none, or the network does not know, as a candle model of one's own.
+    fn attentions(&self) -> Result<Vec<Attention>>;
 
     /// Announces that so many more rows will be evaluated and differentiated. Methods of many passes say so before they
     /// begin, for networks that tell how far an explanation is ([`Watched`](crate::Watched)); others ignore it.

@@ -8,6 +8,9 @@ pub enum Propagation {
     /// Layer-wise relevance propagation (Bach et al. 2015): the output times the cotangent is divided among the operands of each
     /// operation, down to the taps.
     Relevance(Composite),
+    /// `AttnLRP` (Achtibat et al. 2024, arXiv 2402.05602): layer-wise relevance propagation with rules for attention and normalisations. What
+    /// is given at the taps is relevance over the value, in the gradient's place.
+    Attention,
     /// `DeepLIFT`'s rescale rule (Shrikumar et al. 2017): each operation's quotient of differences, of the output over the operand,
     /// between the input and a reference in which the value at this tap is zero. What is given at the taps is a multiplier in the
     /// gradient's place; at the tap itself, times the value, it sums to the output's difference from the reference.

@@ -243,7 +243,7 @@ impl<N: Network> ReadOut<N> {
 
 impl<N: Network> Network for ReadOut<N> {
     delegate_network!(self => self.network;
-        layers, dtype, device, input_shape, grid, activations, biases, announce, can_vjp_from, bytes_of_pass);
+        layers, dtype, device, input_shape, grid, activations, biases, attentions, announce, can_vjp_from, bytes_of_pass);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.reading.read(&self.network.forward(input, probe)?)

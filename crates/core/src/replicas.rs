@@ -255,7 +255,7 @@ impl<N: Network> Probe for Converting<'_, N> {
 }
 
 impl<N: Network> Network for Replicas<N> {
-    delegate_network!(self => self.first(); layers, input_shape, grid, announce);
+    delegate_network!(self => self.first(); layers, input_shape, grid, attentions, announce);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let input = Self::inward(self.first(), input)?;

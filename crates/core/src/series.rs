@@ -118,7 +118,7 @@ impl<N: Network> Probe for Through<'_, N> {
 }
 
 impl<N: Network> Network for SeriesView<N> {
-    delegate_network!(self => self.network; layers, dtype, device, announce, can_vjp_from);
+    delegate_network!(self => self.network; layers, dtype, device, attentions, announce, can_vjp_from);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.network.forward(&self.inward(input)?, &mut Through { view: self, probe })

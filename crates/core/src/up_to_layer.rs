@@ -1,6 +1,6 @@
 use crate::candle_model::no_vjp_from;
 use crate::{
-    BackwardRule, Cotangents, Error, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
+    Attention, BackwardRule, Cotangents, Error, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
     VectorJacobianProducts, delegate_network, evaluate_by_candle, vjp_by_candle,
 };
 use candle_core::Tensor;
@@ -84,6 +84,12 @@ impl<N: Network> Network for UpToLayer<N> {
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {
         let biases = self.network.biases()?;
         Ok(biases.into_iter().filter(|(layer, _)| *layer <= self.layer).collect())
+    }
+
+    /// Those up to the layer.
+    fn attentions(&self) -> Result<Vec<Attention>> {
+        let attentions = self.network.attentions()?;
+        Ok(attentions.into_iter().filter(|attention| attention.probabilities <= self.layer).collect())
     }
 
     fn vjp(&self, input: &Tensor, taps: &[Tap], cotangents: &mut Cotangents<'_>) -> Result<VectorJacobianProducts> {

@@ -54,7 +54,7 @@ impl<'a, N: Network> Watched<'a, N> {
 
 impl<N: Network> Network for Watched<'_, N> {
     delegate_network!(self => self.network;
-        layers, dtype, device, input_shape, grid, biases, can_vjp_from, bytes_of_pass);
+        layers, dtype, device, input_shape, grid, biases, attentions, can_vjp_from, bytes_of_pass);
 
     fn forward(&self, input: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         self.pass(input, 1)?;

@@ -59,6 +59,7 @@ impl Demand {
     ) -> Result<Self> {
         let taps = match method {
             Method::Cam { method, .. } => method.taps(network, layers)?,
+            Method::Attention(_) => attention_taps(network)?,
             Method::Gradient(_) if layers.is_empty() => vec![Tap::Input],
             Method::Gradient(_) => layers.iter().copied().map(Tap::Layer).collect(),
         };
@@ -75,6 +76,10 @@ impl Demand {
                 let (layer_copies, more) = if method.has_parts() { (2, gradients + 4) } else { (5, 0) };
                 let kept = 2 + 2 * gradients + references + more;
                 Self { taps, gradients, input_copies: 2, layer_copies, kept, rows }
+            }
+            // Matrices of tokens by tokens, and what candle keeps of a pass.
+            Method::Attention(_) => {
+                Self { taps, gradients: classes as u64 + 1, input_copies: 2, layer_copies: 6, kept: 2, rows }
             }
             // Sums and terms are in f64; one class comes after the other.
             Method::Gradient(_) => {
@@ -105,6 +110,11 @@ impl Demand {
         let together = together.get().min(self.rows.max(rows)) as u64;
         pass + similar + NUMBER * (together * copies + self.kept * (own + layers))
     }
+}
+
+fn attention_taps(network: &dyn Network) -> Result<Vec<Tap>> {
+    let attentions = network.attentions()?;
+    Ok(attentions.into_iter().map(|attention| Tap::Layer(attention.probabilities)).collect())
 }
 
 /// The bytes of a row where the network does not know: each activation is kept, a gradient of its size comes back, and
@@ -243,7 +253,7 @@ mod tests {
     impl Network for Planned {
         faithful_core::delegate_network!(self => self.0;
             layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume,
-            biases, announce, vjp, can_vjp_from, vjp_from, with_backward_rule, with_propagation);
+            biases, attentions, announce, vjp, can_vjp_from, vjp_from, with_backward_rule, with_propagation);
 
         fn bytes_of_pass(&self, input: &[usize], _: &[Tap], gradients: usize) -> Option<u64> {
             Some(102 + 1024 * (input[0] * gradients) as u64)

@@ -18,6 +18,8 @@ pub enum Method {
         /// Whose definition of it is followed.
         definition: Definition,
     },
+    /// What a transformer's attentions look at.
+    Attention(&'static faithful_attention::Method),
     /// An attribution with respect to the input.
     Gradient(&'static faithful_gradient::Method),
 }
@@ -25,7 +27,8 @@ pub enum Method {
 /// Every method, in the order in which they are listed.
 pub fn methods() -> Vec<&'static MethodInfo> {
     let cams = faithful_cam::METHODS.iter().map(|method| &method.info);
-    cams.chain(faithful_gradient::METHODS.iter().map(|method| &method.info)).collect()
+    let attentions = faithful_attention::METHODS.iter().map(|method| &method.info);
+    cams.chain(attentions).chain(faithful_gradient::METHODS.iter().map(|method| &method.info)).collect()
 }
 
 impl Method {
@@ -37,9 +40,10 @@ impl Method {
     pub fn new(name: &str, gradient: Option<&str>, definition: &str) -> Result<Self> {
         let gradient = gradient.map(faithful_cam::estimator).transpose()?;
         let definition = Definition::named(definition)?;
-        if let Ok(method) = faithful_gradient::method(name) {
+        let other = faithful_gradient::method(name).map(Self::Gradient);
+        if let Ok(found) = other.or_else(|_| faithful_attention::method(name).map(Self::Attention)) {
             return match (gradient, definition) {
-                (None, Definition::Paper) => Ok(Self::Gradient(method)),
+                (None, Definition::Paper) => Ok(found),
                 (Some(_), _) => Err(Self::no_gradient(name)),
                 _ => Err(Error::parameter("definition", format!("`{name}` has only the paper's"))),
             };
@@ -65,6 +69,7 @@ impl Method {
     pub fn info(&self) -> &'static MethodInfo {
         match self {
             Self::Cam { method, .. } => &method.info,
+            Self::Attention(method) => &method.info,
             Self::Gradient(method) => &method.info,
         }
     }
@@ -73,7 +78,7 @@ impl Method {
     pub fn other_gradient(&self) -> Option<&'static str> {
         match self {
             Self::Cam { gradient, .. } => gradient.map(|gradient| gradient.name),
-            Self::Gradient(_) => None,
+            Self::Attention(_) | Self::Gradient(_) => None,
         }
     }
 
@@ -81,7 +86,7 @@ impl Method {
     fn estimator(&self) -> Option<&'static GradientEstimator> {
         match self {
             Self::Cam { method, gradient, .. } => gradient.or(method.estimator()),
-            Self::Gradient(_) => None,
+            Self::Attention(_) | Self::Gradient(_) => None,
         }
     }
 
@@ -101,7 +106,7 @@ impl Method {
     pub fn needs_layers(&self) -> bool {
         match self {
             Self::Cam { method, .. } => method.needs_layers(),
-            Self::Gradient(_) => false,
+            Self::Attention(_) | Self::Gradient(_) => false,
         }
     }
 
@@ -150,7 +155,7 @@ impl Method {
         if eigen && !matches!(self, Self::Cam { method, .. } if method.weighs()) {
             return refuse("eigen", format!("`{name}` does not sum weighted channels of a layer"));
         }
-        if augmented && matches!(self, Self::Gradient(_)) {
+        if augmented && !matches!(self, Self::Cam { .. }) {
             let reason =
                 format!("`{name}` is no class activation map or masking method, whose maps alone are averaged");
             return refuse("augment", reason);
@@ -163,16 +168,19 @@ impl Method {
                 let stops = self.estimator().is_some_and(|estimator| !estimator.single);
                 (if method.needs_layers() { method.most_layers() } else { 0 }, method.fuses(), stops)
             }
+            Self::Attention(_) => (0, false, false),
             Self::Gradient(method) => (1, false, method.reads(Parameter::Stop)),
         };
-        if takes == 0 && (layers > 0 || layout) {
+        let attends = matches!(self, Self::Attention(_));
+        if takes == 0 && (layers > 0 || layout && !attends) {
             let parameter = if layers > 0 { "layer" } else { "layout" };
-            return refuse(parameter, format!("`{name}` explains at the input and has no target layer"));
+            let place = if attends { "at every attention" } else { "at the input" };
+            return refuse(parameter, format!("`{name}` explains {place} and has no target layer"));
         }
         if layers > takes {
             return refuse("layer", format!("`{name}` explains one layer at a time, and {layers} are named"));
         }
-        if layout && layers == 0 && !self.needs_layers() {
+        if layout && layers == 0 && !self.needs_layers() && !attends {
             return refuse("layout", format!("`{name}` explains at the input unless --layer names a layer"));
         }
         if fusion && !fuses {
@@ -214,6 +222,7 @@ impl Method {
     pub fn compares(&self) -> bool {
         match self {
             Self::Cam { .. } => self.estimator().is_some_and(|estimator| estimator.baselines != BaselineUse::None),
+            Self::Attention(_) => false,
             Self::Gradient(method) => method.reads(Parameter::Baseline) || method.reads(Parameter::Baselines),
         }
     }
@@ -222,6 +231,7 @@ impl Method {
     pub fn has_one_baseline(&self) -> bool {
         match self {
             Self::Cam { .. } => self.estimator().is_some_and(|estimator| estimator.baselines == BaselineUse::PerPath),
+            Self::Attention(_) => false,
             Self::Gradient(method) => method.reads(Parameter::Baseline),
         }
     }

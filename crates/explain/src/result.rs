@@ -3,7 +3,7 @@
 use crate::{Drawing, Method, Photo, Settings};
 use candle_core::{DType, Tensor};
 use faithful_cam::{CamParameters, EstimatorParameters, HyperParameters, Layout, hyper_parts};
-use faithful_core::{Convergence, Error, LayerId, Objective, Result, Score, Stream, write_atomic};
+use faithful_core::{Convergence, Error, LayerId, Objective, Result, Score, Stream, TokenGrid, write_atomic};
 use faithful_gradient::{Channels, GradientParameters, attribute_at_layer, reduce_channels};
 use faithful_report::image::RgbImage;
 use faithful_report::{Map, Scale, Style, encode_png};
@@ -125,6 +125,22 @@ impl Method {
                     })
                     .collect()
             }
+            Self::Attention(method) => {
+                let found = faithful_attention::explain(method, objective, input, scores, token_grid(layout)?)?;
+                let result = |one: faithful_attention::Explanation| {
+                    Ok(MethodResult {
+                        map: places(&one.map, input)?,
+                        at_layer,
+                        scale,
+                        score: number(&one.score)?,
+                        convergence: None,
+                        completeness: None,
+                        notes: Vec::new(),
+                        parts: Vec::new(),
+                    })
+                };
+                found.into_iter().map(result).collect()
+            }
             Self::Gradient(method) => {
                 let parameters = GradientParameters { draws, stop, sampler, alphas, spread, stream, ..own };
                 let explain = |score: &&dyn Score| {
@@ -158,6 +174,20 @@ impl Method {
                 };
                 scores.iter().map(explain).collect()
             }
+        }
+    }
+}
+
+/// How tokens lie over a photo, where the layout says it.
+fn token_grid(layout: Layout) -> Result<Option<TokenGrid>> {
+    match layout {
+        Layout::Auto => Ok(None),
+        Layout::Tokens { prefix, grid } | Layout::TokensLast { prefix, grid } => {
+            Ok(Some(TokenGrid { prefix, size: grid }))
+        }
+        Layout::ChannelsFirst | Layout::ChannelsLast => {
+            let reason = "attention is over tokens, as `tokens:1:14x14` says how they lie";
+            Err(Error::parameter("layout", reason))
         }
     }
 }

@@ -37,6 +37,7 @@ fn every_method_is_on_the_page_as_it_is_in_its_registry() {
     };
     compare("Class activation maps", &of(Family::Cam));
     compare("Perturbation methods", &of(Family::Perturbation));
+    compare("Attention of transformers", &of(Family::Attention));
     compare("Attribution with respect to the input", &of(Family::Gradient));
 }
 

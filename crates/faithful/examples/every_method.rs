@@ -12,10 +12,9 @@ fn main() -> faithful::Result<()> {
         if method.draws() || info.family == faithful::core::Family::Perturbation {
             continue;
         }
-        let session = Setup { methods: vec![method.into()], ..Setup::default() }.session(&classifier)?;
-        let seen = session.read(&path)?;
-        // Some methods are for some heads only.
-        match session.explain(&seen, &session.methods[0]) {
+        let session = Setup { methods: vec![method.into()], ..Setup::default() }.session(&classifier);
+        // Some methods are for some networks only.
+        match session.and_then(|session| session.explain(&session.read(&path)?, &session.methods[0])) {
             Ok(maps) => println!("{}: {:?}", info.name, maps[0].map.dims()),
             Err(reason) => println!("{}: {reason}", info.name),
         }

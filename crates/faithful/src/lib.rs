@@ -3,6 +3,7 @@
 pub use faithful_core as core;
 pub use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
 
+pub use faithful_attention as attention;
 pub use faithful_baseline as baseline;
 pub use faithful_cam as cam;
 pub use faithful_data as data;

@@ -1,8 +1,8 @@
 use crate::{
     Attribution, BlurPath, Distribution, ExpectedGradients, GuidedPath, Integration, Quadrature, SmoothGrad, Statistic,
-    Straight, deconvnet, deep_lift, distribution_attribution, expected_gradients, gradient, gradient_times_input,
-    guided_backpropagation, guided_integrated_gradients, important_direction, integrated_gradients, path_attribution,
-    relevance, saliency, smooth_grad,
+    Straight, attention_relevance, deconvnet, deep_lift, distribution_attribution, expected_gradients, gradient,
+    gradient_times_input, guided_backpropagation, guided_integrated_gradients, important_direction,
+    integrated_gradients, path_attribution, relevance, saliency, smooth_grad,
 };
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Gaussian, Spread};
@@ -249,6 +249,15 @@ pub const METHODS: &[Method] = &[
         ),
         reads: &[],
         attribute: |objective, input, _| Attribution::new(relevance(objective, single(input)?, Composite::Epsilon)?),
+    },
+    Method {
+        info: info(
+            "attn-lrp",
+            "the score divided among the input's values, with rules for attention and normalisations",
+            "Achtibat et al. 2024 (arXiv 2402.05602)",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| Attribution::new(attention_relevance(objective, single(input)?)?),
     },
     Method {
         info: info(

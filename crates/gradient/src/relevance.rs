@@ -26,6 +26,18 @@ pub fn deep_lift(objective: &Objective, input: &Tensor) -> Result<Tensor> {
     Ok((propagated(objective, input, Propagation::Rescale(Tap::Input))? * input)?)
 }
 
+/// `AttnLRP` (Achtibat et al. 2024): relevance carried back with rules of their own for softmax, products of two values and
+/// normalisations; an epsilon rule without an epsilon elsewhere, without the gamma rule that its authors choose for some networks.
+///
+/// `(N, …)` to the same shape, signed, in units of the score; what biases take is missing to the sum. A score that is not linear in the
+/// output begins with its derivative.
+///
+/// # Errors
+/// [`Error::Unsupported`](faithful_core::Error::Unsupported) where the network does not know its operations.
+pub fn attention_relevance(objective: &Objective, input: &Tensor) -> Result<Tensor> {
+    Ok((propagated(objective, input, Propagation::Attention)? * input)?)
+}
+
 fn propagated(objective: &Objective, input: &Tensor, rule: Propagation) -> Result<Tensor> {
     let network = objective.network().with_propagation(rule)?;
     Objective::new(&*network, objective.score()).with_batch(objective.batch()).input_gradient(input)

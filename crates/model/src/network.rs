@@ -3,7 +3,7 @@
 use crate::{Graph, NodeId, bias, execute, grid, plan, propagate};
 use candle_core::{DType, Device, Tensor};
 use faithful_core::{
-    BackwardRule, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
+    Attention, BackwardRule, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
     VectorJacobianProducts, vjp_by_candle,
 };
 
@@ -102,6 +102,10 @@ impl Network for Graph {
             }
             _ => Err(Error::Unsupported(vec![format!("a reverse pass from layer #{} to {taps:?}", layer.0)])),
         }
+    }
+
+    fn attentions(&self) -> Result<Vec<Attention>> {
+        Graph::attentions(self)
     }
 
     fn biases(&self) -> Result<Vec<(LayerId, Tensor)>> {

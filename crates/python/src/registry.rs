@@ -18,6 +18,7 @@ fn method<'py>(py: Python<'py>, info: &MethodInfo) -> PyResult<Bound<'py, PyDict
     let family = match info.family {
         Family::Cam => "cam",
         Family::Perturbation => "perturbation",
+        Family::Attention => "attention",
         Family::Gradient => "gradient",
     };
     let found = Method::new(info.name, None, "paper").map_err(crate::error::to_python)?;

@@ -26,6 +26,10 @@ def test_every_method_explains(net, photo, method):
         with pytest.raises(errors.UnsupportedError, match="global average pool"):
             net.explain(photo, method="cam")
         return
+    if method.family == "attention":
+        with pytest.raises(errors.UnsupportedError, match="the network has none"):
+            net.explain(photo, method=method.name)
+        return
     found = net.explain(photo, method=method.name, **options)
     assert found.maps.shape[0] == 1 and found.maps.dtype == np.float32 and np.isfinite(found.maps).all()
     assert found.signed == method.signed and found.classes == [int(net.predict(photo).outputs.argmax())]

@@ -1,5 +1,6 @@
-//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, and `DeepLIFT`'s rescale rule.
+//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, `AttnLRP`, and `DeepLIFT`'s rescale rule.
 
+mod attention;
 mod relevance;
 mod rescale;
 
@@ -25,7 +26,7 @@ impl Propagated {
 impl Network for Propagated {
     delegate_network!(self => self.graph;
         layers, forward, dtype, device, input_shape, grid, evaluate, evaluate_similar, activations, resume, biases,
-        announce, with_propagation);
+        attentions, announce, with_propagation);
 
     /// Not known: every value of a pass is kept.
     fn bytes_of_pass(&self, _: &[usize], _: &[Tap], _: usize) -> Option<u64> {
@@ -72,6 +73,7 @@ impl Propagated {
         let places = taps.iter().map(|tap| place(graph, *tap)).collect::<Result<Vec<_>>>()?;
         let run = Run::new(graph, given)?;
         let rule: Box<dyn Rule + '_> = match self.rule {
+            Propagation::Attention => Box::new(attention::AttentionRules::new(&run)),
             Propagation::Relevance(composite) => Box::new(relevance::Relevance::new(&run, composite)?),
             Propagation::Rescale(tap) => Box::new(rescale::Rescale::new(&run, place(graph, tap)?)?),
             other => return Err(Error::Unsupported(vec![format!("the propagation {other:?}")])),

@@ -1,34 +1,13 @@
 //! The layer that is explained by default in a transformer.
 
 use super::order::Order;
-use crate::{Graph, Node, NodeId, Op};
+use crate::{Graph, NodeId, Op};
 use faithful_core::{LayerId, TokenGrid, has_channels_last};
 
 impl Graph {
     /// The last attention: the product of a softmax and values, both of them from the input.
     pub(super) fn last_attention(&self, order: &Order) -> Option<NodeId> {
-        let attention = |&node: &NodeId| {
-            let Node { op: Op::MatMul, inputs, .. } = self.node(node) else { return false };
-            self.is_of_two(node, order) && inputs.iter().any(|input| self.is_softmax(*input))
-        };
-        (0..self.nodes.len()).rev().map(NodeId).find(attention)
-    }
-
-    /// Whether a value is a softmax, moved, reshaped, scaled or masked.
-    fn is_softmax(&self, node: NodeId) -> bool {
-        let mut open = vec![node];
-        let mut seen = vec![false; self.nodes.len()];
-        while let Some(node) = open.pop() {
-            let Node { op, inputs, .. } = self.node(node);
-            if matches!(op, Op::Softmax { log: false, .. }) {
-                return true;
-            }
-            let passes = moves(op) || matches!(op, Op::Binary(_) | Op::Concat { .. });
-            if passes && !std::mem::replace(&mut seen[node.0], true) {
-                open.extend(inputs);
-            }
-        }
-        false
+        self.attention_products(order).last().map(|(product, _)| product)
     }
 
     /// The last normalisation of the tokens before the last attention; the sum of the blocks before it where the network

@@ -1,6 +1,7 @@
 //! Facts about layers: how much of the input one cell stands for, and which layer is explained by default.
 
 mod attention;
+mod blocks;
 mod head;
 mod order;
 

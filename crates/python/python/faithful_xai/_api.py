@@ -9,8 +9,8 @@ from . import _native
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What is known of a method: its family (`cam`, `perturbation`, `gradient`), whether its maps are of a layer's places, have a sign,
-    depend on draws (and so on `seed`), and compare with `baselines`."""
+    """What is known of a method: its family (`cam`, `perturbation`, `attention`, `gradient`), whether its maps are of a layer's
+    places, have a sign, depend on draws (and so on `seed`), and compare with `baselines`."""
 
     name: str
     summary: str
