@@ -425,3 +425,54 @@ fn a_flipped_bit_changes_no_table() {
     assert_eq!(resumed.code(), 0, "{}", resumed.stderr());
     assert_eq!(values(&place, "run"), before);
 }
+
+fn planted<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["evaluate", "--images", "planted", "--samples", "6", "--explain-label", "--out", out];
+    all.extend(["--methods", "grad-cam,layer-cam,saliency", "--metrics", "drop,sparseness,energy", "-q"]);
+    all.extend(more);
+    all
+}
+
+#[test]
+fn an_audit_compares_metrics_with_the_cause_that_was_planted() {
+    let place = Place::new();
+    assert_eq!(place.run(&planted("objects", &[])).code(), 0);
+    assert_eq!(place.run(&planted("marks", &["--model", "marks-vgg"])).code(), 0);
+    for run in ["objects", "marks"] {
+        let audit = &place.run(&["audit", run, "--json"]).objects()[0];
+        assert_eq!(
+            (&audit["truth"], audit["methods"].as_u64(), audit["images"].as_u64()),
+            (&"energy".into(), Some(3), Some(6))
+        );
+        let metrics: Vec<&str> =
+            audit["metrics"].as_array().unwrap().iter().map(|line| line["metric"].as_str().unwrap()).collect();
+        assert!(metrics.len() == 2 && metrics.contains(&"drop") && metrics.contains(&"sparseness"), "{metrics:?}");
+    }
+    // The same pictures, told by other things.
+    assert_ne!(values(&place, "objects"), values(&place, "marks"));
+    let text = place.run(&["audit", "objects", "--format", "markdown"]).stdout();
+    assert!(text.starts_with("| metric | on one image | of the means |"), "{text}");
+    place.run(&["audit", "objects", "--truth", "iou"]).refused(2, &["no metric in this run `iou`"]);
+    place.run(&["audit", "objects", "marks"]).refused(2, &["make no common table"]);
+    place
+        .run(&["evaluate", "--images", "scenes", "--model", "marks-vgg", "--methods", "grad-cam", "--out", "no"])
+        .refused(2, &["`scenes` have no marks"]);
+}
+
+#[test]
+fn runs_of_several_networks_make_a_leaderboard() {
+    let place = Place::new();
+    assert_eq!(place.run(&planted("objects", &[])).code(), 0);
+    assert_eq!(place.run(&planted("marks", &["--model", "marks-vgg"])).code(), 0);
+    let board = &place.run(&["report", "objects", "marks", "--out", "board.html", "--json"]).objects()[0];
+    assert_eq!((board["tables"].as_array().unwrap().len(), board["metrics"].as_u64()), (2, Some(3)));
+    let page = std::fs::read_to_string(place.path("board.html")).unwrap();
+    for words in ["mean rank", "scenes-vgg (objects), n = 6", "marks-vgg (marks), n = 6", "energy ↑"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let one = place.run(&["report", "objects", "marks", "--metric", "energy", "--out", "one.html", "--json"]);
+    assert_eq!(one.objects()[0]["metrics"].as_u64(), Some(1));
+    place
+        .run(&["report", "objects", "marks", "--metric", "iou", "--out", "x.html"])
+        .refused(2, &["no metric in these runs"]);
+}
