@@ -18,6 +18,12 @@ struct Content {
     mask: Option<String>,
 }
 
+/// An image's mask: a file, or the digest of what has been read already.
+pub(crate) enum Held {
+    File(PathBuf),
+    Digest(String),
+}
+
 /// Of a file that cannot be read: its row will say why.
 const UNREADABLE: &str = "unreadable";
 /// Names that are listed where images differ.
@@ -25,10 +31,14 @@ const LISTED: usize = 3;
 
 impl Contents {
     /// Reads all files: names with their images, and their masks where there are some.
-    pub(crate) fn read(files: &[(&String, &PathBuf, Option<PathBuf>)]) -> Self {
+    pub(crate) fn read(files: &[(&String, &PathBuf, Option<Held>)]) -> Self {
         let digest = |path: &Path| Digest::of_file(path).unwrap_or_else(|_| UNREADABLE.to_owned());
-        let one = |(name, photo, mask): &(&String, &PathBuf, Option<PathBuf>)| {
-            ((*name).clone(), Content { photo: digest(photo), mask: mask.as_deref().map(digest) })
+        let of_mask = |mask: &Held| match mask {
+            Held::File(path) => digest(path),
+            Held::Digest(digest) => digest.clone(),
+        };
+        let one = |(name, photo, mask): &(&String, &PathBuf, Option<Held>)| {
+            ((*name).clone(), Content { photo: digest(photo), mask: mask.as_ref().map(of_mask) })
         };
         Self(files.par_iter().map(one).collect())
     }
@@ -107,7 +117,8 @@ mod tests {
         let mask = folder.path().join("mask");
         std::fs::write(&mask, "1").unwrap();
         let read = |which: &[usize]| {
-            let files: Vec<_> = which.iter().map(|&i| (&names[i], &paths[i], (i == 1).then(|| mask.clone()))).collect();
+            let files: Vec<_> =
+                which.iter().map(|&i| (&names[i], &paths[i], (i == 1).then(|| Held::File(mask.clone())))).collect();
             Contents::read(&files)
         };
         let before = read(&[0, 1, 2]);

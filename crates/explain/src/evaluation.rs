@@ -1,7 +1,8 @@
 //! What an evaluation runs on: images (a folder of photos, or drawn scenes whose objects are known), and the methods of a
 //! session.
 
-use crate::contents::Contents;
+use crate::boxes::Boxes;
+use crate::contents::{Contents, Held};
 use crate::{Classifier, MethodAt, ScoreKind, Session, Settings, inputs, photo};
 use faithful_core::{Digest, Error, Objective, Reading, Result, Score, Stream};
 use faithful_data::{
@@ -92,25 +93,42 @@ fn drawn_planted(stream: &Stream, cause: Cause, index: usize) -> Result<Drawn> {
     Ok(Drawn { picture: scene.picture, class: Some(told_by.class), cause: Some(told_by.mask) })
 }
 
-/// A folder with a mask per photo: the same name as a PNG, white where the object is.
-pub struct Masks(PathBuf);
+/// Where the objects of photos are: a folder with a mask per photo, the same name as a PNG, white where the object is; or a file of
+/// COCO's annotations with boxes.
+pub struct Masks(Kept);
+
+enum Kept {
+    Folder(PathBuf),
+    Boxes(Boxes),
+}
 
 impl Masks {
-    /// The folder.
+    /// The folder, or the file.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
-    pub fn new(folder: PathBuf) -> Result<Self> {
-        match std::fs::read_dir(&folder) {
-            Ok(_) => Ok(Self(folder)),
-            Err(source) => Err(Error::Io { path: format!("no folder `{}` with masks", folder.display()), source }),
+    /// [`Error::Io`] where it cannot be read; [`Error::Format`] for a file that holds no boxes.
+    pub fn new(place: PathBuf) -> Result<Self> {
+        if place.is_file() {
+            return Ok(Self(Kept::Boxes(Boxes::read(&place)?)));
+        }
+        match std::fs::read_dir(&place) {
+            Ok(_) => Ok(Self(Kept::Folder(place))),
+            Err(source) => Err(Error::Io { path: format!("no folder `{}` with masks", place.display()), source }),
         }
     }
 
-    fn of(&self, photo: &Path) -> Option<PathBuf> {
-        let path = self.0.join(photo.with_extension("png").file_name().unwrap_or_default());
-        path.exists().then_some(path)
+    /// What is known of a photo, as a run's contents have it.
+    fn held(&self, photo: &Path) -> Option<Held> {
+        match &self.0 {
+            Kept::Folder(folder) => mask_in(folder, photo).map(Held::File),
+            Kept::Boxes(boxes) => boxes.of(photo).map(|boxes| Held::Digest(boxes.digest())),
+        }
     }
+}
+
+fn mask_in(folder: &Path, photo: &Path) -> Option<PathBuf> {
+    let path = folder.join(photo.with_extension("png").file_name().unwrap_or_default());
+    path.exists().then_some(path)
 }
 
 impl<'a> Images<'a> {
@@ -183,7 +201,7 @@ impl<'a> Images<'a> {
     pub fn contents(&self) -> &Contents {
         self.contents.get_or_init(|| match &self.kind {
             Kind::Photos(paths) => {
-                let mask = |path: &PathBuf| self.masks.as_ref().and_then(|masks| masks.of(path));
+                let mask = |path: &PathBuf| self.masks.as_ref().and_then(|masks| masks.held(path));
                 let files: Vec<_> = self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(path))).collect();
                 Contents::read(&files)
             }
@@ -208,11 +226,22 @@ impl<'a> Images<'a> {
         photo::of_bytes(&path.display().to_string(), &bytes, self.model.photo_preprocessing()?, &self.decoding)
     }
 
-    /// The mask of the photo `index`, where it has one.
-    fn mask(&self, index: usize, path: &Path) -> Result<Option<Mask>> {
-        let Some(mask) = self.masks.as_ref().and_then(|masks| masks.of(path)) else { return Ok(None) };
-        self.check(index, true, &mask, || Digest::of_file(&mask))?;
-        Mask::read(&mask).map(Some)
+    /// The mask of the photo `index`, where it has one: of boxes, those of its own class where the file calls some so.
+    fn mask(&self, index: usize, path: &Path, photo: &photo::Photo) -> Result<Option<Mask>> {
+        match self.masks.as_ref().map(|masks| &masks.0) {
+            None => Ok(None),
+            Some(Kept::Folder(folder)) => {
+                let Some(mask) = mask_in(folder, path) else { return Ok(None) };
+                self.check(index, true, &mask, || Digest::of_file(&mask))?;
+                Mask::read(&mask).map(Some)
+            }
+            Some(Kept::Boxes(boxes)) => {
+                let Some(own) = boxes.of(path) else { return Ok(None) };
+                let size = [photo.picture.height() as usize, photo.picture.width() as usize];
+                let label = self.label(path).map(|class| self.model.labels.name(class));
+                boxes.mask(own, size, label.as_deref()).map(Some)
+            }
+        }
     }
 
     /// The class that a photo's folder or name gives it: `n02009912/x.jpg`, `n02009912_x.jpg`, `heron/x.jpg`.
@@ -270,7 +299,7 @@ impl Source for Images<'_> {
             Kind::Photos(paths) => {
                 let path = &paths[index];
                 let photo = self.read(index, path)?;
-                let object = self.mask(index, path)?.map(|mask| seen(&mask, &photo)).transpose()?;
+                let object = self.mask(index, path, &photo)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 let reading = self.reading(&photo)?;
                 return Ok(Sample { input: photo.tensor, label: self.label(path), object, reading });
             }

@@ -2,6 +2,7 @@
 
 pub mod auto;
 pub mod baseline;
+mod boxes;
 pub mod class;
 pub mod contents;
 mod detection;
