@@ -71,17 +71,6 @@ const PICTURES: &[Picture] = &[
         ],
         drawn: Drawn::Page("compare.html", [1240, 1180]),
     },
-    Picture {
-        name: "levels",
-        command: &["compare", SCENE, "--methods", "layer-cam.expected", "--levels", "3", "--steps", "0"],
-        drawn: Drawn::Page("compare.html", [1240, 720]),
-    },
-    Picture {
-        name: "atlas",
-        command: &["atlas", "--class", "striped disc", "--images", "scenes", "--samples", "48"],
-        drawn: Drawn::Page("atlas.html", [1240, 900]),
-    },
-    Picture { name: "network", command: &["model", "info"], drawn: Drawn::Page("network.html", [1240, 860]) },
 ];
 
 /// Draws the README's pictures anew, into docs/images/gallery.
@@ -104,8 +93,7 @@ pub(crate) fn draw(arguments: &Gallery) -> Result<()> {
             }
             Drawn::Page(name, size) => {
                 let page = folder.join(name);
-                let option = if picture.command[0] == "model" { "--html" } else { "--out" };
-                run(command.arg(option).arg(&page))?;
+                run(command.arg("--out").arg(&page))?;
                 photograph(&arguments.chromium, &page, size, &target)?;
             }
         }
