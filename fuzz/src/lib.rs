@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use faithful_core::{Network, Preprocessing, Tap};
 use faithful_data::{Decoding, decode_photo, preprocess};
 use faithful_evaluate::Store;
+use faithful_explain::{evaluation::Masks, read_sums};
 use faithful_model::{
     Graph, Loading, Model, ModelSource, OnnxOptions, SeriesNetwork, architecture, read_onnx, read_tensors,
 };
@@ -22,7 +23,7 @@ use std::path::Path;
 pub type Kind = (&'static str, fn(&[u8]));
 
 /// Every kind.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 13] = [
     ("onnx", onnx),
     ("weights", weights),
     ("photo", photo),
@@ -34,6 +35,8 @@ pub const KINDS: [Kind; 11] = [
     ("map", map),
     ("request", request),
     ("rows", rows),
+    ("expression", expression),
+    ("boxes", boxes),
 ];
 
 /// Networks with more numbers in their layers are read and not run.
@@ -116,6 +119,20 @@ pub fn side(bytes: &[u8]) {
     const MODEL: &[u8] = include_bytes!("../../fixtures/goldens/onnx/dynamo18_cnn.onnx");
     with_files(&[("net.onnx", MODEL), ("net.json", bytes)], |folder| {
         let _ = Model::load(&ModelSource::Onnx(folder.join("net.onnx")), &Loading::default());
+    });
+}
+
+/// A sum of outputs in a user's words.
+pub fn expression(bytes: &[u8]) {
+    let parts =
+        [("density".to_owned(), vec![4, 4]), ("a name".to_owned(), vec![3]), ("heat".to_owned(), vec![2, 3, 4])];
+    let _ = read_sums(&[String::from_utf8_lossy(bytes).into_owned()], &parts);
+}
+
+/// Boxes of objects on photos, as COCO's annotations.
+pub fn boxes(bytes: &[u8]) {
+    with_files(&[("boxes.json", bytes)], |folder| {
+        let _ = Masks::new(folder.join("boxes.json"));
     });
 }
 

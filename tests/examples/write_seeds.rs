@@ -27,9 +27,16 @@ fn main() -> Done {
     requests()?;
     rows()?;
     let map = Map::new(3, 4, (0..12).map(|value| value as f32 - 4.5).collect())?;
+    let sum = r#"0.5*density[0, 1] - (mean(heat[1, 0:2, -3:]) + 2.5*"a name"[2]) + sum(density)"#;
+    write("expression", "sum", sum.as_bytes())?;
+    write("boxes", "coco", BOXES.as_bytes())?;
     write("map", "numpy", &encode_npy(&map))?;
     write("map", "double", &double_npy())
 }
+
+/// Annotations as COCO has them.
+const BOXES: &str = r#"{"images": [{"id": 7, "file_name": "a/one.jpg", "width": 6, "height": 4}], "categories": [{"id": 1, "name": "cat"}], "annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 0, 2, 2.5], "iscrowd": 0}]}
+"#;
 
 /// `numpy.save` of `numpy.eye(2)`, in version 2 of the format.
 fn double_npy() -> Vec<u8> {

@@ -237,7 +237,7 @@ def ours(program, model, photo, method, folder, category):
                "--class", str(category)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return done.stderr.strip().splitlines()[0], None
+        return next(line for line in done.stderr.splitlines() if "error" in line), None
     line = json.loads(done.stdout.splitlines()[-1])
     return line, np.load(line["files"]["map"])
 

@@ -3,7 +3,7 @@
 use faithful_core::{Error, Linear, Result};
 
 /// The outputs of a network, one after the other: their names and their shapes without the batch.
-pub(crate) type Parts = [(String, Vec<usize>)];
+pub type Parts = [(String, Vec<usize>)];
 
 /// Sums of outputs as a reading, each given by its words.
 ///
@@ -20,7 +20,7 @@ pub(crate) type Parts = [(String, Vec<usize>)];
 ///
 /// # Errors
 /// [`Error::Parameter`] with the words, the place and the shapes that there are.
-pub(crate) fn reading(sums: &[String], parts: &Parts) -> Result<Linear> {
+pub fn read_sums(sums: &[String], parts: &Parts) -> Result<Linear> {
     let outputs = parts.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     Linear::new(outputs, &sums.iter().map(|text| parsed(text, parts)).collect::<Result<Vec<_>>>()?)
 }
@@ -233,7 +233,7 @@ mod tests {
     /// What a sum gives of the outputs 0 to 10.
     fn value(text: &str) -> Result<f64> {
         let output = Tensor::arange(0f64, 11.0, &Device::Cpu)?.unsqueeze(0)?;
-        Ok(reading(&[text.to_owned()], &parts())?.read(&output)?.to_vec2::<f64>()?[0][0])
+        Ok(read_sums(&[text.to_owned()], &parts())?.read(&output)?.to_vec2::<f64>()?[0][0])
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         for (text, number) in wanted {
             assert!((value(text).unwrap() - number).abs() < 1e-12, "{text}: {}", value(text).unwrap());
         }
-        let alone = reading(&["output[1]".into()], &[("y".to_owned(), vec![2])]).unwrap();
+        let alone = read_sums(&["output[1]".into()], &[("y".to_owned(), vec![2])]).unwrap();
         assert_eq!(alone, Linear::outputs(2, &[1]).unwrap());
     }
 

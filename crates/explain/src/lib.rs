@@ -28,6 +28,7 @@ mod spec;
 pub use class::{ClassChoice, ScoreKind};
 pub use detection::Detection;
 pub use drawing::Drawing;
+pub use expression::{Parts, read_sums};
 pub use measurement::{METRICS, Measurement, MeasurementSetup};
 pub use memory::{Budget, Demand, weight_bytes};
 pub use method::{Method, Requested, methods};

@@ -113,7 +113,7 @@ impl Reader {
             return Ok(None);
         }
         let (names, sums): (Vec<String>, Vec<String>) = sums.iter().map(|sum| named(sum)).unzip();
-        let reading = expression::reading(&sums, &model.parts)?;
+        let reading = expression::read_sums(&sums, &model.parts)?;
         unchanged(model, names)?;
         Ok(Some(Self::Same(Arc::new(reading))))
     }
