@@ -11,9 +11,13 @@ use std::time::Instant;
 /// Times the shipped architectures.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A Python with torch and torchvision, to time `PyTorch` on the same work in turns with ours
+    /// A Python with torch and torchvision, to time peers on the same work in turns with ours
     #[arg(long)]
     peer: Option<PathBuf>,
+    /// The peers: `PyTorch` in its two memory layouts, ONNX Runtime and `OpenVINO` (pip packages `onnxruntime` and `openvino`; forward
+    /// passes only)
+    #[arg(long, value_delimiter = ',', value_parser = PEERS, default_values = ["contiguous_format", "channels_last"])]
+    against: Vec<String>,
     /// The example `speed` where it is built already; by default it is built for release
     #[arg(long, value_name = "FILE", conflicts_with = "layers")]
     program: Option<PathBuf>,
@@ -42,6 +46,9 @@ pub(crate) struct Arguments {
     /// Instead: single layers on one thread, against what the processor can do
     #[arg(long, conflicts_with_all = ["peer", "work"])]
     layers: bool,
+    /// Instead: how long each step of a pass takes, such as `mobilenet_v2 forward batch 1`
+    #[arg(long, value_name = "WORK", conflicts_with_all = ["peer", "work", "layers", "growth"])]
+    profile: Option<String>,
 }
 
 /// Seconds after which a work that was timed at least [`FEWEST`] times is timed no more.
@@ -69,8 +76,8 @@ const WORK: [&str; 16] = [
     "cnn-bilstm forward+input-gradient batch 64",
 ];
 
-/// What is compared, ours first; the others are the peer's memory layouts.
-const PEERS: [&str; 2] = ["contiguous_format", "channels_last"];
+/// What ours is compared with: the first two are `PyTorch`'s memory layouts.
+const PEERS: [&str; 4] = ["contiguous_format", "channels_last", "onnxruntime", "openvino"];
 /// Ours in `f32`, where ours is timed in something else.
 const IN_F32: &str = "faithful-f32";
 
@@ -99,9 +106,13 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     if arguments.growth {
         return growth(arguments);
     }
+    if let Some(work) = &arguments.profile {
+        let mut command = Command::new(arguments.program.clone().unwrap_or_else(built));
+        return run(command.args([&arguments.precision, work]).env("RAYON_NUM_THREADS", arguments.threads.to_string()));
+    }
     let in_f32 = (arguments.precision != "f32").then_some(IN_F32);
-    let peers: &[&str] = if arguments.peer.is_some() { &PEERS } else { &[] };
-    let layouts: Vec<&str> = in_f32.into_iter().chain(peers.iter().copied()).collect();
+    let peers: &[String] = if arguments.peer.is_some() { &arguments.against } else { &[] };
+    let layouts: Vec<&str> = in_f32.into_iter().chain(peers.iter().map(String::as_str)).collect();
     let start = |name: &str| Worker::start(name, arguments, arguments.threads);
     let work: Vec<&str> = if arguments.work.is_empty() {
         WORK.into_iter().filter(|work| work.contains(&arguments.only)).collect()
@@ -208,7 +219,11 @@ fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String
         let (ours, peers) = seconds.split_first().expect("ours is always timed");
         text += &format!("| {work} | {} |", short(ours.0));
         for peer in peers {
-            text += &format!(" {} | {:.2} ({:.2}) |", short(peer.0), peer.0 / ours.0, peer.1 / ours.1);
+            if peer.0.is_nan() {
+                text += " | |";
+            } else {
+                text += &format!(" {} | {:.2} ({:.2}) |", short(peer.0), peer.0 / ours.0, peer.1 / ours.1);
+            }
         }
         let bytes: Vec<String> = bytes.iter().map(|bytes| format!("{:.0}", bytes / 1024.0 / 1024.0)).collect();
         text += &format!(" {} |\n", bytes.join(" / "));
@@ -219,6 +234,15 @@ fn table(rows: &[(&str, Vec<(f64, f64)>, Vec<f64>)], layouts: &[&str]) -> String
 /// Seconds with three digits that say something.
 fn short(seconds: f64) -> String {
     if seconds < 0.001 { format!("{seconds:.7}") } else { format!("{seconds:.4}") }
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The example `speed` where `cargo` puts it.
+fn built() -> PathBuf {
+    target().join("release/examples/speed")
 }
 
 /// A process that does work when asked.
@@ -232,13 +256,18 @@ pub(crate) struct Worker {
 impl Worker {
     fn start(name: &str, arguments: &Arguments, threads: usize) -> Result<Self> {
         let count = threads.to_string();
-        let command = if let (Some(python), "contiguous_format" | "channels_last") = (&arguments.peer, name) {
+        let command = if let (Some(python), true) = (&arguments.peer, PEERS.contains(&name)) {
             let mut command = Command::new(python);
-            command.arg(root().join("xtask/peers/bench.py")).args([name, &count]);
+            if matches!(name, "onnxruntime" | "openvino") {
+                // Networks are written there once, from the same random weights.
+                let folder = target().join("bench-onnx");
+                std::fs::create_dir_all(&folder)?;
+                command.arg(root().join("xtask/peers/runtimes.py")).args([name, &count]).arg(folder);
+            } else {
+                command.arg(root().join("xtask/peers/bench.py")).args([name, &count]);
+            }
             command
         } else {
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-            let built = || target.join("release/examples/speed");
             let mut command = Command::new(arguments.program.clone().unwrap_or_else(built));
             command.arg(if name == IN_F32 { "f32" } else { &arguments.precision });
             command

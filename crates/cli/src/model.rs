@@ -55,6 +55,7 @@ pub(crate) fn photos_only(classifier: Classifier) -> Result<Classifier> {
 /// As [`classifier`], of photos or of volumes.
 pub(crate) fn classifier_of_volumes(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
     let compute = arguments.name.compute.compute()?;
+    arguments.name.compute.note(&compute).iter().for_each(|note| output.note(note));
     let read = arguments.name.reading.read();
     let model = load(arguments.name.model.as_deref(), arguments, &read)?;
     classifier_of(model, read, output, |model| compute.place(&model.graph))
@@ -63,6 +64,7 @@ pub(crate) fn classifier_of_volumes(arguments: &ModelArguments<Flag>, output: &O
 /// As [`classifier`], with inputs on the CPU.
 pub(crate) fn classifier_for_cpu(arguments: &ModelArguments<Flag>, output: &Output) -> Result<Classifier> {
     let compute = arguments.name.compute.compute()?;
+    arguments.name.compute.note(&compute).iter().for_each(|note| output.note(note));
     let read = arguments.name.reading.read();
     let model = load(arguments.name.model.as_deref(), arguments, &read)?;
     classifier_of(model, read, output, |model| compute.place_for_cpu(&model.graph))

@@ -80,6 +80,31 @@ pub fn activation_gradient(
     Ok(())
 }
 
+/// Applies `kind` to `length` elements where they lie.
+///
+/// # Safety
+/// `isa` is checked, and the elements are the caller's alone.
+pub(super) unsafe fn in_place(isa: Isa, kind: Activation, start: Target, length: usize) {
+    by_kind!(kind, function => isa.run(InPlace { function, start, length }));
+}
+
+struct InPlace<F> {
+    function: F,
+    start: Target,
+    length: usize,
+}
+
+impl<F: Function> Kernel for InPlace<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for i in (0..self.length).step_by(S::LANES) {
+            let (at, count) = (self.start.at(i), self.length - i);
+            // SAFETY: `in_place`'s.
+            unsafe { S::store_up_to(at, self.function.value::<S>(S::load_up_to(at, count)), count) }
+        }
+    }
+}
+
 /// A function of one element and its derivative.
 trait Function: Copy + Send + Sync {
     /// # Safety

@@ -4,7 +4,6 @@ use super::simd::Simd;
 use super::{Isa, output_size};
 use crate::Conv;
 use candle_core::{Result, bail};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// A convolution of each channel with a kernel of its own, and its gradient.
@@ -69,7 +68,12 @@ impl Depthwise {
 
     fn lines(&self, job: &Job) {
         let lines = job.images * job.out_size[0];
-        (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(Line { job, line }));
+        super::each_task(lines, |line| {
+            self.isa.run(Line { job, line });
+            let pixels = line * job.out_size[1]..(line + 1) * job.out_size[1];
+            // SAFETY: each line is one task's.
+            unsafe { job.finish.activate_pixels(self.isa, pixels, (job.out, job.out_pixel), job.channels) };
+        });
     }
 
     /// Pulls `gradient` of the output back into `out` of the input's shape.
@@ -85,7 +89,7 @@ impl Depthwise {
             (job.taps, job.conv.padding) = (&self.turned, padding);
             self.lines(&job);
         } else {
-            (0..lines).into_par_iter().with_min_len(2).for_each(|line| self.isa.run(GradientLine { job: &job, line }));
+            super::each_task(lines, |line| self.isa.run(GradientLine { job: &job, line }));
         }
         Ok(())
     }

@@ -1,9 +1,8 @@
-use super::Isa;
 use super::isa::Kernel;
 use super::map::{Finish, Map, MapMut, RawFinish, Source, Target};
 use super::simd::Simd;
+use super::{Isa, each_task};
 use candle_core::{Result, bail};
-use rayon::prelude::*;
 
 /// Writes `input`, times `scale` per channel where given, to `out` and finishes it: copies, sums, batch
 /// normalisation, activations that clamp, and their gradients.
@@ -45,16 +44,16 @@ pub fn finish_in_place(isa: Isa, mut out: MapMut, finish: &Finish) -> Result<()>
 }
 
 /// Writes `f(x)` of every element, in parallel.
-pub fn map(input: Map, mut out: MapMut, f: impl Fn(f32) -> f32 + Sync) -> Result<()> {
+pub fn map(input: Map, mut out: MapMut, f: impl Fn(f32) -> f32 + Sync + Send) -> Result<()> {
     zip(input, input, &mut out, |x, _| f(x))
 }
 
 /// Writes `f(a, b)` of every pair of elements, in parallel.
-pub fn zip_map(a: Map, b: Map, mut out: MapMut, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<()> {
+pub fn zip_map(a: Map, b: Map, mut out: MapMut, f: impl Fn(f32, f32) -> f32 + Sync + Send) -> Result<()> {
     zip(a, b, &mut out, f)
 }
 
-fn zip(a: Map, b: Map, out: &mut MapMut, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<()> {
+fn zip(a: Map, b: Map, out: &mut MapMut, f: impl Fn(f32, f32) -> f32 + Sync + Send) -> Result<()> {
     let shape = out.shape();
     if a.shape() != shape || b.shape() != shape {
         bail!("maps of shapes {:?} and {:?} do not give {shape:?}", a.shape(), b.shape());
@@ -62,7 +61,7 @@ fn zip(a: Map, b: Map, out: &mut MapMut, f: impl Fn(f32, f32) -> f32 + Sync) -> 
     let (channels, pixels) = (shape[3], out.pixels());
     let (pa, pb, po, sa, sb, so) = (a.pixel(), b.pixel(), out.pixel(), a.pointer(), b.pointer(), out.pointer());
     let step = (4 * 1024 / channels.max(1)).max(1);
-    (0..pixels.div_ceil(step)).into_par_iter().for_each(|index| {
+    each_task(pixels.div_ceil(step), |index| {
         for pixel in index * step..((index + 1) * step).min(pixels) {
             for c in 0..channels {
                 // SAFETY: the shapes agree; the pixel is this task's.
@@ -87,8 +86,11 @@ impl Copy {
     fn run(&self, isa: Isa, pixels: usize) {
         let isa = isa.checked();
         let step = (16 * 1024 / self.channels.max(1)).max(1);
-        (0..pixels.div_ceil(step)).into_par_iter().for_each(|index| {
-            isa.run(Strip { job: self, from: index * step, to: ((index + 1) * step).min(pixels) });
+        each_task(pixels.div_ceil(step), |index| {
+            let (from, to) = (index * step, ((index + 1) * step).min(pixels));
+            isa.run(Strip { job: self, from, to });
+            // SAFETY: the pixels are this task's.
+            unsafe { self.finish.activate_pixels(isa, from..to, (self.out, self.out_pixel), self.channels) };
         });
     }
 }

@@ -160,6 +160,8 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
         let rounded_row = longest.next_multiple_of(LINE) + LINE;
         let rounded = if rounds { self.rows.len() * rounded_row } else { 0 };
         let partial_length = partial.next_multiple_of(LINE);
+        let columns: usize = self.panels.iter().map(|panel| panel.width).sum();
+        let first_column = self.panels.first().map_or(0, |panel| panel.column);
         with_scratch(partial_length + rounded, |scratch| {
             with_starts(if rounds { self.rows.len() } else { 0 }, |rows| {
                 let partial = Target(scratch.as_mut_ptr());
@@ -211,6 +213,13 @@ impl<F: Fn(usize, &mut [*const f32], usize) -> usize + Sync> Task<'_, F> {
                 }
             });
         });
+        let pixels = tiles.iter().flat_map(|tile| &tile.pixels[..tile.count]);
+        // SAFETY: the pixels and columns are this task's.
+        unsafe {
+            finish.activate(isa, |apply| {
+                pixels.for_each(|pixel| apply(Target(out.at(pixel * out_pixel + first_column)), columns));
+            });
+        }
     }
 
     /// Copies the block's part of all rows to `rows` as the matrix keeps its factors.

@@ -1,6 +1,5 @@
 use super::map::{Map, MapMut};
 use candle_core::{Result, bail};
-use rayon::prelude::*;
 
 /// Copies `planes` of `(N, C, H, W)` into a map.
 pub fn from_planar(planes: &[f32], mut out: MapMut) -> Result<()> {
@@ -53,9 +52,9 @@ const SIDE: usize = 16;
 /// Pixels per task.
 const STRIP: usize = 1024;
 
-fn strips(images: usize, pixels: usize, work: impl Fn(usize, usize, usize) + Sync) {
+fn strips(images: usize, pixels: usize, work: impl Fn(usize, usize, usize) + Sync + Send) {
     let per_image = pixels.div_ceil(STRIP);
-    (0..images * per_image).into_par_iter().for_each(|index| {
+    super::each_task(images * per_image, |index| {
         let from = index % per_image * STRIP;
         work(index / per_image, from, (from + STRIP).min(pixels));
     });

@@ -15,6 +15,7 @@
 
 mod activate;
 mod activation;
+mod attention;
 mod depthwise;
 mod direct;
 mod elementwise;
@@ -37,12 +38,15 @@ mod scratch;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+mod strided;
+mod team;
 mod transcendental;
 mod transposed;
 mod winograd;
 
 pub use activate::{activate, activation_gradient};
 pub use activation::{Activation, BackwardRule, GELU_TANH, NORMAL_DENSITY};
+pub use attention::{Attention, Operand};
 pub use depthwise::Depthwise;
 pub use direct::Direct;
 pub use elementwise::{copy, finish_in_place, map, zip_map};
@@ -59,6 +63,8 @@ pub use pooling::{PoolGate, Windows, average_pool, average_pool_gradient, max_po
 pub use product::{multiply, sum_of_products};
 pub use recurrent::{RecurrentCell, RecurrentLayer, RecurrentSteps};
 pub use scalar::{Pointwise, Real};
+pub use strided::{Strided, gather_strided, scatter_strided};
+pub use team::with_team;
 pub use transposed::Transposed;
 pub use winograd::{Tile, Winograd};
 
@@ -68,7 +74,11 @@ use rayon::prelude::*;
 /// Runs tasks in parallel, handed out one by one: rayon otherwise leaves a few of them together, and one thread waits for the
 /// other at the end.
 fn each_task(count: usize, task: impl Fn(usize) + Sync + Send) {
-    (0..count).into_par_iter().with_max_len(1).for_each(task);
+    if count <= 1 {
+        (0..count).for_each(task);
+    } else if !team::share(count, &task) {
+        (0..count).into_par_iter().with_max_len(1).for_each(task);
+    }
 }
 
 /// The height and width of a convolution's result.

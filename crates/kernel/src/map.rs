@@ -1,3 +1,4 @@
+use super::Isa;
 use super::simd::Simd;
 use candle_core::{Result, bail};
 
@@ -206,8 +207,8 @@ pub struct Gate<'a> {
     pub rule: crate::BackwardRule,
 }
 
-/// What a kernel does with a result before it stores it: adds `bias`, then `add`, clamps to `low ..= high`, passes the
-/// gate.
+/// What a kernel does with a result: adds `bias`, then `add`, clamps to `low ..= high`, passes the gate, and applies the
+/// activation while the result is in the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Finish<'a> {
     /// One number per channel.
@@ -222,11 +223,21 @@ pub struct Finish<'a> {
     pub high: f32,
     /// Where a gradient passes.
     pub gate: Option<Gate<'a>>,
+    /// An activation that does not only clamp.
+    pub activation: Option<crate::Activation>,
 }
 
 impl Default for Finish<'_> {
     fn default() -> Self {
-        Self { bias: None, add: None, accumulate: false, low: f32::NEG_INFINITY, high: f32::INFINITY, gate: None }
+        Self {
+            bias: None,
+            add: None,
+            accumulate: false,
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+            gate: None,
+            activation: None,
+        }
     }
 }
 
@@ -265,6 +276,7 @@ impl Finish<'_> {
             gate_low: self.gate.map_or(0.0, |gate| gate.low),
             gate_high: self.gate.map_or(0.0, |gate| gate.high),
             rule: self.gate.map_or(crate::BackwardRule::Plain, |gate| gate.rule),
+            activation: self.activation,
         })
     }
 }
@@ -283,6 +295,7 @@ pub(super) struct RawFinish {
     gate_low: f32,
     gate_high: f32,
     rule: crate::BackwardRule,
+    activation: Option<crate::Activation>,
 }
 
 impl RawFinish {
@@ -299,6 +312,7 @@ impl RawFinish {
         gate_low: 0.0,
         gate_high: 0.0,
         rule: crate::BackwardRule::Plain,
+        activation: None,
     };
 
     /// Results are added to what is where they go, pixels `pixel` elements apart.
@@ -310,6 +324,42 @@ impl RawFinish {
     pub(super) fn starting_at_channel(&self, first: usize) -> Self {
         let move_on = |source: Source| if source.0.is_null() { source } else { Source(source.at(first)) };
         Self { bias: move_on(self.bias), add: move_on(self.add), gate: move_on(self.gate), ..*self }
+    }
+
+    /// Applies the activation to results of a task, which are stored and have been through everything else: lines, each from its
+    /// start on so many.
+    ///
+    /// # Safety
+    /// The lines are the task's own.
+    pub(super) unsafe fn activate(&self, isa: Isa, lines: impl FnOnce(&mut dyn FnMut(Target, usize))) {
+        if let Some(kind) = self.activation {
+            // SAFETY: the caller's.
+            lines(&mut |start, length| unsafe { super::activate::in_place(isa, kind, start, length) });
+        }
+    }
+
+    /// The same for whole pixels, `out.1` elements apart from `out.0` on.
+    ///
+    /// # Safety
+    /// As for [`activate`](Self::activate).
+    pub(super) unsafe fn activate_pixels(
+        &self,
+        isa: Isa,
+        pixels: std::ops::Range<usize>,
+        out: (Target, usize),
+        channels: usize,
+    ) {
+        let at = |pixel: usize| Target(out.0.at(pixel * out.1));
+        // SAFETY: the caller's.
+        unsafe {
+            self.activate(isa, |apply| {
+                if out.1 == channels {
+                    apply(at(pixels.start), pixels.len() * channels);
+                } else {
+                    pixels.for_each(|pixel| apply(at(pixel), channels));
+                }
+            });
+        }
     }
 
     /// Whether results stay as they are.

@@ -4,7 +4,6 @@ use super::map::{Map, MapMut, Source, Target};
 use super::simd::Simd;
 use crate::{BackwardRule, Pool};
 use candle_core::{Result, bail};
-use rayon::prelude::*;
 
 /// Where windows lie along one axis: `start .. end` inside the map, and what a mean divides by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,11 +169,16 @@ impl<'a> Job<'a> {
     fn lines(&self, isa: Isa, operation: Operation) {
         let lines = self.shape[0] * self.windows[0].count();
         let isa = isa.checked();
-        (0..lines)
-            .into_par_iter()
-            .with_min_len(2)
-            .with_max_len(8)
-            .for_each(|line| isa.run(Line { job: self, operation, row: line }));
+        // Where there are few lines, as in a mean over whole maps, channels are shared out as well.
+        let channels = self.shape[3];
+        let parts = FEWEST.div_ceil(lines.max(1)).min(channels.div_ceil(CHANNELS)).max(1);
+        let width = channels.div_ceil(parts).next_multiple_of(isa.lanes());
+        let parts = channels.div_ceil(width.max(1));
+        super::each_task(lines * parts, |index| {
+            let first = index % parts * width;
+            let channels = first..(first + width).min(channels);
+            isa.run(Line { job: self, operation, row: index / parts, channels });
+        });
     }
 
     fn vjp(&self, isa: Isa, operation: Operation, out: &mut MapMut, gate: &PoolGate) {
@@ -187,7 +191,7 @@ impl<'a> Job<'a> {
         let (to, to_pixel) = (out.pointer(), out.pixel());
         let clear =
             self.windows.iter().any(|windows| windows.overlap()) || operation == Operation::Mean || gate.accumulate;
-        (0..n * parts).into_par_iter().for_each(|index| {
+        super::each_task(n * parts, |index| {
             let first = index % parts * width;
             isa.run(Scatter {
                 job: self,
@@ -204,49 +208,92 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Tasks that are worth sharing out, and the fewest channels of one.
+const FEWEST: usize = 16;
+const CHANNELS: usize = 64;
+
 struct Line<'a> {
     job: &'a Job<'a>,
     operation: Operation,
     row: usize,
+    channels: std::ops::Range<usize>,
 }
 
 impl Kernel for Line<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Job { input, input_pixel, shape: [_, h, w, c], out, out_pixel, windows: [rows, columns] } = *self.job;
+        let Job { input, input_pixel, shape: [_, h, w, _], out, out_pixel, windows: [rows, columns] } = *self.job;
         let (image, oy) = (self.row / rows.count(), self.row % rows.count());
         let (y0, y1, divisor_y) = rows.ranges[oy];
         for (ox, &(x0, x1, divisor_x)) in columns.ranges.iter().enumerate() {
             let scale = 1.0 / (divisor_y * divisor_x) as f32;
-            let mut channel = 0;
-            while channel < c {
-                let count = (c - channel).min(S::LANES);
-                // SAFETY: `Job::check` saw that windows lie inside the map; each line is one task's.
-                unsafe {
-                    let maximum = self.operation == Operation::Maximum;
-                    let mut value = S::splat(if maximum { f32::NEG_INFINITY } else { 0.0 });
-                    let mut y = y0;
-                    while y < y1 {
-                        let mut x = x0;
-                        while x < x1 {
-                            let from = input.at(((image * h + y) * w + x) * input_pixel + channel);
-                            let seen = S::load_up_to(from, count);
-                            value = if maximum {
-                                S::select_greater_or_nan(seen, value, seen, value)
-                            } else {
-                                S::add(value, seen)
-                            };
-                            x += columns.step;
-                        }
-                        y += rows.step;
-                    }
-                    if !maximum {
-                        value = S::mul(value, S::splat(scale));
-                    }
-                    let pixel = (image * rows.count() + oy) * columns.count() + ox;
-                    S::store_up_to(out.at(pixel * out_pixel + channel), value, count);
+            let pixel = (image * rows.count() + oy) * columns.count() + ox;
+            let window =
+                Window { from: input.at(image * h * w * input_pixel), line: w * input_pixel, pixel: input_pixel };
+            let window = Sums { window, rows: (y0, y1, rows.step), columns: (x0, x1, columns.step), scale };
+            let mut channel = self.channels.start;
+            // SAFETY: `Job::check` saw that windows lie inside the map; each line's channels are one task's.
+            unsafe {
+                let to = |channel: usize| out.at(pixel * out_pixel + channel);
+                while channel + 4 * S::LANES <= self.channels.end {
+                    window.reduce::<S, 4>(self.operation, channel, S::LANES, to(channel));
+                    channel += 4 * S::LANES;
                 }
-                channel += S::LANES;
+                while channel < self.channels.end {
+                    window.reduce::<S, 1>(self.operation, channel, self.channels.end - channel, to(channel));
+                    channel += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+/// An image's pixels.
+struct Window {
+    from: *const f32,
+    line: usize,
+    pixel: usize,
+}
+
+/// One window: the first position along each axis, one past the last, and from one to the next.
+struct Sums {
+    window: Window,
+    rows: (usize, usize, usize),
+    columns: (usize, usize, usize),
+    scale: f32,
+}
+
+impl Sums {
+    /// Reduces `V` vectors of channels, of which only the last may hold fewer than all lanes: `count` of them.
+    #[inline(always)]
+    unsafe fn reduce<S: Simd, const V: usize>(&self, operation: Operation, channel: usize, count: usize, to: *mut f32) {
+        let maximum = operation == Operation::Maximum;
+        let ((y0, y1, down), (x0, x1, across)) = (self.rows, self.columns);
+        // SAFETY: the caller's.
+        unsafe {
+            let mut values = [S::splat(if maximum { f32::NEG_INFINITY } else { 0.0 }); V];
+            let mut y = y0;
+            while y < y1 {
+                let mut x = x0;
+                while x < x1 {
+                    let from = self.window.from.wrapping_add(y * self.window.line + x * self.window.pixel + channel);
+                    for (v, value) in values.iter_mut().enumerate() {
+                        let seen = S::load_up_to(from.wrapping_add(v * S::LANES), count);
+                        *value = if maximum {
+                            S::select_greater_or_nan(seen, *value, seen, *value)
+                        } else {
+                            S::add(*value, seen)
+                        };
+                    }
+                    x += across;
+                }
+                y += down;
+            }
+            for (v, mut value) in values.into_iter().enumerate() {
+                if !maximum {
+                    value = S::mul(value, S::splat(self.scale));
+                }
+                S::store_up_to(to.wrapping_add(v * S::LANES), value, count);
             }
         }
     }

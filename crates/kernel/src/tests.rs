@@ -4,6 +4,7 @@ use super::*;
 use crate::{BackwardRule, Conv, Pool};
 use proptest::prelude::*;
 
+mod attention;
 mod elements;
 mod recurrent;
 mod rounded;
@@ -172,6 +173,7 @@ proptest! {
         finished(&mut expected, &bias, &add.values(), (-1.0, 2.0), &gate.values(), rule);
         let finish = Finish {
             bias: Some(&bias), add: Some(add.map()), low: -1.0, high: 2.0, accumulate: false,
+            activation: None,
             gate: Some(Gate { values: gate.map(), low: 0.0, high: f32::INFINITY, rule }),
         };
         Winograd::new(isa, tile, &weight, [o, c]).unwrap()

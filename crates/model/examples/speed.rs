@@ -3,7 +3,7 @@
 //! `speed [PRECISION]`, `f32` by default, or `bf16`. Each line of the standard input names some work, such as `vgg16 forward batch 8`, or `… size 320`, or
 //! `cnn-bilstm forward batch 64` over windows of 60 steps of 14 sensors, or `net.onnx forward batch 8` for a file without
 //! blanks in its path, over images or series as the file says; the answer is a line with the seconds per image or window (per explanation, for those). What a network needs before its first run is prepared with it and
-//! not counted. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
+//! not counted. `speed PRECISION 'vgg16 forward batch 1'` prints the time of each step of that pass instead. `peak-memory` answers with the most bytes that the process has held. Threads: `RAYON_NUM_THREADS`.
 
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Network, Objective, Result, Target};
@@ -24,12 +24,39 @@ fn main() -> Result<()> {
     // As the command does.
     faithful_tensor::keep_freed_memory();
     let precision = std::env::args().nth(1).map(|name| name.parse::<Precision>()).transpose()?.unwrap_or_default();
+    if let Some(work) = std::env::args().nth(2) {
+        return profile(precision, &work);
+    }
     let mut bench = Bench { precision, ..Bench::default() };
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| Error::format_from("standard input", error))?;
         let answer = if line == "peak-memory" { peak_memory() } else { bench.seconds(&line)? };
         println!("{answer}");
         std::io::stdout().flush().map_err(|error| Error::format_from("standard output", error))?;
+    }
+    Ok(())
+}
+
+/// Prints how long each step of a pass takes, such as `vgg16 forward batch 1`, as a Markdown table.
+fn profile(precision: Precision, work: &str) -> Result<()> {
+    let words: Vec<&str> = work.split(' ').collect();
+    let [name, "forward", "batch", count] = words[..] else {
+        return Err(Error::format("work", format!("`{work}` is no pass: try `vgg16 forward batch 1`")));
+    };
+    let count: usize = count.parse().map_err(|_| Error::format("work", format!("`{count}` is no batch")))?;
+    let placed = graph(name)?;
+    let placed = if precision == Precision::Bf16 { placed.with_bf16_factors()? } else { placed };
+    let shape: Vec<usize> = std::iter::once(count).chain(placed.nominal_input().iter().copied()).collect();
+    let steps = placed.profile(&random("images", &shape)?, 30)?.unwrap_or_default();
+    let all: f64 = steps.iter().map(|step| step.seconds).sum();
+    println!(
+        "{:.3} ms in {} steps.\n\n| layer | kernel | result | ms | % |\n|---|---|---|--:|--:|",
+        1e3 * all,
+        steps.len()
+    );
+    for step in steps {
+        let share = 100.0 * step.seconds / all;
+        println!("| {} | {} | {:?} | {:.4} | {share:.1} |", step.layer, step.work, step.shape, 1e3 * step.seconds);
     }
     Ok(())
 }

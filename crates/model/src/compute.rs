@@ -1,6 +1,7 @@
 use crate::Graph;
 use candle_core::{DType, Device};
 use faithful_core::{Error, Network, Replicas, Result, suggest};
+use faithful_kernel::{Factors, Isa};
 use std::fmt;
 use std::str::FromStr;
 
@@ -76,6 +77,16 @@ impl Compute {
             return Err(Error::parameter("precision", "tf32 is a way of GPUs to multiply; the CPU has f32 and bf16"));
         }
         Ok(Self { devices, precision })
+    }
+
+    /// The same in `f32` where that is faster than `bf16`: on CPUs without fast products of it
+    /// ([`Factors::pay`](faithful_kernel::Factors::pay)).
+    #[must_use]
+    pub fn unless_slower(self) -> Self {
+        let rounds_in_vain = self.precision == Precision::Bf16
+            && self.devices.iter().all(Device::is_cpu)
+            && !Factors::Bf16.pay(Isa::best());
+        if rounds_in_vain { Self { precision: Precision::F32, ..self } } else { self }
     }
 
     /// Where inputs come and results are: the first of the devices.
@@ -178,6 +189,15 @@ mod tests {
         assert!(Compute::new("cpu", Precision::Bf16).is_ok());
         assert!("fp32".parse::<Precision>().unwrap_err().to_string().contains("did you mean"));
         assert_eq!("tf32".parse::<Precision>().unwrap().to_string(), "tf32");
+    }
+
+    #[test]
+    fn bf16_gives_way_where_it_is_slower() {
+        let compute = |precision| Compute::new("cpu", precision).unwrap().unless_slower().precision();
+        assert_eq!(compute(Precision::F32), Precision::F32);
+        let pays = Factors::Bf16.pay(Isa::best());
+        assert_eq!(compute(Precision::Bf16), if pays { Precision::Bf16 } else { Precision::F32 });
+        assert!(!Factors::Bf16.pay(Isa::Portable));
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub use layer_table::LayerRow;
 pub use load::{FileOutput, Model};
 pub use onnx::{OnnxOptions, load_onnx, read_onnx};
 pub use op::{Composition, Dim, Op, ResizeTo};
+pub use plan::StepTime;
 pub use randomise::Randomisation;
 pub use series::{SeriesNetwork, read_tensors};
 pub use source::{KnownModel, Loading, ModelSource, Place, known_models};

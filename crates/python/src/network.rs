@@ -229,7 +229,7 @@ fn load(
     loading.labels = labels.or(loading.labels);
     let mut model = Model::load(&source, &loading)?;
     options.apply(&mut model)?;
-    let compute = Compute::new("cpu", precision)?;
+    let compute = Compute::new("cpu", precision)?.unless_slower();
     Classifier::new(model, |model| compute.place(&model.graph))
 }
 

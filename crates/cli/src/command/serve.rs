@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &ServeArguments, output: &Output) -> Result<Outcome
     let names: Vec<Option<String>> =
         if arguments.model.is_empty() { vec![None] } else { arguments.model.iter().cloned().map(Some).collect() };
     let compute = arguments.compute.compute()?;
+    arguments.compute.note(&compute).iter().for_each(|note| output.note(note));
     let mut models = Vec::new();
     for name in names {
         let read = arguments.reading.read();

@@ -138,3 +138,43 @@ fn maps_that_do_not_go_together_are_an_error() {
     assert!(norm.run(isa, a.map(), map([2, 3, 3, 4]).map_mut()).is_err());
     assert!(LayerNorm::new(vec![1.0; 3], vec![0.0; 2], 1e-5).is_err());
 }
+
+/// In a task's cache, an activation gives what it gives in a pass of its own, to the last bit.
+#[test]
+fn activations_behind_a_kernel_are_those_of_their_own_pass() {
+    use super::numbers;
+    use crate::{Activation, Conv, Depthwise, Direct, Finish, Map, MapMut, Tile, Winograd, activate, copy};
+    let [side, c, o] = [13, 21, 35];
+    let (input, weight) = (numbers(1, 2 * side * side * c), numbers(2, o * c * 9));
+    let same = Conv { padding: [1; 4], ..Conv::default() };
+    let kinds = [Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Softplus];
+    for (isa, kind) in Isa::available().into_iter().flat_map(|isa| kinds.map(|kind| (isa, kind))) {
+        let check = |name: &str, channels: usize, run: &dyn Fn(Map, MapMut, &Finish) -> candle_core::Result<()>| {
+            let shape = [2, side, side, channels];
+            let pixels = 2 * side * side;
+            let with = |activation, gap: usize| {
+                let mut out = vec![0.0; pixels * (channels + gap)];
+                let bias = numbers(3, channels);
+                let finish = Finish { bias: Some(&bias), low: -1.5, activation, ..Finish::default() };
+                let map = Map::new(&input, [2, side, side, c]).unwrap();
+                run(map, MapMut::with_pixel(&mut out, shape, channels + gap).unwrap(), &finish).unwrap();
+                out
+            };
+            let plain = with(None, 0);
+            let mut expected = vec![0.0; plain.len()];
+            activate(isa, kind, Map::new(&plain, shape).unwrap(), MapMut::new(&mut expected, shape).unwrap()).unwrap();
+            assert_eq!(with(Some(kind), 0), expected, "{isa:?} {kind:?} {name}");
+            let loose = with(Some(kind), 3);
+            assert!(loose.chunks(channels + 3).all(|pixel| pixel[channels..] == [0.0; 3]));
+            let dense: Vec<f32> = loose.chunks(channels + 3).flat_map(|pixel| pixel[..channels].to_vec()).collect();
+            assert_eq!(dense, expected, "{isa:?} {kind:?} {name}");
+        };
+        let direct = Direct::new(isa, &weight, [o, c, 3, 3], &same).unwrap();
+        check("direct", o, &|map, out, finish| direct.run(map, out, finish));
+        let winograd = Winograd::new(isa, Tile::Four, &weight, [o, c]).unwrap();
+        check("winograd", o, &|map, out, finish| winograd.run(map, [1, 1], out, finish));
+        let depthwise = Depthwise::new(isa, &weight[..c * 9], [c, 1, 3, 3], &Conv { groups: c, ..same }).unwrap();
+        check("depthwise", c, &|map, out, finish| depthwise.run(map, out, finish));
+        check("copy", c, &|map, out, finish| copy(isa, map, Some(&weight[..c]), out, finish));
+    }
+}

@@ -79,6 +79,8 @@ impl Job<'_> {
                 };
                 output.multiply(tiles);
                 isa.run(output);
+                // SAFETY: the pixels and columns are this task's.
+                unsafe { self.finish.activate(isa, |apply| self.each_pixel(T::OUTPUTS, first, count, panels, apply)) };
             });
         };
         let transform_inputs = |first: usize, count: usize, to: Target, input_plane: usize| {
@@ -120,6 +122,20 @@ impl Job<'_> {
                     multiply(first, block.min(self.tiles - first), from, input_plane, panels);
                 });
             });
+        }
+    }
+
+    /// The outputs of some tiles of side `m` and some panels, pixel by pixel.
+    fn each_pixel(&self, m: usize, first: usize, count: usize, panels: &[Panel], apply: &mut dyn FnMut(Target, usize)) {
+        let [height, width] = self.out_size;
+        let columns = panels.iter().map(|panel| panel.width).sum();
+        let first_column = panels.first().map_or(0, |panel| panel.column);
+        for tile in first..first + count {
+            let [image, y, x] = self.corner(tile, m);
+            for (y, x) in (y..(y + m).min(height)).flat_map(|y| (x..(x + m).min(width)).map(move |x| (y, x))) {
+                let pixel = (image * height + y) * width + x;
+                apply(Target(self.out.at(pixel * self.out_pixel + first_column)), columns);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! From a graph to steps: which nodes become one kernel, and where values lie.
 
+use super::attention::{AttentionRecord, Pattern};
 use super::kernel::numbers;
 use super::kernels::{Folded, Kernels, zeros_around};
 use super::memory::{Order, Slot};
@@ -10,7 +11,7 @@ use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_kernel::{Isa, LayerNorm, RecurrentLayer, Windows};
 use faithful_tensor::{Activation, Binary};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a node's value is.
@@ -91,6 +92,16 @@ pub(super) enum RecordKind {
     FromPlanes {
         input: usize,
     },
+    /// Side by side along an axis that is not innermost.
+    Join {
+        inputs: Vec<usize>,
+        axis: usize,
+    },
+    Attention(Box<AttentionRecord>),
+    /// Values of another node elsewhere.
+    Rearrange {
+        input: usize,
+    },
     Generic {
         node: Arc<Node>,
         operands: Vec<Operand>,
@@ -111,10 +122,12 @@ impl RecordKind {
             | Self::LayerNorm { input, .. }
             | Self::Slice { input, .. }
             | Self::Recurrent { input, .. }
+            | Self::Rearrange { input }
             | Self::ToPlanes { input }
             | Self::FromPlanes { input } => vec![*input],
             Self::Add { inputs } | Self::Multiply { inputs } => inputs.to_vec(),
-            Self::Concat { inputs } | Self::Generic { inputs, .. } => inputs.clone(),
+            Self::Attention(record) => record.roots.to_vec(),
+            Self::Concat { inputs } | Self::Join { inputs, .. } | Self::Generic { inputs, .. } => inputs.clone(),
         }
     }
 }
@@ -156,6 +169,8 @@ pub(super) struct Forward<'a> {
     absorbed: Vec<bool>,
     /// The padding that is folded into a convolution, by the convolution's node.
     padded: HashMap<usize, usize>,
+    /// Attentions, by the number of their last node.
+    attentions: HashMap<usize, Pattern>,
 }
 
 /// A node, and what is fused behind it.
@@ -166,11 +181,33 @@ struct Chain {
     /// The other operand of an addition.
     add: Option<usize>,
     bounds: Bounds,
+    /// An activation that does not only clamp.
+    activation: Option<Activation>,
+    /// How the result lies: a linear layer's may be turned on its way.
+    order: Order,
 }
 
 impl<'a> Forward<'a> {
     /// Plans the way from what is given to what is wanted.
     pub(super) fn compile(graph: &'a Graph, isa: Isa, kernels: &'a Kernels, request: &'a Request) -> Result<Self> {
+        // Attentions whose operands turn out to lie in no way that one step could read.
+        let mut apart = HashSet::new();
+        loop {
+            match Self::compile_with(graph, isa, kernels, request, &apart)? {
+                Ok(forward) => return Ok(forward),
+                Err(attention) => apart.insert(attention),
+            };
+        }
+    }
+
+    /// The same, attentions that end at the nodes `apart` in several steps; fails with the node of another one that must be.
+    fn compile_with(
+        graph: &'a Graph,
+        isa: Isa,
+        kernels: &'a Kernels,
+        request: &'a Request,
+        apart: &HashSet<usize>,
+    ) -> Result<std::result::Result<Self, usize>> {
         let count = graph.nodes.len();
         let goals: Vec<NodeId> = request.wanted.iter().chain(&request.taps).map(|&node| NodeId(node)).collect();
         let reached = execute::needed(graph, NodeId(request.given), &goals);
@@ -202,18 +239,61 @@ impl<'a> Forward<'a> {
             chains: HashMap::new(),
             absorbed: vec![false; count],
             padded: HashMap::new(),
+            attentions: HashMap::new(),
         };
         let order = || (0..count).filter(|&index| reached[index]);
         for index in order() {
             forward.describe(index)?;
         }
+        forward.find_attentions(&reached, apart);
         for index in order() {
             forward.fold_padding(index);
         }
         for index in order() {
+            if let Some(pattern) = forward.attentions.get(&index).cloned() {
+                if !forward.attention(&pattern)? {
+                    return Ok(Err(index));
+                }
+                continue;
+            }
             forward.node(index)?;
         }
-        Ok(forward)
+        Ok(Ok(forward))
+    }
+
+    /// Finds attentions, and what need not be computed because of them.
+    fn find_attentions(&mut self, reached: &[bool], apart: &HashSet<usize>) {
+        for index in (0..reached.len()).filter(|&index| reached[index]) {
+            let found = if self.pinned[index] { None } else { self.attention_at(index) };
+            if let Some(pattern) = found.filter(|pattern| !apart.contains(&pattern.end())) {
+                self.attentions.insert(pattern.end(), pattern);
+            }
+        }
+        if self.attentions.is_empty() {
+            return;
+        }
+        let mut needed = self.pinned.clone();
+        self.users.iter_mut().for_each(Vec::clear);
+        for index in (0..reached.len()).rev() {
+            if !needed[index] || index == self.request.given {
+                continue;
+            }
+            let inputs = match self.attentions.get(&index) {
+                Some(pattern) => pattern.inputs(),
+                None => self.graph.nodes[index].inputs.iter().map(|input| input.0).collect(),
+            };
+            for input in inputs {
+                needed[input] = true;
+                self.users[input].insert(0, index);
+            }
+        }
+        for (absorbed, needed) in self.absorbed.iter_mut().zip(needed) {
+            *absorbed |= !needed;
+        }
+    }
+
+    pub(super) fn is_pinned(&self, node: usize) -> bool {
+        self.pinned[node]
     }
 
     /// A node's dimensions, and whether it depends on what is given.
@@ -275,6 +355,9 @@ impl<'a> Forward<'a> {
             return Ok(());
         }
         let node = &self.graph.nodes[index];
+        if self.absorbed[index] && !self.chains.contains_key(&index) {
+            return Ok(());
+        }
         if let Op::Constant(value) = &node.op {
             self.values[index] = Value::Constant(value.clone());
             return Ok(());
@@ -291,9 +374,6 @@ impl<'a> Forward<'a> {
         }
         if let Some(chain) = self.chains.remove(&index) {
             return self.chain(index, chain);
-        }
-        if self.absorbed[index] {
-            return Ok(());
         }
         if self.is_fusible(index) {
             let (chain, end) = self.extend(index);
@@ -323,6 +403,12 @@ impl<'a> Forward<'a> {
             Op::Binary(_) => self.per_channel(index).is_some(),
             _ => false,
         }
+    }
+
+    /// Whether a linear layer multiplies several pixels, steps or tokens of an image, and not only one row of numbers each. That does not
+    /// depend on the batch, so that rows are computed alike in any.
+    fn is_over_pixels(&self, index: usize) -> bool {
+        self.dims[index].len() > 2 || !self.graph.batch_first[index]
     }
 
     /// An addition of two computed values of one shape that lie alike.
@@ -369,19 +455,20 @@ impl<'a> Forward<'a> {
 
     /// The longest chain from `head` on, and its last node; what lies inside is marked as absorbed.
     fn extend(&mut self, head: usize) -> (Chain, usize) {
-        let mut chain = Chain { head, normalization: None, add: None, bounds: Bounds::NONE };
+        let order = if matches!(self.graph.nodes[head].op, Op::Linear { .. }) { Order::Own } else { Order::Innermost };
+        let mut chain = Chain { head, normalization: None, add: None, bounds: Bounds::NONE, activation: None, order };
         let mut end = head;
         let head_op = &self.graph.nodes[head].op;
         if let Op::Activation(activation) = head_op {
             chain.bounds = bounds(*activation).unwrap_or(Bounds::NONE);
             return (chain, head);
         }
-        let order = if matches!(head_op, Op::Linear { .. }) { Order::Own } else { Order::Innermost };
         let convolution = match head_op {
             Op::Conv2d { .. } | Op::Conv1d { .. } => true,
-            Op::Linear { .. } => self.dims[head].len() > 2,
+            Op::Linear { .. } => self.is_over_pixels(head),
             _ => false,
         };
+        let is_dense = matches!(head_op, Op::Linear { .. }) && !convolution;
         if let Op::Binary(Binary::Add) = head_op
             && self.is_plain_addition(head)
         {
@@ -394,6 +481,10 @@ impl<'a> Forward<'a> {
             let node = &self.graph.nodes[next];
             match &node.op {
                 Op::BatchNorm { .. } if convolution && end == head => chain.normalization = Some(next),
+                Op::Identity if convolution => {}
+                Op::Transpose(axes) if axes[..] == [0, 2, 1] && convolution && chain.add.is_none() => {
+                    chain.order = if chain.order == Order::Own { Order::Innermost } else { Order::Own };
+                }
                 Op::Binary(Binary::Add) if convolution && chain.add.is_none() => {
                     let Some(other) = node.inputs.iter().map(|input| input.0).find(|&input| input != end) else {
                         break;
@@ -401,7 +492,7 @@ impl<'a> Forward<'a> {
                     let lies_alike = self.dims[other] == self.dims[end]
                         && self.depends[other]
                         && match self.slot(other) {
-                            Some(slot) => slot.order == order,
+                            Some(slot) => slot.order == chain.order,
                             // It comes before the addition does.
                             None => self.dims[other].len() == 4 && !self.turns_maps(),
                         };
@@ -411,8 +502,12 @@ impl<'a> Forward<'a> {
                     chain.add = Some(other);
                 }
                 Op::Activation(activation) => {
-                    let Some(found) = bounds(*activation) else { break };
-                    chain.bounds = found;
+                    match bounds(*activation) {
+                        Some(found) => chain.bounds = found,
+                        // The way back reads what such an activation was applied to.
+                        None if self.request.taps.is_empty() && !is_dense => chain.activation = Some(*activation),
+                        None => break,
+                    }
                     self.absorbed[end] = true;
                     return (chain, next);
                 }
@@ -433,7 +528,7 @@ impl<'a> Forward<'a> {
         };
         let dims = self.dims[node].clone();
         let out = self.allocate(&dims, order);
-        self.steps.push(Step { work, out, epilogue });
+        self.steps.push(Step { node, work, out, epilogue });
         self.values[node] = Value::Slot(out);
         self.records.push(Record { node, kind, bounds });
     }
@@ -447,7 +542,7 @@ impl<'a> Forward<'a> {
         let slot = self.slot(input).or_else(|| self.slot(head.inputs.last()?.0));
         let slot = slot.expect("a chain's operand depends on what is given and stands before it");
         let bounds = chain.bounds;
-        let epilogue = Epilogue { add, bounds, ..Epilogue::default() };
+        let epilogue = Epilogue { add, bounds, activation: chain.activation, ..Epilogue::default() };
         match &head.op {
             Op::Conv2d { bias, .. } | Op::Conv1d { bias, .. } => {
                 let folded = Folded { padding, convolution: chain.head, normalization: chain.normalization };
@@ -455,15 +550,15 @@ impl<'a> Forward<'a> {
                 let bias = self.folded_bias(bias.as_ref(), chain.normalization)?;
                 let epilogue = Epilogue { bias, ..epilogue };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
-                self.push(end, Order::Innermost, Work::Convolution { kernel, input: slot }, epilogue, kind);
+                self.push(end, chain.order, Work::Convolution { kernel, input: slot }, epilogue, kind);
             }
-            Op::Linear { bias, .. } if self.dims[chain.head].len() > 2 => {
+            Op::Linear { bias, .. } if self.is_over_pixels(chain.head) => {
                 let folded = Folded { padding: None, convolution: chain.head, normalization: None };
                 let kernel = self.kernels.get(self.graph, self.isa, folded, false)?;
                 let bias = self.folded_bias(bias.as_ref(), None)?;
                 let epilogue = Epilogue { bias, ..epilogue };
                 let kind = RecordKind::Convolution { folded, input, add: chain.add };
-                self.push(end, Order::Own, Work::Convolution { kernel, input: slot }, epilogue, kind);
+                self.push(end, chain.order, Work::Convolution { kernel, input: slot }, epilogue, kind);
             }
             Op::BatchNorm { scale, shift } => {
                 let scale: Option<Arc<[f32]>> = Some(numbers(scale)?.into());

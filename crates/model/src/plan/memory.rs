@@ -73,6 +73,11 @@ impl Slot {
         Self { offset: self.offset + shift, shape: [1, h, w, c], ..*self }
     }
 
+    /// A slot like it whose elements lie side by side.
+    pub(super) fn densely(&self) -> Self {
+        Self { offset: 0, pixel: self.shape[3], ..*self }
+    }
+
     /// Whether its elements lie side by side.
     pub(super) fn is_dense(&self) -> bool {
         self.pixel == self.shape[3]

@@ -6,10 +6,12 @@
 //! layers by steps of its own, which start above the lowest of them and know that weights are frozen. Operations
 //! without a kernel run by the reference implementation in `execute`, between two copies.
 
+mod attention;
 mod compile;
 mod kernel;
 mod kernels;
 mod memory;
+mod profile;
 mod reverse;
 mod row_lanes;
 mod similar;
@@ -18,14 +20,16 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod view;
 
 use crate::{Graph, NodeId};
 use candle_core::{DType, Tensor};
 use compile::{Forward, Request};
 use faithful_core::{Cotangents, Error, Result, Tap, VectorJacobianProducts};
-use faithful_kernel::{Buffer, Isa};
+use faithful_kernel::{Buffer, Isa, with_team};
 use kernels::Kernels;
 use memory::{Lifetime, Memory, Placed, Slot};
+pub use profile::StepTime;
 use rayon::prelude::*;
 use row_lanes::RowLanes;
 use std::collections::HashMap;
@@ -131,7 +135,7 @@ impl Fast<'_> {
 
     fn whole(&self, request: &Request, start: &Tensor) -> Result<Vec<Tensor>> {
         let plan = self.plan(request)?;
-        self.with_memory(|buffer| forward(self.graph, &plan, start, buffer))
+        self.with_memory(|buffer| with_team(|| forward(self.graph, &plan, start, buffer)))
     }
 
     /// Whether rows can be computed apart: they are everywhere the first axis of what comes in and goes out.
@@ -245,7 +249,7 @@ fn forward(graph: &Graph, plan: &Plan, start: &Tensor, buffer: &mut Buffer) -> R
 fn forward_from(
     graph: &Graph,
     plan: &Plan,
-    start: &dyn Fn(&mut [f32], &Slot) -> Result<()>,
+    start: &(dyn Fn(&mut [f32], &Slot) -> Result<()> + Sync),
     buffer: &mut Buffer,
 ) -> Result<Vec<Tensor>> {
     buffer.reserve(plan.back.as_ref().map_or(plan.length, |back| back.length.max(plan.length)));
@@ -262,14 +266,12 @@ enum Steps<'a> {
     Lanes(&'a [Vec<Step>]),
 }
 
-/// Runs steps on rayon's threads: started from another one, each kernel would wait for them to wake up.
+/// Runs steps, on one of rayon's threads: started from another one, each kernel would wait for them to wake up.
 fn run_steps(graph: &Graph, memory: &Memory, parts: &[Steps; 2]) -> Result<()> {
     let run = |steps: &[Step]| steps.iter().try_for_each(|step| step.run(memory, Isa::best(), graph.rule));
-    rayon::scope(|_| {
-        parts.iter().try_for_each(|steps| match steps {
-            Steps::Whole(steps) => run(steps),
-            Steps::Lanes(lanes) => lanes.par_iter().try_for_each(|steps| run(steps)),
-        })
+    parts.iter().try_for_each(|steps| match steps {
+        Steps::Whole(steps) => run(steps),
+        Steps::Lanes(lanes) => lanes.par_iter().try_for_each(|steps| run(steps)),
     })
 }
 
@@ -280,7 +282,7 @@ fn forward_backward(
     cotangents: &mut Cotangents<'_>,
     buffer: &mut Buffer,
 ) -> Result<VectorJacobianProducts> {
-    let mut values = forward(graph, plan, start, buffer)?;
+    let mut values = with_team(|| forward(graph, plan, start, buffer))?;
     let output = values.remove(0);
     let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
     let cotangents = cotangents(&output)?;
@@ -291,14 +293,17 @@ fn forward_backward(
         if cotangent.dims() != output.dims() {
             return Err(Error::shape("cotangent", format!("{:?}, as the output", output.dims()), cotangent.dims()));
         }
-        // SAFETY: the cotangent's buffer lives from the first step back on, apart from everything else.
-        step::write(cotangent, unsafe { memory.write(&back.cotangent) }, &back.cotangent)?;
-        run_steps(graph, &memory, &[Steps::Whole(&back.steps), Steps::Lanes(&back.lanes)])?;
         let read = |(slot, dims): &(Option<Slot>, Vec<usize>)| match slot {
             Some(slot) => step::read(&memory, slot, dims),
             None => Ok(Tensor::zeros(dims.as_slice(), DType::F32, &candle_core::Device::Cpu)?),
         };
-        gradients.push(back.gradients.iter().map(read).collect::<Result<Vec<_>>>()?);
+        let pulled = with_team(|| {
+            // SAFETY: the cotangent's buffer lives from the first step back on, apart from everything else.
+            step::write(cotangent, unsafe { memory.write(&back.cotangent) }, &back.cotangent)?;
+            run_steps(graph, &memory, &[Steps::Whole(&back.steps), Steps::Lanes(&back.lanes)])?;
+            back.gradients.iter().map(read).collect::<Result<Vec<_>>>()
+        });
+        gradients.push(pulled?);
     }
     Ok(VectorJacobianProducts { output, values, gradients })
 }

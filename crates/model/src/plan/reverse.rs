@@ -1,7 +1,7 @@
 //! From recorded forward steps to the steps that pull a gradient back.
 
 use super::compile::{Forward, Record, RecordKind};
-use super::memory::Slot;
+use super::memory::{Order, Slot};
 use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use faithful_core::Result;
 use faithful_kernel::Windows;
@@ -28,6 +28,8 @@ pub(super) struct Reverse {
 
 struct Compiler<'a, 'b> {
     forward: &'b mut Forward<'a>,
+    /// Whose gradient is pulled back.
+    node: usize,
     steps: Vec<Step>,
     gradients: Vec<Gradient>,
     /// Contributions that are still to come.
@@ -71,11 +73,20 @@ pub(super) fn compile(forward: &mut Forward, output: usize) -> Result<Reverse> {
     for record in &records {
         bounds[record.node] = record.bounds;
     }
-    let [own, slot] = [own, output].map(|node| forward.slot(node).unwrap_or_else(|| unreachable!("it is computed")));
+    let [own_slot, slot] =
+        [own, output].map(|node| forward.slot(node).unwrap_or_else(|| unreachable!("it is computed")));
     // It comes as the output's dimensions say, which may be another node's value looked at.
-    let cotangent = fresh(forward, &own);
-    let mut compiler =
-        Compiler { forward, steps: Vec::new(), gradients: vec![Gradient::None; count], left, live, tapped, bounds };
+    let cotangent = fresh(forward, &own_slot);
+    let mut compiler = Compiler {
+        forward,
+        node: own,
+        steps: Vec::new(),
+        gradients: vec![Gradient::None; count],
+        left,
+        live,
+        tapped,
+        bounds,
+    };
     if compiler.live[output] {
         compiler.gradients[output] = Gradient::Borrowed(compiler.seen_as(cotangent, &slot));
     }
@@ -136,11 +147,12 @@ impl Compiler<'_, '_> {
     }
 
     fn push(&mut self, work: Work, out: Slot, epilogue: Epilogue) {
-        self.steps.push(Step { work, out, epilogue });
+        self.steps.push(Step { node: self.node, work, out, epilogue });
     }
 
     /// Pulls the gradient of a recorded step's result back to its operands.
     fn record(&mut self, record: &Record) -> Result<()> {
+        self.node = record.node;
         let inputs: Vec<usize> = record.kind.inputs().iter().map(|&input| self.forward.root[input]).collect();
         if !inputs.iter().any(|&input| self.live[input]) {
             return Ok(());
@@ -242,6 +254,55 @@ impl Compiler<'_, '_> {
             }
             RecordKind::FromPlanes { .. } => {
                 self.contribute(read[0], Abilities::Store, |_| Work::ToPlanes { input: gradient });
+            }
+            RecordKind::Join { axis, .. } => {
+                let (dims, mut first) = (self.forward.dims[record.node].clone(), 0);
+                for input in read {
+                    let count = self.forward.dims[input][*axis];
+                    if self.forward.slot(input).is_some() && self.live[self.forward.root[input]] {
+                        let order = self.value(input).order;
+                        let places = self.forward.part_places(&gradient, &dims, (*axis, first, count), order);
+                        let places = places.unwrap_or_else(|| unreachable!("what was written at places is read there"));
+                        let work = |_: bool| Work::Rearrange { places: places.clone(), input: gradient };
+                        self.contribute(input, Abilities::Store, work);
+                    }
+                    first += count;
+                }
+            }
+            RecordKind::Rearrange { .. } => {
+                let (order, like) = (self.value(record.node).order, self.value(read[0]).densely());
+                let places = self.forward.moved_places(record.node, &like, order);
+                let places = places.unwrap_or_else(|| unreachable!("what was read at places is written there"));
+                let input = self.dense(gradient);
+                let work =
+                    |accumulate: bool| Work::Scatter { places: places.clone(), input, zero: !accumulate, accumulate };
+                self.contribute(read[0], Abilities::Accumulate, work);
+            }
+            RecordKind::Attention(attention) => {
+                let gradient = self.dense(gradient);
+                let counts = [0, 1, 2].map(|operand| attention.plan.operands[operand].count());
+                let out = self.forward.allocate(&[counts.iter().sum()], Order::Own);
+                let inputs = attention.roots.map(|root| self.value(root));
+                self.push(
+                    Work::AttentionBack { plan: attention.plan.clone(), inputs, gradient },
+                    out,
+                    Epilogue::default(),
+                );
+                let mut first = 0;
+                for (operand, root) in attention.roots.into_iter().enumerate() {
+                    let input = out.channels(first, counts[operand]);
+                    first += counts[operand];
+                    let like = self.value(root).densely();
+                    let places = attention.places(self.forward, operand, &like);
+                    let places = places.unwrap_or_else(|| unreachable!("what was read at places is written there"));
+                    let work = |accumulate: bool| Work::Scatter {
+                        places: places.clone(),
+                        input,
+                        zero: !accumulate,
+                        accumulate,
+                    };
+                    self.contribute(root, Abilities::Accumulate, work);
+                }
             }
             RecordKind::Generic { node, operands, .. } => {
                 let dims = self.forward.dims[record.node].clone();

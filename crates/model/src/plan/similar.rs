@@ -15,7 +15,7 @@ use super::{CACHE, Fast, forward_from};
 use crate::{Graph, NodeId, execute};
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_kernel::{Buffer, Finish, Isa, Map, MapMut, Windows};
+use faithful_kernel::{Buffer, Finish, Isa, Map, MapMut, Windows, with_team};
 use faithful_tensor::Conv;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -91,7 +91,7 @@ impl Fast<'_> {
                 to.copy_from_slice(cuts);
                 Ok(())
             };
-            self.with_memory(|buffer| Ok(forward_from(self.graph, plan, &start, buffer)?.remove(0)))
+            self.with_memory(|buffer| Ok(with_team(|| forward_from(self.graph, plan, &start, buffer))?.remove(0)))
         };
         let one = self.plan(&request(1))?;
         let weights: usize = one.steps.iter().map(Step::weights).sum();
@@ -292,6 +292,7 @@ impl Local {
                     add: add.map(|_| Map::new(&scratch.add[..tiles.len() * cells], shape)).transpose()?,
                     low: epilogue.bounds.low,
                     high: epilogue.bounds.high,
+                    activation: epilogue.activation,
                     ..Finish::default()
                 };
                 let input = Map::new(input, [tiles.len(), patch[0], patch[1], channels])?;

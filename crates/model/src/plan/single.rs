@@ -4,10 +4,11 @@ use super::compile::{Forward, Record, RecordKind, Value};
 use super::kernel::numbers;
 use super::memory::{Order, Slot};
 use super::step::{Bounds, Epilogue, Operand, Step, Work};
+use super::view::View;
 use crate::Op;
 use candle_core::Tensor;
 use faithful_core::Result;
-use faithful_kernel::{LayerNorm, RecurrentCell, Windows};
+use faithful_kernel::{LayerNorm, RecurrentCell, Strided, Windows};
 use faithful_tensor::{Binary, Pool, Reduction};
 use std::sync::Arc;
 
@@ -30,9 +31,24 @@ impl Forward<'_> {
         match self.dims[index].len() {
             4 if self.users[index].iter().any(reads_pixels) => Order::Own,
             4 => Order::Innermost,
-            3 if self.users[index].iter().any(reads_channels) => Order::Innermost,
+            3 if self.users[index].iter().any(reads_channels) || self.turns(index, 0) => Order::Innermost,
             _ => Order::Own,
         }
+    }
+
+    /// Whether a series, or what is computed of it element by element, is turned so that its channels are last, as tokens between the
+    /// layers of a transformer: with channels innermost, that costs nothing.
+    fn turns(&self, index: usize, depth: usize) -> bool {
+        /// Additions of residuals are chained; the first of them tells.
+        const DEEPEST: usize = 4;
+        depth < DEEPEST
+            && self.users[index].iter().any(|&user| match &self.graph.nodes[user].op {
+                Op::Transpose(axes) => axes[..] == [0, 2, 1],
+                Op::Binary(_) | Op::Activation(_) | Op::Identity => {
+                    self.dims[user] == self.dims[index] && self.turns(user, depth + 1)
+                }
+                _ => false,
+            })
     }
 
     /// A node on its own.
@@ -41,7 +57,11 @@ impl Forward<'_> {
         let input = node.inputs[0].0;
         let from = self.dims[input].clone();
         let Some(slot) = self.slot(input) else {
-            self.generic(index);
+            match &node.op {
+                Op::Binary(Binary::Add) => self.add_constant(index),
+                Op::Concat { axis } => self.join(index, *axis),
+                _ => self.generic(index),
+            }
             return Ok(());
         };
         let pool = |windows: [Windows; 2]| Arc::new(windows);
@@ -56,6 +76,7 @@ impl Forward<'_> {
                 self.push(index, slot.order, work, Epilogue::default(), RecordKind::Activation { kind: *kind, input });
             }
             Op::Binary(Binary::Mul) => self.multiply(index),
+            Op::Binary(Binary::Add) => self.add_constant(index),
             Op::LayerNorm { axis, weight, bias, epsilon }
                 if axis + 1 == from.len() && slot.order == Order::Own && from[*axis] > 0 =>
             {
@@ -88,6 +109,7 @@ impl Forward<'_> {
                 self.push_pool(index, windows, slot, false);
             }
             Op::Concat { axis } if self.joins_pixels(index, *axis) => self.concat(index),
+            Op::Concat { axis } => self.join(index, *axis),
             Op::Slice { axis: 1, start, step: 1, .. }
                 if (from.len() == 2 || slot.order == Order::Innermost) && self.dims[index][1] > 0 =>
             {
@@ -140,6 +162,7 @@ impl Forward<'_> {
             let part = out.channels(first, slot.shape[3]);
             first += slot.shape[3];
             self.steps.push(Step {
+                node: index,
                 work: Work::Copy { scale: None, input: slot },
                 out: part,
                 epilogue: Epilogue::default(),
@@ -147,6 +170,89 @@ impl Forward<'_> {
         }
         self.values[index] = Value::Slot(out);
         self.records.push(Record { node: index, kind: RecordKind::Concat { inputs }, bounds: Bounds::NONE });
+    }
+
+    /// A constant as a value of these dimensions in memory.
+    fn constant_in_memory(&mut self, index: usize, constant: &Tensor, dims: &[usize], order: Order) -> Option<Slot> {
+        let spread = constant.broadcast_as(dims).ok()?;
+        let lying = match (order, dims.len()) {
+            (Order::Innermost, 4) => spread.permute([0, 2, 3, 1]).ok()?,
+            (Order::Innermost, 3) => spread.permute([0, 2, 1]).ok()?,
+            _ => spread,
+        };
+        let values: Arc<[f32]> = numbers(&lying).ok()?.into();
+        let out = self.allocate(dims, order);
+        self.steps.push(Step { node: index, work: Work::Constant { values }, out, epilogue: Epilogue::default() });
+        Some(out)
+    }
+
+    /// The sum of a value and a constant that spreads over it.
+    fn add_constant(&mut self, index: usize) {
+        let operands = [0, 1].map(|operand| self.graph.nodes[index].inputs[operand].0);
+        let found = operands.into_iter().zip([operands[1], operands[0]]).find_map(|(input, other)| {
+            match (self.slot(input), &self.values[other]) {
+                (Some(slot), Value::Constant(constant)) if self.dims[input] == self.dims[index] => {
+                    Some((input, slot, constant.clone()))
+                }
+                _ => None,
+            }
+        });
+        let Some((input, slot, constant)) = found else { return self.generic(index) };
+        let dims = self.dims[index].clone();
+        let Some(add) = self.constant_in_memory(index, &constant, &dims, slot.order) else {
+            return self.generic(index);
+        };
+        let epilogue = Epilogue { add: Some(add), ..Epilogue::default() };
+        let kind = RecordKind::Copy { scale: None, input };
+        self.push(index, slot.order, Work::Copy { scale: None, input: slot }, epilogue, kind);
+    }
+
+    /// Values side by side along any axis.
+    fn join(&mut self, index: usize, axis: usize) {
+        let inputs: Vec<usize> = self.graph.nodes[index].inputs.iter().map(|input| input.0).collect();
+        let (dims, order) = (self.dims[index].clone(), self.order(index));
+        let mut parts = Vec::new();
+        for &input in &inputs {
+            let own = self.dims[input].clone();
+            let slot = match &self.values[input] {
+                Value::Slot(slot) => Some(*slot),
+                Value::Constant(constant) => {
+                    let constant = constant.clone();
+                    self.constant_in_memory(index, &constant, &own, order)
+                }
+                Value::Absent => None,
+            };
+            // A part is copied as its own memory lies.
+            let Some(slot) = slot.filter(|slot| slot.is_dense() && !own.contains(&0)) else {
+                return self.generic(index);
+            };
+            parts.push((slot, own[axis]));
+        }
+        let out = self.allocate(&dims, order);
+        let mut first = 0;
+        for (slot, count) in parts {
+            let Some(places) = self.part_places(&out, &dims, (axis, first, count), slot.order) else {
+                return self.generic(index);
+            };
+            first += count;
+            let work = Work::Scatter { places, input: slot, zero: false, accumulate: false };
+            self.steps.push(Step { node: index, work, out, epilogue: Epilogue::default() });
+        }
+        self.values[index] = Value::Slot(out);
+        let kind = RecordKind::Join { inputs, axis };
+        self.records.push(Record { node: index, kind, bounds: Bounds::NONE });
+    }
+
+    /// Where `count` places from `first` on of an axis lie in a slot, in the order in which they would lie by themselves.
+    pub(super) fn part_places(
+        &self,
+        slot: &Slot,
+        dims: &[usize],
+        (axis, first, count): (usize, usize, usize),
+        order: Order,
+    ) -> Option<Strided> {
+        let part = View::of(slot, dims)?.cut(axis, first, 1, count)?;
+        Some(lying(&part, dims.len(), order).strided())
     }
 
     /// Makes a node's value that of another one, in the same memory.
@@ -204,7 +310,16 @@ impl Forward<'_> {
         // A line of a map is a series.
         let are_maps = [from, &to].iter().all(|dims| matches!(dims.len(), 3 | 4));
         let is_line = slot.order == Order::Innermost && are_maps && like(Order::Innermost).shape == slot.shape;
-        let seen = if from == &to || is_line {
+        // So are all pixels of a map, line by line.
+        let turns = |user: &usize| matches!(&self.graph.nodes[*user].op, Op::Transpose(axes) if axes[..] == [0, 2, 1]);
+        let is_unrolled = slot.order == Order::Innermost
+            && from.len() == 4
+            && to.len() == 3
+            && from[..2] == to[..2]
+            && (order == Order::Innermost || self.users[index].iter().all(turns));
+        let seen = if is_unrolled && slot.is_dense() && !self.is_tapped(index, input) {
+            return self.look(index, input, Slot { offset: slot.offset, ..like(Order::Innermost) });
+        } else if from == &to || is_line {
             Some(Slot { order: slot.order, ..like(slot.order) })
         } else if slot.follows_its_dimensions() && like(order).follows_its_dimensions() {
             Some(like(order))
@@ -232,7 +347,14 @@ impl Forward<'_> {
         }
     }
 
-    /// A node by the reference implementation.
+    /// Where the values of a node that only moves them lie in its operand's slot, in the order in which they lie in `order`.
+    pub(super) fn moved_places(&self, index: usize, slot: &Slot, order: Order) -> Option<Strided> {
+        let node = &self.graph.nodes[index];
+        let view = View::of(slot, &self.dims[node.inputs[0].0])?.moved(&node.op, &self.dims[index])?;
+        Some(lying(&view, self.dims[index].len(), order).strided())
+    }
+
+    /// A node by the reference implementation, or by a copy where it only moves values.
     fn generic(&mut self, index: usize) {
         let node = &self.graph.nodes[index];
         let operands: Vec<Operand> = node
@@ -247,7 +369,32 @@ impl Forward<'_> {
         let inputs = node.inputs.iter().map(|input| input.0).collect();
         let node = Arc::new(node.clone());
         let kind = RecordKind::Generic { node: node.clone(), operands: operands.clone(), inputs };
+        let order = self.order(index);
+        let input = self.graph.nodes[index].inputs[0].0;
+        let moved = self.slot(input).and_then(|slot| Some((slot, self.moved_places(index, &slot, order)?)));
+        if let Some((slot, places)) = moved {
+            // A part at the beginning lies alike as well, but is not the whole value.
+            let stays = places.offset == 0
+                && places.count() == slot.shape.iter().product::<usize>()
+                && matches!(places.joined().axes[..], [] | [[_, 1]]);
+            if stays && slot.is_dense() && !self.is_tapped(index, input) {
+                let seen = Slot::new(slot.buffer, &self.dims[index], order);
+                return self.look(index, input, Slot { offset: slot.offset, ..seen });
+            }
+            let spreads = matches!(self.graph.nodes[index].op, Op::Expand(_));
+            let kind = if spreads { kind } else { RecordKind::Rearrange { input } };
+            return self.push(index, order, Work::Rearrange { places, input: slot }, Epilogue::default(), kind);
+        }
         let work = Work::Generic { node, operands, batch: self.batch };
-        self.push(index, self.order(index), work, Epilogue::default(), kind);
+        self.push(index, order, work, Epilogue::default(), kind);
+    }
+}
+
+/// A view's axes in the order in which they lie in memory.
+fn lying(view: &View, rank: usize, order: Order) -> View {
+    match (order, rank) {
+        (Order::Innermost, 4) => view.turned(&[0, 2, 3, 1]),
+        (Order::Innermost, 3) => view.turned(&[0, 2, 1]),
+        _ => view.clone(),
     }
 }

@@ -1,9 +1,10 @@
+use super::attention::AttentionPlan;
 use super::kernel::Kernel;
 use super::memory::{Memory, Order, Slot};
 use crate::{Node, op};
 use candle_core::{Device, Tensor, Var};
 use faithful_core::{BackwardRule, Result};
-use faithful_kernel::{self as cpu, Finish, Gate, Isa, PoolGate, Windows};
+use faithful_kernel::{self as cpu, Finish, Gate, Isa, PoolGate, Strided, Windows};
 use faithful_tensor::Activation;
 use std::sync::Arc;
 
@@ -27,11 +28,13 @@ pub(super) struct Epilogue {
     pub(super) bounds: Bounds,
     /// An activation's output and its bounds, which a gradient passes on its way back.
     pub(super) gate: Option<(Slot, Bounds)>,
+    /// An activation that does not only clamp.
+    pub(super) activation: Option<Activation>,
 }
 
 impl Default for Epilogue {
     fn default() -> Self {
-        Self { bias: None, add: None, accumulate: false, bounds: Bounds::NONE, gate: None }
+        Self { bias: None, add: None, accumulate: false, bounds: Bounds::NONE, gate: None, activation: None }
     }
 }
 
@@ -129,6 +132,33 @@ pub(super) enum Work {
     FromPlanes {
         input: Slot,
     },
+    Attention {
+        plan: Arc<AttentionPlan>,
+        /// Queries, keys and values.
+        inputs: [Slot; 3],
+    },
+    /// The gradients at queries, keys and values one after the other.
+    AttentionBack {
+        plan: Arc<AttentionPlan>,
+        inputs: [Slot; 3],
+        gradient: Slot,
+    },
+    /// Values from places of another one's slot.
+    Rearrange {
+        places: Strided,
+        input: Slot,
+    },
+    /// Values to places of the result.
+    Scatter {
+        places: Strided,
+        input: Slot,
+        /// Whether there are zeros elsewhere.
+        zero: bool,
+        accumulate: bool,
+    },
+    Constant {
+        values: Arc<[f32]>,
+    },
     /// Any other operation, by the reference implementation.
     Generic {
         node: Arc<Node>,
@@ -175,6 +205,8 @@ impl Operand {
 /// A kernel call and where its result goes.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
+    /// The node whose value it computes, or whose gradient it pulls back.
+    pub(super) node: usize,
     pub(super) work: Work,
     pub(super) out: Slot,
     pub(super) epilogue: Epilogue,
@@ -202,7 +234,7 @@ impl Step {
             visit(slot);
         }
         match &mut self.work {
-            Work::Finish | Work::Zero => {}
+            Work::Finish | Work::Zero | Work::Constant { .. } => {}
             Work::Generic { operands, .. } => operands.iter_mut().filter_map(Operand::slot).for_each(visit),
             Work::GenericBack { operands, gradient, .. } => {
                 operands.iter_mut().chain([gradient]).filter_map(Operand::slot).for_each(visit);
@@ -215,6 +247,8 @@ impl Step {
                 visit(gradient);
             }
             Work::Multiply { inputs, .. } | Work::SumOfProducts { inputs, .. } => inputs.iter_mut().for_each(visit),
+            Work::Attention { inputs, .. } => inputs.iter_mut().for_each(visit),
+            Work::AttentionBack { inputs, gradient, .. } => inputs.iter_mut().chain([gradient]).for_each(visit),
             Work::AveragePoolBack { gradient: input, .. }
             | Work::Convolution { input, .. }
             | Work::Linear { input, .. }
@@ -225,6 +259,8 @@ impl Step {
             | Work::Activation { input, .. }
             | Work::LayerNorm { input, .. }
             | Work::Recurrent { input, .. }
+            | Work::Rearrange { input, .. }
+            | Work::Scatter { input, .. }
             | Work::ToPlanes { input }
             | Work::FromPlanes { input } => visit(input),
         }
@@ -259,6 +295,7 @@ impl Step {
                 None => None,
                 Some((values, bounds)) => Some(Gate { values: map(values)?, low: bounds.low, high: bounds.high, rule }),
             },
+            activation: epilogue.activation,
         };
         match &self.work {
             Work::Convolution { kernel, input } => kernel.run(map(input)?, out()?, &finish)?,
@@ -315,6 +352,29 @@ impl Step {
             }
             Work::ToPlanes { input } => cpu::to_planar(map(input)?, dense(&self.out))?,
             Work::FromPlanes { input } => cpu::from_planar(memory.read(input), out()?)?,
+            Work::Attention { plan, inputs } => {
+                plan.with(memory, inputs, |attention| attention.run(isa, dense(&self.out), &plan.out))?;
+            }
+            Work::AttentionBack { plan, inputs, gradient } => {
+                let gradient = cpu::Operand { data: memory.read(gradient), places: &plan.out };
+                let [queries, keys, _] = [0, 1, 2].map(|operand| plan.operands[operand].count());
+                let (to_queries, rest) = dense(&self.out).split_at_mut(queries);
+                let (to_keys, to_values) = rest.split_at_mut(keys);
+                plan.with(memory, inputs, |attention| {
+                    attention.gradient(isa, gradient, [to_queries, to_keys, to_values])
+                })?;
+            }
+            Work::Rearrange { places, input } => {
+                cpu::gather_strided(isa, memory.read(input), places, dense(&self.out))?;
+            }
+            Work::Constant { values } => dense(&self.out).copy_from_slice(values),
+            Work::Scatter { places, input, zero, accumulate } => {
+                let to = dense(&self.out);
+                if *zero && places.count() != to.len() {
+                    to.fill(0.0);
+                }
+                cpu::scatter_strided(isa, memory.read(input), places, to, *accumulate)?;
+            }
             Work::Generic { node, operands, batch } => {
                 let operands = operands.iter().map(|operand| tensor(memory, operand)).collect::<Result<Vec<_>>>()?;
                 let all: Vec<&Tensor> = operands.iter().collect();

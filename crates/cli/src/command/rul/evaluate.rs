@@ -54,7 +54,7 @@ impl Faithfulness {
 
 pub(crate) fn run(arguments: &RulEvaluateArguments, output: &Output) -> Result<Outcome> {
     let source = Source::of(&arguments.fleet)?;
-    let loaded = Loaded::of(&arguments.model, &arguments.fleet, &source)?;
+    let loaded = Loaded::of(output, &arguments.model, &arguments.fleet, &source)?;
     let methods: Vec<SeriesMethod> = arguments
         .methods
         .iter()

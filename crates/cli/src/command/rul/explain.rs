@@ -22,7 +22,7 @@ const LEVEL: f64 = 0.9;
 
 pub(crate) fn run(arguments: &RulExplainArguments, output: &Output) -> Result<Outcome> {
     let source = Source::of(&arguments.fleet)?;
-    let loaded = Loaded::of(&arguments.model, &arguments.fleet, &source)?;
+    let loaded = Loaded::of(output, &arguments.model, &arguments.fleet, &source)?;
     let methods: Vec<SeriesMethod> = arguments
         .method
         .iter()

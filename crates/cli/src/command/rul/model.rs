@@ -4,6 +4,7 @@ use super::side;
 use super::source::Source;
 use crate::arguments::{FleetArguments, ReadingScale, RulModelArguments};
 use crate::failure::Usage;
+use crate::output::Output;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use faithful_baseline::{BaselineSampler, Blurred, Constant, DataSet};
@@ -45,8 +46,14 @@ struct Examples {
 }
 
 impl Loaded {
-    pub(crate) fn of(arguments: &RulModelArguments, fleet: &FleetArguments, source: &Source) -> Result<Self> {
+    pub(crate) fn of(
+        output: &Output,
+        arguments: &RulModelArguments,
+        fleet: &FleetArguments,
+        source: &Source,
+    ) -> Result<Self> {
         let compute = arguments.compute.compute()?;
+        arguments.compute.note(&compute).iter().for_each(|note| output.note(note));
         match &arguments.model {
             None => Self::own("pumps".into(), RulModel::shipped()?, &compute),
             Some(path) if path.extension().is_some_and(|extension| extension == "onnx") => {

@@ -25,7 +25,7 @@ const COURSE: usize = 500;
 pub(crate) fn run(arguments: &RulPredictArguments, output: &Output) -> Result<Outcome> {
     let sources = tables(&arguments.fleet)?;
     let Some(first) = sources.first() else { return Err(Usage::from("there are no tables".to_owned()).into()) };
-    let loaded = Loaded::of(&arguments.model, &arguments.fleet, first)?;
+    let loaded = Loaded::of(output, &arguments.model, &arguments.fleet, first)?;
     let method = (arguments.top > 0)
         .then(|| SeriesMethod::of(&arguments.method, &loaded, &arguments.explanation))
         .transpose()?;

@@ -103,6 +103,19 @@ impl Blocks {
     }
 }
 
+impl Blocks {
+    fn scaled(&mut self, x: NodeId, factor: f32) -> NodeId {
+        let factor = Tensor::from_vec(vec![factor], 1, &Device::Cpu).unwrap();
+        let factor = self.add(Op::Constant(factor), &[]);
+        self.add(Op::Binary(Binary::Mul), &[x, factor])
+    }
+
+    fn attended(&mut self, scores: NodeId, values: NodeId) -> NodeId {
+        let weights = self.add(Op::Softmax { axis: 3, log: false }, &[scores]);
+        self.add(Op::MatMul, &[weights, values])
+    }
+}
+
 pub(super) fn vgg_like(seed: u64) -> Graph {
     let (mut b, x) = Blocks::new(seed, &[3, 19, 22]);
     let mut x = x;
@@ -342,6 +355,114 @@ pub(super) fn turning_like(seed: u64) -> Graph {
     b.builder.finish(y).unwrap()
 }
 
+/// Blocks of transformers: tokens behind a class token, attention as frameworks export it in several ways (all heads from one layer,
+/// batch second, windows with a bias and a mask), and layers over tokens.
+pub(super) fn transformer_like(seed: u64) -> Graph {
+    use crate::Dim::{Batch, Fixed, Rest, Times};
+    let (heads, d, tokens) = (2, 6, 13);
+    let e = heads * d;
+    let (mut b, x) = Blocks::new(seed, &[3, 12, 9]);
+    let x = {
+        let (weight, bias) = (b.weight(&[e, 3, 3, 3]), Some(b.weight(&[e])));
+        b.add(Op::Conv2d { weight, bias, conv: Conv { stride: [3; 2], ..Conv::default() } }, &[x])
+    };
+    let x = b.add(Op::Reshape(vec![Batch, Fixed(e), Rest]), &[x]);
+    let token = b.weight(&[1, e, 1]);
+    let token = b.add(Op::Constant(token), &[]);
+    let token = b.add(Op::Expand(vec![Batch, Fixed(e), Fixed(1)]), &[token]);
+    let x = b.add(Op::Concat { axis: 2 }, &[token, x]);
+    let place = b.weight(&[1, e, tokens]);
+    let place = b.add(Op::Constant(place), &[]);
+    let mut x = b.add(Op::Binary(Binary::Add), &[x, place]);
+    for round in 0..3 {
+        let y = b.add(Op::Transpose(vec![0, 2, 1]), &[x]);
+        let (weight, bias) = (Some(b.weight(&[e])), Some(b.weight(&[e])));
+        let y = b.add(Op::LayerNorm { axis: 2, weight, bias, epsilon: 1e-6 }, &[y]);
+        let y = match round {
+            0 => {
+                let y = b.linear(y, [e, 3 * e]);
+                let y = b.add(Op::Identity, &[y]);
+                let y = b.add(Op::Reshape(vec![Batch, Fixed(tokens), Fixed(3), Fixed(heads), Fixed(d)]), &[y]);
+                let y = b.add(Op::Transpose(vec![2, 0, 3, 1, 4]), &[y]);
+                let [q, k, v] = [0, 1, 2].map(|part| {
+                    let part = b.add(Op::Slice { axis: 0, start: part, end: Some(part + 1), step: 1 }, &[y]);
+                    b.add(Op::Squeeze(vec![0]), &[part])
+                });
+                let k = b.add(Op::Transpose(vec![0, 1, 3, 2]), &[k]);
+                let [q, k] = [(q, 0.7), (k, 0.8)].map(|(operand, factor)| b.scaled(operand, factor));
+                let scores = b.add(Op::MatMul, &[q, k]);
+                let y = b.attended(scores, v);
+                let y = b.add(Op::Transpose(vec![0, 2, 1, 3]), &[y]);
+                b.add(Op::Reshape(vec![Batch, Fixed(tokens), Fixed(e)]), &[y])
+            }
+            1 => {
+                let y = b.add(Op::Transpose(vec![1, 0, 2]), &[y]);
+                let [q, k, v] = [0, 1, 2].map(|_| {
+                    let part = b.linear(y, [e, e]);
+                    let part = b.add(Op::Reshape(vec![Fixed(tokens), Times(heads), Fixed(d)]), &[part]);
+                    let part = b.add(Op::Transpose(vec![1, 0, 2]), &[part]);
+                    b.add(Op::Reshape(vec![Batch, Fixed(heads), Fixed(tokens), Fixed(d)]), &[part])
+                });
+                let k = b.add(Op::Transpose(vec![0, 1, 3, 2]), &[k]);
+                let scores = b.add(Op::MatMul, &[q, k]);
+                let scores = b.scaled(scores, 0.3);
+                let y = b.attended(scores, v);
+                let y = b.add(Op::Transpose(vec![2, 0, 1, 3]), &[y]);
+                let y = b.add(Op::Reshape(vec![Times(tokens), Fixed(e)]), &[y]);
+                let y = b.linear(y, [e, e]);
+                let y = b.add(Op::Reshape(vec![Fixed(tokens), Batch, Fixed(e)]), &[y]);
+                b.add(Op::Transpose(vec![1, 0, 2]), &[y])
+            }
+            _ => {
+                // Windows of six of the last twelve, turned by one place before and after.
+                let first = b.add(Op::Slice { axis: 1, start: 0, end: Some(1), step: 1 }, &[y]);
+                let parts = [(2, 13), (1, 2)];
+                let parts =
+                    parts.map(|(start, end)| b.add(Op::Slice { axis: 1, start, end: Some(end), step: 1 }, &[y]));
+                let turned = b.add(Op::Concat { axis: 1 }, &parts);
+                let windows = b.add(Op::Reshape(vec![Times(2), Fixed(6), Fixed(e)]), &[turned]);
+                let [q, k, v] = [0, 1, 2].map(|_| {
+                    let part = b.linear(windows, [e, e]);
+                    let part = b.add(Op::Reshape(vec![Times(2), Fixed(6), Fixed(heads), Fixed(d)]), &[part]);
+                    b.add(Op::Transpose(vec![0, 2, 1, 3]), &[part])
+                });
+                let k = b.add(Op::Transpose(vec![0, 1, 3, 2]), &[k]);
+                let scores = b.add(Op::MatMul, &[q, k]);
+                let bias = b.weight(&[1, heads, 6, 6]);
+                let bias = b.add(Op::Constant(bias), &[]);
+                let scores = b.add(Op::Binary(Binary::Add), &[scores, bias]);
+                let scores = b.add(Op::Reshape(vec![Batch, Fixed(2), Fixed(heads), Fixed(6), Fixed(6)]), &[scores]);
+                let mask = b.weight(&[1, 2, 1, 6, 6]);
+                let mask = b.add(Op::Constant(mask), &[]);
+                let scores = b.add(Op::Binary(Binary::Add), &[mask, scores]);
+                let scores = b.add(Op::Reshape(vec![Times(2), Fixed(heads), Fixed(6), Fixed(6)]), &[scores]);
+                let y = b.attended(scores, v);
+                let y = b.add(Op::Transpose(vec![0, 2, 1, 3]), &[y]);
+                let y = b.add(Op::Reshape(vec![Times(2), Fixed(6), Fixed(e)]), &[y]);
+                let y = b.linear(y, [e, e]);
+                let y = b.add(Op::Reshape(vec![Batch, Fixed(12), Fixed(e)]), &[y]);
+                b.add(Op::Concat { axis: 1 }, &[first, y])
+            }
+        };
+        let y = b.linear(y, [e, e]);
+        let y = b.add(Op::Identity, &[y]);
+        let y = b.add(Op::Transpose(vec![0, 2, 1]), &[y]);
+        x = b.add(Op::Binary(Binary::Add), &if round == 1 { [x, y] } else { [y, x] });
+        let y = b.add(Op::Transpose(vec![0, 2, 1]), &[x]);
+        let y = b.linear(y, [e, 20]);
+        let y = b.add(Op::Identity, &[y]);
+        let y = b.add(Op::Activation(Activation::Gelu), &[y]);
+        let y = b.linear(y, [20, e]);
+        let y = b.add(Op::Transpose(vec![0, 2, 1]), &[y]);
+        x = b.add(Op::Binary(Binary::Add), &[x, y]);
+    }
+    let y = b.add(Op::Transpose(vec![0, 2, 1]), &[x]);
+    let y = b.add(Op::Gather { axis: 1, index: vec![0] }, &[y]);
+    let y = b.add(Op::Squeeze(vec![1]), &[y]);
+    let y = b.linear(y, [e, 4]);
+    b.builder.finish(y).unwrap()
+}
+
 /// A network whose output is another value looked at as a series of its own.
 fn turned_like(seed: u64) -> Graph {
     let (mut b, x) = Blocks::new(seed, &[3, 7]);
@@ -359,6 +480,7 @@ pub(super) fn image_graphs() -> Vec<Graph> {
 }
 
 pub(super) fn graphs() -> Vec<Graph> {
-    let series = (0..4).flat_map(|seed| [series_like(seed), turned_like(seed), turning_like(seed)]);
+    let series =
+        (0..4).flat_map(|seed| [series_like(seed), turned_like(seed), turning_like(seed), transformer_like(seed)]);
     image_graphs().into_iter().chain(series).collect()
 }
