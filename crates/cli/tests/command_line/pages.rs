@@ -460,7 +460,8 @@ fn levels_stand_side_by_side_and_auto_is_what_explain_chooses() {
     for column in ["layer-cam.expected at features.9", "layer-cam.expected at features.14", "\"gradient\""] {
         assert!(html.contains(column), "{column}");
     }
-    place.run(&["compare", "a.png", "--levels", "2", "--layer", "features.9"]).refused(2, &["--levels", "--layer"]);
+    let both = place.run(&["compare", "a.png", "--levels", "2", "--layer", "features.9"]);
+    assert!(both.code() == 2 && both.stderr().contains("--layer"), "{}", both.stderr());
     let evaluate = [
         "evaluate",
         "--images",
