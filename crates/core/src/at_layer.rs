@@ -1,7 +1,7 @@
 use crate::candle_model::no_vjp_from;
 use crate::{
-    Attention, BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
-    delegate_network, evaluate_by_candle, vjp_by_candle,
+    Attention, BackwardRule, Cotangents, Error, Grid, LayerId, Network, Probe, Propagation, Result, Tap,
+    VectorJacobianProducts, delegate_network, evaluate_by_candle, vjp_by_candle,
 };
 use candle_core::Tensor;
 

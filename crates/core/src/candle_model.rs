@@ -1,6 +1,6 @@
 use crate::{
-    Attention, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap, VectorJacobianProducts,
-    delegate_network,
+    Attention, Cotangents, Error, Grid, LayerId, LayerInfo, Network, Probe, Propagation, Result, Tap,
+    VectorJacobianProducts, delegate_network,
 };
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
