@@ -9,6 +9,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("faithful-model", "inside_an_onnx", &[]),
     ("faithful-baseline", "draws", &[]),
     ("faithful-gradient", "one_model_many_attributions", &[]),
+    ("faithful-attention", "where_tokens_attend", &[]),
     ("faithful-frequency", "fine_and_coarse", &[]),
     ("faithful-cam", "any_rule_any_gradient", &[]),
     ("faithful-metric", "measure_a_map", &[]),

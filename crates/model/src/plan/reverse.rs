@@ -2,6 +2,7 @@
 
 use super::compile::{Forward, Record, RecordKind};
 use super::memory::{Order, Slot};
+use super::single::part_places;
 use super::step::{Bounds, Epilogue, Operand, Step, Work};
 use faithful_core::Result;
 use faithful_kernel::Windows;
@@ -261,7 +262,7 @@ impl Compiler<'_, '_> {
                     let count = self.forward.dims[input][*axis];
                     if self.forward.slot(input).is_some() && self.live[self.forward.root[input]] {
                         let order = self.value(input).order;
-                        let places = self.forward.part_places(&gradient, &dims, (*axis, first, count), order);
+                        let places = part_places(&gradient, &dims, (*axis, first, count), order);
                         let places = places.unwrap_or_else(|| unreachable!("what was written at places is read there"));
                         let work = |_: bool| Work::Rearrange { places: places.clone(), input: gradient };
                         self.contribute(input, Abilities::Store, work);

@@ -231,7 +231,7 @@ impl Forward<'_> {
         let out = self.allocate(&dims, order);
         let mut first = 0;
         for (slot, count) in parts {
-            let Some(places) = self.part_places(&out, &dims, (axis, first, count), slot.order) else {
+            let Some(places) = part_places(&out, &dims, (axis, first, count), slot.order) else {
                 return self.generic(index);
             };
             first += count;
@@ -241,18 +241,6 @@ impl Forward<'_> {
         self.values[index] = Value::Slot(out);
         let kind = RecordKind::Join { inputs, axis };
         self.records.push(Record { node: index, kind, bounds: Bounds::NONE });
-    }
-
-    /// Where `count` places from `first` on of an axis lie in a slot, in the order in which they would lie by themselves.
-    pub(super) fn part_places(
-        &self,
-        slot: &Slot,
-        dims: &[usize],
-        (axis, first, count): (usize, usize, usize),
-        order: Order,
-    ) -> Option<Strided> {
-        let part = View::of(slot, dims)?.cut(axis, first, 1, count)?;
-        Some(lying(&part, dims.len(), order).strided())
     }
 
     /// Makes a node's value that of another one, in the same memory.
@@ -388,6 +376,17 @@ impl Forward<'_> {
         let work = Work::Generic { node, operands, batch: self.batch };
         self.push(index, order, work, Epilogue::default(), kind);
     }
+}
+
+/// Where `count` places from `first` on of an axis lie in a slot, in the order in which they would lie by themselves.
+pub(super) fn part_places(
+    slot: &Slot,
+    dims: &[usize],
+    (axis, first, count): (usize, usize, usize),
+    order: Order,
+) -> Option<Strided> {
+    let part = View::of(slot, dims)?.cut(axis, first, 1, count)?;
+    Some(lying(&part, dims.len(), order).strided())
 }
 
 /// A view's axes in the order in which they lie in memory.
