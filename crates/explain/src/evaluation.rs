@@ -117,18 +117,20 @@ impl Masks {
         }
     }
 
-    /// What is known of a photo, as a run's contents have it.
-    fn held(&self, photo: &Path) -> Option<Held> {
+    /// What is known of a photo, as a run's contents have it; `name` is its path below the folder of photos.
+    fn held(&self, name: &str, photo: &Path) -> Option<Held> {
         match &self.0 {
-            Kept::Folder(folder) => mask_in(folder, photo).map(Held::File),
+            Kept::Folder(folder) => mask_in(folder, name).map(Held::File),
             Kept::Boxes(boxes) => boxes.of(photo).map(|boxes| Held::Digest(boxes.digest())),
         }
     }
 }
 
-fn mask_in(folder: &Path, photo: &Path) -> Option<PathBuf> {
-    let path = folder.join(photo.with_extension("png").file_name().unwrap_or_default());
-    path.exists().then_some(path)
+/// The mask of a photo: in the same folders below `folder` as the photo below its own, or in `folder` itself.
+fn mask_in(folder: &Path, name: &str) -> Option<PathBuf> {
+    let below = Path::new(name).with_extension("png");
+    let beside = Path::new(below.file_name()?);
+    [below.as_path(), beside].into_iter().map(|path| folder.join(path)).find(|path| path.exists())
 }
 
 impl<'a> Images<'a> {
@@ -192,17 +194,31 @@ impl<'a> Images<'a> {
         Ok(classifier.reading(classifier.network(), photo)?.map(|found| found.reading))
     }
 
-    /// Whether it is known where the objects are, for those that have a mask.
-    pub fn have_masks(&self) -> bool {
-        self.masks.is_some() || !matches!(self.kind, Kind::Photos(_))
+    /// Whether it is known of at least one image where its object is.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where masks were given and none belongs to an image.
+    pub fn have_masks(&self) -> Result<bool> {
+        let Kind::Photos(paths) = &self.kind else { return Ok(true) };
+        let Some(masks) = &self.masks else { return Ok(false) };
+        if self.names.iter().zip(paths).any(|(name, path)| masks.held(name, path).is_some()) {
+            return Ok(true);
+        }
+        let reason = format!(
+            "none belongs to one of the {} photos; a mask is a PNG with its photo's name, as `{}`",
+            paths.len(),
+            Path::new(&self.names[0]).with_extension("png").display()
+        );
+        Err(Error::parameter("masks", reason))
     }
 
     /// What the images and masks hold. From now on, one that changes is not read any more.
     pub fn contents(&self) -> &Contents {
         self.contents.get_or_init(|| match &self.kind {
             Kind::Photos(paths) => {
-                let mask = |path: &PathBuf| self.masks.as_ref().and_then(|masks| masks.held(path));
-                let files: Vec<_> = self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(path))).collect();
+                let mask = |name: &str, path: &Path| self.masks.as_ref().and_then(|masks| masks.held(name, path));
+                let files: Vec<_> =
+                    self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(name, path))).collect();
                 Contents::read(&files)
             }
             Kind::Scenes(_) | Kind::Planted(..) => Contents::of_names(&self.names),
@@ -231,7 +247,7 @@ impl<'a> Images<'a> {
         match self.masks.as_ref().map(|masks| &masks.0) {
             None => Ok(None),
             Some(Kept::Folder(folder)) => {
-                let Some(mask) = mask_in(folder, path) else { return Ok(None) };
+                let Some(mask) = mask_in(folder, &self.names[index]) else { return Ok(None) };
                 self.check(index, true, &mask, || Digest::of_file(&mask))?;
                 Mask::read(&mask).map(Some)
             }

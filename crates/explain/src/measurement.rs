@@ -186,13 +186,15 @@ impl<'a> Measurement<'a> {
     /// The images of the run.
     ///
     /// # Errors
-    /// What [`Images::find`] returns; [`Error::Parameter`] for a metric that needs masks where there are none.
+    /// What [`Images::find`] returns; [`Error::Parameter`] for a metric that needs masks where there are none, or none that belongs to an image.
     pub fn images(&self) -> Result<Images<'a>> {
         let masks = self.setup.masks.clone().map(Masks::new).transpose()?;
         let Self { setup: MeasurementSetup { images, samples, .. }, asked, .. } = self;
         let images = Images::find(images, *samples, self.model(), &asked.decoding, masks)?;
         let images = images.read_by(self.session.classifier);
-        if let Some(metric) = self.metrics.iter().find(|metric| metric.info.needs_mask && !images.have_masks()) {
+        if let Some(metric) = self.metrics.iter().find(|metric| metric.info.needs_mask)
+            && !images.have_masks()?
+        {
             let reason = format!("`{}` needs the objects' masks: name their folder with --masks", metric.name());
             return Err(Error::parameter("metrics", reason));
         }

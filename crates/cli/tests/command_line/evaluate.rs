@@ -476,3 +476,27 @@ fn runs_of_several_networks_make_a_leaderboard() {
         .run(&["report", "objects", "marks", "--metric", "iou", "--out", "x.html"])
         .refused(2, &["no metric in these runs"]);
 }
+
+#[test]
+fn masks_lie_as_their_photos_do_and_those_of_no_photo_are_refused_before_the_work() {
+    use faithful_report::image::{GrayImage, Luma};
+    let place = Place::new();
+    place.scene("photos/a/one.png", 0);
+    place.scene("photos/b/one.png", 1);
+    for (folder, row) in [("masks/a", 40), ("masks/b", 60)] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+        let white = |x: u32, y: u32| Luma([if x < 50 && y < row { 255 } else { 0 }]);
+        GrayImage::from_fn(96, 96, white).save(place.path(folder).join("one.png")).unwrap();
+    }
+    let evaluate = |masks: &str, out: &str| {
+        let run =
+            ["evaluate", "--images", "photos", "--methods", "grad-cam", "--metrics", "energy", "--out", out, "-q"];
+        place.run(&[&run[..], &["--masks", masks]].concat())
+    };
+    assert_eq!(evaluate("masks", "run").code(), 0, "{}", evaluate("masks", "again").stderr());
+    let table: Vec<String> = values(&place, "run").lines().map(str::to_owned).collect();
+    assert!(table[1].ends_with(",2"), "both photos have a mask of their own: {table:?}");
+    std::fs::rename(place.path("masks/a/one.png"), place.path("masks/other.png")).unwrap();
+    std::fs::remove_dir_all(place.path("masks/b")).unwrap();
+    evaluate("masks", "none").refused(2, &["masks: none belongs to one of the 2 photos", "`a/one.png`"]);
+}
