@@ -141,25 +141,7 @@ fn agreement(metric: &str, found: &Merits, truth: &Merits) -> Agreement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Row;
-
-    fn row(image: usize, method: &str, metric: &str, value: f64) -> Row {
-        Row {
-            image: format!("{image}.png"),
-            method: method.into(),
-            metric: metric.into(),
-            value: Some(value),
-            error: None,
-            class: Some(1),
-            probability: Some(0.9),
-            layer: None,
-            seconds: None,
-            seed: 0,
-            protocol: String::new(),
-            version: "0".into(),
-            curve: None,
-        }
-    }
+    use crate::testing::row;
 
     /// Deletion orders three methods as the truth does (lower is better), insertion the other way round, and drop on
     /// every second image.

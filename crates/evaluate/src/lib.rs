@@ -23,6 +23,8 @@ mod shard;
 mod statistics;
 mod store;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use audit::{Agreement, Audit};
 pub use curves::{MeanCurve, mean_curves};

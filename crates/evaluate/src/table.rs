@@ -367,6 +367,7 @@ fn markdown(grid: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::row;
 
     #[test]
     fn wide_tables_stand_in_blocks() {
@@ -375,24 +376,6 @@ mod tests {
         assert_eq!(blocks(&grid, 100), text(&grid));
         assert_eq!(blocks(&grid, 13), "m  aaaa  bbbb\nx  1     2\n\nm  cccc\nx  3\n");
         assert_eq!(blocks(&grid, 1).matches("\n\n").count(), 2, "no block is narrower than its column");
-    }
-
-    fn row(image: usize, method: &str, metric: &str, value: f64) -> Row {
-        Row {
-            image: format!("{image}.jpg"),
-            method: method.into(),
-            metric: metric.into(),
-            value: Some(value),
-            error: None,
-            class: Some(1),
-            probability: Some(0.9),
-            layer: None,
-            seconds: Some(0.25),
-            seed: 0,
-            protocol: String::new(),
-            version: "0".into(),
-            curve: None,
-        }
     }
 
     fn rows() -> Rows {

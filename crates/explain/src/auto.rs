@@ -52,6 +52,17 @@ pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: 
     Ok(Chosen { method: Method::new(name, gradient, "paper")?, reason })
 }
 
+/// The method that serves the classifier ([`choose`]) at the `layers` that are named, or at its own where none is.
+///
+/// # Errors
+/// Those of [`choose`], and [`UnknownLayer`](faithful_core::Error::UnknownLayer).
+pub fn serving(classifier: &Classifier, layers: &[String], gradient: Option<&str>, draws: bool) -> Result<Chosen> {
+    let model = &classifier.model;
+    let named = layers.iter().map(|name| model.layer(name)).collect::<Result<Vec<_>>>()?;
+    let places = if named.is_empty() { model.target.into_iter().collect() } else { named };
+    choose(&model.graph, &places, gradient, draws, classifier.reads_each_photo())
+}
+
 /// The methods called `names` as far as they are known without a network: [`AUTO`] stands for one that it may become.
 ///
 /// # Errors
@@ -73,16 +84,13 @@ pub fn methods(
     draws: bool,
     told: &dyn Fn(&str),
 ) -> Result<Vec<MethodSpec>> {
-    let model = &classifier.model;
     let mut methods = Vec::new();
     for name in names {
         if name != AUTO {
             methods.push(name.parse()?);
             continue;
         }
-        let named = layers.iter().map(|name| model.layer(name)).collect::<Result<Vec<_>>>()?;
-        let places = if named.is_empty() { model.target.into_iter().collect() } else { named };
-        let chosen = choose(&model.graph, &places, None, draws, classifier.reads_each_photo())?;
+        let chosen = serving(classifier, layers, None, draws)?;
         let label = chosen.method.label();
         told(&format!("`{label}` is chosen: {}", chosen.reason));
         if !names.contains(&label) {

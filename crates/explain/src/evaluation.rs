@@ -18,6 +18,9 @@ use std::sync::{Arc, OnceLock};
 /// How many scenes `--images scenes` and `planted` draw where `--samples` does not say it.
 const SCENES: usize = 100;
 
+/// What `--images` may be in place of a folder: scenes with objects, and scenes with a planted mark beside each.
+pub const DRAWN: [&str; 2] = ["scenes", "planted"];
+
 /// The images of a run.
 pub struct Images<'a> {
     names: Vec<String>,

@@ -122,7 +122,6 @@ impl Calibration {
         Ok(Interval { low: within(low), high: within(high) })
     }
 
-    /// A row per window: machine, member (-1 for none), scaled error.
     /// The [`interval`](Self::interval) of each window, of which `said` has what the members say ([`members`](crate::members)).
     ///
     /// # Errors
@@ -131,6 +130,7 @@ impl Calibration {
         said.iter().map(|said| self.interval(said, level, cap)).collect()
     }
 
+    /// A row per window: machine, member (-1 for none), scaled error.
     pub(crate) fn tensor(&self) -> Result<Tensor> {
         let row = |row: &Row| [row.machine as f32, row.member.map_or(-1.0, |member| member as f32), row.error as f32];
         let values: Vec<f32> = self.rows.iter().flat_map(row).collect();

@@ -250,17 +250,14 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
 
 /// The method that serves the network at the layers that were named, or at its own.
 fn chosen(arguments: &ExplainArguments, classifier: &Classifier) -> Result<auto::Chosen> {
-    let model = &classifier.model;
-    let named = arguments.layer.iter().map(|name| model::layer(model, name)).collect::<Result<Vec<_>>>()?;
-    let layers = if named.is_empty() { model.target.into_iter().collect() } else { named };
     let draws = arguments.draws.is_some()
         || arguments.cam.mini_batches.is_some()
         || arguments.baselines.is_some()
         || arguments.stop != "draws"
         || arguments.trace
         || arguments.trace_figure;
-    let place = classifier.reads_each_photo();
-    Ok(auto::choose(&model.graph, &layers, arguments.gradient.as_deref(), draws, place)?)
+    auto::serving(classifier, &arguments.layer, arguments.gradient.as_deref(), draws)
+        .map_err(|error| model::with_hint(&classifier.model, error))
 }
 
 fn style(arguments: &ExplainArguments, percentile: f64) -> Result<Style> {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use faithful_core::{Objective, Stream, Target};
 use faithful_evaluate::{Explainer, Manifest, Row, Rows, Source, Subject, Table};
+use faithful_explain::evaluation::DRAWN;
 use faithful_explain::evaluation::EvaluatedMethod;
 use faithful_explain::model::predict;
 use faithful_explain::read_of;
@@ -176,8 +177,7 @@ fn evaluation(arguments: &ReportArguments, recorded: &Recorded) -> Result<Evalua
     let there = |path: &Path| recorded.folder.join(path).exists();
     match &arguments.images {
         Some(images) => evaluate.images.clone_from(images),
-        None if ["scenes", "planted"].iter().any(|name| evaluate.images == Path::new(name))
-            && !there(&evaluate.images) => {}
+        None if DRAWN.iter().any(|name| evaluate.images == Path::new(name)) && !there(&evaluate.images) => {}
         None => evaluate.images = moved(&evaluate.images),
     }
     evaluate.masks = evaluate.masks.as_deref().map(moved);
