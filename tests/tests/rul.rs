@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use faithful_baseline::DataSet;
 use faithful_cam::{CamParameters, EstimatorParameters};
-use faithful_core::{Family, Network, Objective, SeriesLayout, SeriesView, Stream, Target};
+use faithful_core::{Network, Objective, SeriesLayout, SeriesView, Stream, Target};
 use faithful_gradient::{ExpectedGradients, GradientParameters, Integration, expected_gradients, integrated_gradients};
 use faithful_model::SeriesNetwork;
 use faithful_rul::{
@@ -109,8 +109,7 @@ fn every_method_explains_a_series() {
     let view = SeriesView::new(&model.graph, SeriesLayout::SensorsTime).unwrap();
     let picture = view.clone().as_picture();
     for method in faithful_cam::METHODS.iter() {
-        let masks_layers = method.info.family == Family::Perturbation && method.needs_layers();
-        let as_picture = masks_layers || method.info.name.starts_with("hyper");
+        let as_picture = method.images_only();
         let (network, input): (&dyn Network, _) =
             if as_picture { (&picture, window.unsqueeze(2).unwrap()) } else { (&view, window.clone()) };
         let healthy = if as_picture { model.healthy.unsqueeze(2).unwrap() } else { model.healthy.clone() };
@@ -118,6 +117,8 @@ fn every_method_explains_a_series() {
         let gradient = EstimatorParameters { draws, sampler, ..Default::default() };
         let mut parameters = CamParameters { gradient, ..CamParameters::default() };
         parameters.perturbation.draws = Some(draws);
+        // A window has one size.
+        parameters.perturbation.points = Some(NonZeroUsize::MIN);
         let objective = Objective::new(network, &Target::Output(0));
         let layers = if method.needs_layers() { vec![layer] } else { Vec::new() };
         let found = faithful_cam::explain(method, &objective, &input, &layers, &parameters);

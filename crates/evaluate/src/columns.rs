@@ -1,17 +1,7 @@
 use crate::{Curve, Manifest, Row};
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Float64Builder, ListBuilder, RecordBatch, StringArray, UInt32Array,
-    UInt64Array,
-};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt32Type, UInt64Type};
 use bytes::Bytes;
 use faithful_core::{Digest, Error, Result};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
-use std::collections::HashMap;
-use std::sync::Arc;
+use faithful_parquet::{About, Cells, Field, Kind, Writer};
 
 const PROTOCOL: &str = "protocol";
 
@@ -20,24 +10,24 @@ const RUN: &str = "faithful.run";
 const DIGEST: &str = "faithful.digest";
 
 /// The columns, as `docs/runs.md` describes them.
-fn schema() -> Arc<Schema> {
-    let points = || DataType::List(Arc::new(Field::new("item", DataType::Float64, true)));
-    Arc::new(Schema::new(vec![
-        Field::new("image", DataType::Utf8, false),
-        Field::new("method", DataType::Utf8, false),
-        Field::new("metric", DataType::Utf8, false),
-        Field::new("value", DataType::Float64, true),
-        Field::new("error", DataType::Utf8, true),
-        Field::new("class", DataType::UInt32, true),
-        Field::new("probability", DataType::Float64, true),
-        Field::new("layer", DataType::Utf8, true),
-        Field::new("seconds", DataType::Float64, true),
-        Field::new("seed", DataType::UInt64, false),
-        Field::new(PROTOCOL, DataType::Utf8, false),
-        Field::new("version", DataType::Utf8, false),
-        Field::new("curve_fraction", points(), true),
-        Field::new("curve_score", points(), true),
-    ]))
+fn fields() -> Vec<Field> {
+    let columns = [
+        ("image", Kind::Text, false),
+        ("method", Kind::Text, false),
+        ("metric", Kind::Text, false),
+        ("value", Kind::Double, true),
+        ("error", Kind::Text, true),
+        ("class", Kind::Unsigned32, true),
+        ("probability", Kind::Double, true),
+        ("layer", Kind::Text, true),
+        ("seconds", Kind::Double, true),
+        ("seed", Kind::Unsigned64, false),
+        (PROTOCOL, Kind::Text, false),
+        ("version", Kind::Text, false),
+        ("curve_fraction", Kind::Doubles, true),
+        ("curve_score", Kind::Doubles, true),
+    ];
+    columns.map(|(name, kind, nullable)| Field::new(name, kind, nullable)).to_vec()
 }
 
 /// The digest of rows, in their order.
@@ -70,47 +60,31 @@ fn digest_of(rows: &[Row]) -> String {
 /// Rows of the run with that digest as a Parquet file.
 pub(crate) fn encode(run: &str, rows: &[Row]) -> Result<Vec<u8>> {
     let texts =
-        |pick: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<StringArray>()) };
-    let numbers =
-        |pick: fn(&Row) -> Option<f64>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<Float64Array>()) };
-    let points = |pick: fn(&Curve) -> &[f64]| -> ArrayRef {
-        let mut list = ListBuilder::new(Float64Builder::new());
-        for row in rows {
-            if let Some(curve) = &row.curve {
-                list.values().append_slice(pick(curve));
-            }
-            list.append(row.curve.is_some());
-        }
-        Arc::new(list.finish())
+        |pick: fn(&Row) -> Option<&str>| Cells::Texts(rows.iter().map(|row| pick(row).map(str::to_owned)).collect());
+    let numbers = |pick: fn(&Row) -> Option<f64>| Cells::Numbers(rows.iter().map(pick).collect());
+    let points = |pick: fn(&Curve) -> &[f64]| {
+        Cells::Lists(rows.iter().map(|row| row.curve.as_ref().map(|curve| pick(curve).to_vec())).collect())
     };
-    let columns: Vec<ArrayRef> = vec![
+    let columns = [
         texts(|row| Some(&row.image)),
         texts(|row| Some(&row.method)),
         texts(|row| Some(&row.metric)),
         numbers(|row| row.value),
         texts(|row| row.error.as_deref()),
-        Arc::new(rows.iter().map(|row| row.class).collect::<UInt32Array>()),
+        Cells::Whole(rows.iter().map(|row| row.class.map(u64::from)).collect()),
         numbers(|row| row.probability),
         texts(|row| row.layer.as_deref()),
         numbers(|row| row.seconds),
-        Arc::new(rows.iter().map(|row| row.seed).collect::<UInt64Array>()),
+        Cells::Whole(rows.iter().map(|row| Some(row.seed)).collect()),
         texts(|row| Some(&row.protocol)),
         texts(|row| Some(&row.version)),
         points(|curve| &curve.fraction),
         points(|curve| &curve.score),
     ];
-    let batch = RecordBatch::try_new(schema(), columns).map_err(broken)?;
     let about = [(RUN, run.to_owned()), (DIGEST, digest_of(rows))];
-    let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
-    let properties = properties.set_key_value_metadata(Some(about)).build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(broken)?;
-    writer.write(&batch).map_err(broken)?;
-    writer.into_inner().map_err(broken)
-}
-
-fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::format_from("rows for Parquet", error)
+    let mut writer = Writer::new(Vec::new(), fields(), &about)?;
+    writer.write(&columns)?;
+    writer.finish()
 }
 
 /// The rows of the Parquet file of that name, which is of the run of `manifest`.
@@ -120,7 +94,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 pub(crate) fn decode(name: &str, bytes: &Bytes, manifest: &Manifest) -> Result<Vec<Row>> {
     let (rows, about) = read(name, bytes)?;
     let broken = |reason: String| Err(Error::format(name, reason));
-    let said = |key: &str| about.get(key).map(String::as_str);
+    let said = |key: &str| about.metadata.get(key).map(String::as_str);
     if manifest.format >= 1 && said(DIGEST) != Some(&digest_of(&rows)) {
         return broken("it is damaged: its rows are not those of its digest".into());
     }
@@ -140,32 +114,39 @@ pub(crate) fn decode(name: &str, bytes: &Bytes, manifest: &Manifest) -> Result<V
     Ok(rows)
 }
 
-/// The rows of a Parquet file, and what its metadata say.
-fn read(name: &str, bytes: &Bytes) -> Result<(Vec<Row>, HashMap<String, String>)> {
-    let broken = |reason: String| Error::format(name, reason);
+/// The rows of a Parquet file, and what it says of itself.
+fn read(name: &str, bytes: &Bytes) -> Result<(Vec<Row>, About)> {
+    let mut parts = Vec::new();
+    let about = faithful_parquet::read(name, bytes, |part| {
+        parts.push(part);
+        Ok(())
+    })?;
+    let wanted = fields();
+    // Runs of version 0.1 before rows said their protocol.
+    let before = wanted.iter().filter(|field| field.name != PROTOCOL);
+    if *about.fields != *wanted && !about.fields.iter().eq(before) {
+        return Err(Error::format(name, "its columns are not those of an evaluation run"));
+    }
     let mut rows = Vec::new();
-    let read = faithful_parquet::read(name, bytes, |batch| {
-        let (own, wanted) = (batch.schema(), schema());
-        // Runs of version 0.1 before rows said their protocol.
-        let before = wanted.fields().iter().filter(|field| field.name() != PROTOCOL);
-        if own.fields() != wanted.fields() && !own.fields().iter().eq(before) {
-            return Err(broken("its columns are not those of an evaluation run".into()));
-        }
-        let text = |column: &str, row: usize| {
-            let array = batch.column_by_name(column)?.as_string::<i32>();
-            array.is_valid(row).then(|| array.value(row).to_owned())
+    for part in &parts {
+        let cells = |column: &str| Some(&part.columns[about.fields.iter().position(|field| field.name == column)?]);
+        let text = |column: &str, row: usize| match cells(column) {
+            Some(Cells::Texts(cells)) => cells[row].clone(),
+            _ => None,
         };
-        let number = |column: &str, row: usize| {
-            let array = batch.column_by_name(column)?.as_primitive::<Float64Type>();
-            array.is_valid(row).then(|| array.value(row))
+        let number = |column: &str, row: usize| match cells(column) {
+            Some(Cells::Numbers(cells)) => cells[row],
+            _ => None,
         };
-        let points = |column: &str, row: usize| {
-            let array = batch.column_by_name(column)?.as_list::<i32>();
-            array.is_valid(row).then(|| array.value(row).as_primitive::<Float64Type>().values().to_vec())
+        let whole = |column: &str, row: usize| match cells(column) {
+            Some(Cells::Whole(cells)) => cells[row],
+            _ => None,
         };
-        let class = batch.column_by_name("class").map(AsArray::as_primitive::<UInt32Type>);
-        let seed = batch.column_by_name("seed").map(AsArray::as_primitive::<UInt64Type>);
-        for row in 0..batch.num_rows() {
+        let points = |column: &str, row: usize| match cells(column) {
+            Some(Cells::Lists(cells)) => cells[row].clone(),
+            _ => None,
+        };
+        for row in 0..part.count {
             let curve = points("curve_fraction", row).zip(points("curve_score", row));
             rows.push(Row {
                 image: text("image", row).unwrap_or_default(),
@@ -173,25 +154,23 @@ fn read(name: &str, bytes: &Bytes) -> Result<(Vec<Row>, HashMap<String, String>)
                 metric: text("metric", row).unwrap_or_default(),
                 value: number("value", row),
                 error: text("error", row),
-                class: class.filter(|class| class.is_valid(row)).map(|class| class.value(row)),
+                class: whole("class", row).map(|class| class as u32),
                 probability: number("probability", row),
                 layer: text("layer", row),
                 seconds: number("seconds", row),
-                seed: seed.map(|seed| seed.value(row)).unwrap_or_default(),
+                seed: whole("seed", row).unwrap_or_default(),
                 protocol: text(PROTOCOL, row).unwrap_or_default(),
                 version: text("version", row).unwrap_or_default(),
                 curve: curve.map(|(fraction, score)| Curve { fraction, score }),
             });
         }
-        Ok(())
-    })?;
-    Ok((rows, read.metadata().clone().into()))
+    }
+    Ok((rows, about))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     /// The names, types and whether they may be null, as the table in `docs/runs.md` has them.
     #[test]
@@ -205,20 +184,17 @@ mod tests {
                 [cells[1].trim_matches('`').into(), cells[2].into(), cells[3].into()]
             })
             .collect();
-        let own: Vec<[String; 3]> = schema()
-            .fields()
+        let kind = |field: &Field| match field.kind {
+            Kind::Text => "string",
+            Kind::Double => "double",
+            Kind::Unsigned32 => "uint32",
+            Kind::Unsigned64 => "uint64",
+            Kind::Doubles => "list of double",
+            other => panic!("{other:?} is not documented"),
+        };
+        let own: Vec<[String; 3]> = fields()
             .iter()
-            .map(|field| {
-                let kind = match field.data_type() {
-                    DataType::Utf8 => "string",
-                    DataType::Float64 => "double",
-                    DataType::UInt32 => "uint32",
-                    DataType::UInt64 => "uint64",
-                    DataType::List(item) if *item.data_type() == DataType::Float64 => "list of double",
-                    other => panic!("{other} is not documented"),
-                };
-                [field.name().clone(), kind.into(), if field.is_nullable() { "yes" } else { "no" }.into()]
-            })
+            .map(|field| [field.name.clone(), kind(field).into(), if field.nullable { "yes" } else { "no" }.into()])
             .collect();
         assert_eq!(own, documented);
     }
@@ -243,12 +219,19 @@ mod tests {
         let manifest = Manifest { seed: 9, version: "0.1.0".into(), protocol: "thesis".into(), ..Manifest::default() };
         let bytes = encode(&manifest.digest(), std::slice::from_ref(&row)).unwrap();
         assert_eq!(decode("new", &bytes.clone().into(), &manifest).unwrap(), std::slice::from_ref(&row));
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap().build().unwrap();
-        let mut batch = reader.next().unwrap().unwrap();
-        batch.remove_column(batch.schema().index_of(PROTOCOL).unwrap());
-        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        let old = writer.into_inner().unwrap();
+        let mut parts = Vec::new();
+        faithful_parquet::read("new", &bytes.into(), |part| {
+            parts.push(part);
+            Ok(())
+        })
+        .unwrap();
+        let place = fields().iter().position(|field| field.name == PROTOCOL).unwrap();
+        let (mut columns, mut before) = (parts.remove(0).columns, fields());
+        columns.remove(place);
+        before.remove(place);
+        let mut writer = Writer::new(Vec::new(), before, &[]).unwrap();
+        writer.write(&columns).unwrap();
+        let old = writer.finish().unwrap();
         assert_eq!(decode("old", &old.into(), &manifest).unwrap(), [Row { protocol: String::new(), ..row }]);
     }
 }

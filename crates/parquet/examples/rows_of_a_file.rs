@@ -1,23 +1,19 @@
 //! Counts the rows of a Parquet file, and says what is wrong with one that is damaged.
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch};
-use parquet::arrow::ArrowWriter;
-use std::sync::Arc;
+use faithful_parquet::{Cells, Field, Kind, Writer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let cycles: ArrayRef = Arc::new((1..=200).map(|cycle| Some(f64::from(cycle))).collect::<Float64Array>());
-    let batch = RecordBatch::try_from_iter([("cycle", cycles)])?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None)?;
-    writer.write(&batch)?;
-    let whole = writer.into_inner()?;
+    let mut writer = Writer::new(Vec::new(), vec![Field::new("cycle", Kind::Double, true)], &[])?;
+    writer.write(&[Cells::Numbers((1..=200).map(|cycle| Some(f64::from(cycle))).collect())])?;
+    let whole = writer.finish()?;
     for (name, bytes) in [("whole.parquet", whole.clone()), ("cut.parquet", whole[..whole.len() / 2].to_vec())] {
-        let mut rows = 0;
-        let found = faithful_parquet::read(name, &bytes.into(), |batch| {
-            rows += batch.num_rows();
+        let mut found = 0;
+        let about = faithful_parquet::read(name, &bytes.into(), |rows| {
+            found += rows.count;
             Ok(())
         });
-        match found {
-            Ok(columns) => println!("{name}: {rows} rows of {} columns", columns.fields().len()),
+        match about {
+            Ok(about) => println!("{name}: {found} rows of {} columns", about.fields.len()),
             Err(error) => println!("{error}"),
         }
     }

@@ -1,37 +1,21 @@
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use faithful_core::{Error, Result};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use faithful_parquet::{Field, Kind, Writer};
 use std::fs::File;
-use std::io::Write;
-use std::sync::Arc;
 
-/// A column of a table; what is missing is `None`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cells {
-    /// Words.
-    Texts(Vec<Option<String>>),
-    /// Numbers.
-    Numbers(Vec<Option<f64>>),
-}
+pub use faithful_parquet::Cells;
 
-impl Cells {
-    fn len(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.len(),
-            Self::Numbers(numbers) => numbers.len(),
+/// A cell as CSV has it, empty where it is missing; the numbers of a list are separated by spaces.
+fn text(cells: &Cells, row: usize) -> String {
+    match cells {
+        Cells::Texts(cells) => cells.get(row).cloned().flatten(),
+        Cells::Numbers(cells) => cells.get(row).copied().flatten().map(|value| value.to_string()),
+        Cells::Whole(cells) => cells.get(row).copied().flatten().map(|value| value.to_string()),
+        Cells::Lists(cells) => {
+            let list = cells.get(row).and_then(Option::as_ref);
+            list.map(|list| list.iter().map(f64::to_string).collect::<Vec<_>>().join(" "))
         }
     }
-
-    /// A cell as CSV has it, empty where it is missing.
-    fn text(&self, row: usize) -> String {
-        match self {
-            Self::Texts(texts) => texts.get(row).cloned().flatten(),
-            Self::Numbers(numbers) => numbers.get(row).copied().flatten().map(|value| value.to_string()),
-        }
-        .unwrap_or_default()
-    }
+    .unwrap_or_default()
 }
 
 /// Named columns as a Parquet file.
@@ -39,27 +23,22 @@ impl Cells {
 /// # Errors
 /// [`Error::Format`] where columns differ in length or there are none.
 pub fn encode_table(columns: Vec<(&str, Cells)>) -> Result<Vec<u8>> {
-    let batch = batch_of(columns)?;
-    let mut bytes = Vec::new();
-    let mut writer = parquet_writer(&mut bytes, &batch)?;
-    writer.write(&batch).map_err(broken)?;
-    writer.close().map_err(broken)?;
-    Ok(bytes)
+    if columns.is_empty() {
+        return Err(Error::format("table", "it has no columns"));
+    }
+    let mut writer = Writer::new(Vec::new(), fields(&columns), &[])?;
+    writer.write(&columns.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>())?;
+    writer.finish()
 }
 
-fn batch_of(columns: Vec<(&str, Cells)>) -> Result<RecordBatch> {
-    let arrays = columns.into_iter().map(|(name, cells)| -> (&str, ArrayRef, bool) {
-        match cells {
-            Cells::Texts(texts) => (name, Arc::new(StringArray::from(texts)), true),
-            Cells::Numbers(numbers) => (name, Arc::new(Float64Array::from(numbers)), true),
-        }
-    });
-    RecordBatch::try_from_iter_with_nullable(arrays).map_err(broken)
-}
-
-fn parquet_writer<W: Write + Send>(sink: W, like: &RecordBatch) -> Result<ArrowWriter<W>> {
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    ArrowWriter::try_new(sink, like.schema(), Some(properties)).map_err(broken)
+fn fields(columns: &[(&str, Cells)]) -> Vec<Field> {
+    let kind = |cells: &Cells| match cells {
+        Cells::Texts(_) => Kind::Text,
+        Cells::Numbers(_) => Kind::Double,
+        Cells::Whole(_) => Kind::Unsigned64,
+        Cells::Lists(_) => Kind::Doubles,
+    };
+    columns.iter().map(|(name, cells)| Field::new(*name, kind(cells), true)).collect()
 }
 
 /// A table that is written piece by piece, in memory for one piece: CSV (RFC 4180) or Parquet.
@@ -71,7 +50,7 @@ pub struct TableWriter<'a> {
 
 enum Sink<'a> {
     Csv(Box<csv::Writer<&'a mut File>>),
-    Parquet(Box<ArrowWriter<&'a mut File>>),
+    Parquet(Box<Writer<&'a mut File>>),
 }
 
 impl<'a> TableWriter<'a> {
@@ -85,19 +64,19 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// [`Error::Format`] where columns differ in length, or from those of before, or the disk is full.
     pub fn write(&mut self, columns: Vec<(&str, Cells)>) -> Result<()> {
-        if self.parquet { self.write_batch(&batch_of(columns)?) } else { self.write_text(&columns) }
+        if self.parquet { self.write_parquet(columns) } else { self.write_text(&columns) }
     }
 
     fn file(&mut self) -> Result<&'a mut File> {
         self.file.take().ok_or_else(|| Error::internal("a table goes on after an error"))
     }
 
-    fn write_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn write_parquet(&mut self, columns: Vec<(&str, Cells)>) -> Result<()> {
         let mut writer = match self.sink.take() {
             Some(Sink::Parquet(writer)) => writer,
-            _ => Box::new(parquet_writer(self.file()?, batch)?),
+            _ => Box::new(Writer::new(self.file()?, fields(&columns), &[])?),
         };
-        writer.write(batch).and_then(|()| writer.flush()).map_err(broken)?;
+        writer.write(&columns.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>())?;
         self.sink = Some(Sink::Parquet(writer));
         Ok(())
     }
@@ -112,7 +91,7 @@ impl<'a> TableWriter<'a> {
         };
         let rows = columns.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
         for row in 0..rows {
-            writer.write_record(columns.iter().map(|(_, cells)| cells.text(row))).map_err(broken)?;
+            writer.write_record(columns.iter().map(|(_, cells)| text(cells, row))).map_err(broken)?;
         }
         self.sink = Some(Sink::Csv(writer));
         Ok(())
@@ -124,7 +103,7 @@ impl<'a> TableWriter<'a> {
     /// As [`TableWriter::write`].
     pub fn finish(self) -> Result<()> {
         match self.sink {
-            Some(Sink::Parquet(writer)) => writer.close().map(drop).map_err(broken),
+            Some(Sink::Parquet(writer)) => writer.finish().map(drop),
             Some(Sink::Csv(mut writer)) => writer.flush().map_err(broken),
             None => Ok(()),
         }

@@ -6,11 +6,9 @@ pub use parts::read_in_parts;
 
 use super::delimited::{records, separated, with_point};
 use crate::{Fleet, Unit};
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Schema};
-use arrow::error::ArrowError;
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use faithful_core::{Error, Result, read_file};
+use faithful_parquet::{Field, Rows};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -73,21 +71,20 @@ impl Cells {
     }
 }
 
-/// A column of a Parquet file: points of time are read as others write them, and a number that is missing is NaN.
-fn cells_of(column: &ArrayRef) -> std::result::Result<Cells, ArrowError> {
-    let is_text = matches!(
-        column.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) | DataType::Date32
-    );
-    Ok(if is_text {
-        let column = cast(column, &DataType::Utf8)?;
-        let words = column.as_string::<i32>().iter();
-        Cells::Text(words.map(|word| word.unwrap_or_default().to_owned()).collect())
-    } else {
-        let column = cast(column, &DataType::Float64)?;
-        let numbers = column.as_primitive::<Float64Type>().iter();
-        Cells::Numbers(numbers.map(|number| number.unwrap_or(f64::NAN)).collect())
-    })
+impl From<faithful_parquet::Cells> for Cells {
+    /// Of a Parquet file: a number that is missing is NaN.
+    fn from(cells: faithful_parquet::Cells) -> Self {
+        use faithful_parquet::Cells::{Lists, Numbers, Texts, Whole};
+        match cells {
+            Texts(cells) => Self::Text(cells.into_iter().map(Option::unwrap_or_default).collect()),
+            Numbers(cells) => Self::Numbers(cells.into_iter().map(|cell| cell.unwrap_or(f64::NAN)).collect()),
+            Whole(cells) => Self::Numbers(cells.into_iter().map(|cell| cell.map_or(f64::NAN, |n| n as f64)).collect()),
+            // As words that are no number, which is refused where a number is needed.
+            Lists(cells) => {
+                Self::Text(cells.into_iter().map(|cell| format!("{:?}", cell.unwrap_or_default())).collect())
+            }
+        }
+    }
 }
 
 /// The fleet in a text table with a heading line (`.csv`, `.tsv`) or a Parquet file (`.parquet`).
@@ -159,8 +156,11 @@ fn csv_table(path: &Path) -> Result<Table> {
 fn parquet_table(path: &Path) -> Result<Table> {
     let what = path.display().to_string();
     let mut table = Table::of_rows(&what);
-    let schema = faithful_parquet::read(&what, &read_file(path)?.into(), |batch| table.add(&batch))?;
-    table.name(&schema);
+    let about = faithful_parquet::read(&what, &read_file(path)?.into(), |rows| {
+        table.add(rows);
+        Ok(())
+    })?;
+    table.name(&about.fields);
     Ok(table)
 }
 
@@ -172,28 +172,23 @@ impl Table {
     }
 
     /// Takes the columns of a file over, which may be one without rows.
-    fn name(&mut self, schema: &Schema) {
+    fn name(&mut self, fields: &[Field]) {
         if self.names.is_empty() {
-            self.names = schema.fields().iter().map(|field| field.name().clone()).collect();
+            self.names = fields.iter().map(|field| field.name.clone()).collect();
             self.cells.resize_with(self.names.len(), || Cells::Numbers(Vec::new()));
         }
     }
 
     /// Adds the rows of a Parquet file, which follow on those that are there.
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let schema = batch.schema();
+    fn add(&mut self, rows: Rows) {
         let is_first = self.names.is_empty();
-        for (place, (column, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
-            let found = cells_of(column).map_err(|_| {
-                let reason = format!("column `{}` holds {}, no numbers", field.name(), column.data_type());
-                Error::format(&self.what, reason)
-            })?;
+        for (place, cells) in rows.columns.into_iter().enumerate() {
+            let found = Cells::from(cells);
             if is_first { self.cells.push(found) } else { self.cells[place].append(found) }
         }
-        self.name(&schema);
+        self.name(&rows.fields);
         let first = self.places.last().map_or(1, |place| place + 1);
-        self.places.extend((first..).take(batch.num_rows()));
-        Ok(())
+        self.places.extend((first..).take(rows.count));
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -348,20 +343,27 @@ const MISSING: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
 
 /// A point of time in microseconds since 1970, UTC unless it says otherwise.
 fn point_of_time(text: &str) -> Option<i64> {
-    use arrow::array::{Array, StringArray};
-    use arrow::datatypes::{TimeUnit, TimestampMicrosecondType};
-    let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let cast = cast(&StringArray::from(vec![text]), &kind).ok()?;
-    let times = cast.as_primitive::<TimestampMicrosecondType>();
-    (!times.is_null(0)).then(|| times.value(0))
+    const WITH_TIME: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    const WITH_ZONE: [&str; 2] = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
+    let text = text.trim();
+    let zoned = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros());
+    let other = |format| DateTime::parse_from_str(text, format).ok().map(|time| time.timestamp_micros());
+    let plain = |format| NaiveDateTime::parse_from_str(text, format).ok().map(|time| time.and_utc().timestamp_micros());
+    let day = || {
+        let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?;
+        Some(midnight.and_utc().timestamp_micros())
+    };
+    zoned()
+        .or_else(|| WITH_TIME.into_iter().find_map(plain))
+        .or_else(|| WITH_ZONE.into_iter().find_map(other))
+        .or_else(day)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float32Array, Int64Array, StringArray};
-    use parquet::arrow::ArrowWriter;
-    use std::sync::Arc;
+    use crate::encode_table;
+    use faithful_parquet::Cells::{Numbers, Texts, Whole};
 
     const CSV: &str =
         "unit,cycle,setting1,T24,P30,rul\r\nb,2,0.5,2.5,30,7\r\nb,1,0.5,1.5,31,8\r\na,1,0.25,9,32,0\r\n\r\n";
@@ -411,19 +413,17 @@ mod tests {
 
     #[test]
     fn parquet_gives_the_same_fleet() {
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("unit", Arc::new(StringArray::from(vec!["b", "b", "a"]))),
-            ("cycle", Arc::new(Int64Array::from(vec![2, 1, 1]))),
-            ("setting1", Arc::new(Float32Array::from(vec![0.5, 0.5, 0.25]))),
-            ("T24", Arc::new(Float32Array::from(vec![2.5, 1.5, 9.0]))),
-            ("P30", Arc::new(Int64Array::from(vec![30, 31, 32]))),
-            ("rul", Arc::new(Int64Array::from(vec![7, 8, 0]))),
+        let numbers = |values: [f64; 3]| Numbers(values.map(Some).to_vec());
+        let whole = |values: [u64; 3]| Whole(values.map(Some).to_vec());
+        let columns = vec![
+            ("unit", Texts(["b", "b", "a"].map(|name| Some(name.to_owned())).to_vec())),
+            ("cycle", whole([2, 1, 1])),
+            ("setting1", numbers([0.5, 0.5, 0.25])),
+            ("T24", numbers([2.5, 1.5, 9.0])),
+            ("P30", whole([30, 31, 32])),
+            ("rul", whole([7, 8, 0])),
         ];
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
+        let bytes = encode_table(columns).unwrap();
         assert_eq!(read("engines.parquet", &bytes).unwrap(), read("engines.csv", CSV.as_bytes()).unwrap());
         assert!(read("engines.parquet", &bytes[..bytes.len() - 9]).unwrap_err().to_string().contains("Parquet"));
     }
@@ -445,6 +445,29 @@ mod tests {
         assert_eq!((fleet.units[0].cycles.as_slice(), fleet.units[0].readings[0]), (&[1, 2][..], 1.5));
         let error = read("engines.csv", text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line 4, column `cycle`: `1` is no point of time"), "{error}");
+    }
+
+    #[test]
+    fn times_are_read_as_people_and_programs_write_them() {
+        let six = point_of_time("2026-03-01T06:00:00Z").unwrap();
+        for text in [
+            "2026-03-01T06:00:00",
+            "2026-03-01 06:00:00",
+            "2026-03-01 06:00",
+            "2026-03-01T06:00",
+            "2026-03-01 06:00:00.000",
+            "2026-03-01T07:00:00+01:00",
+            "2026-03-01 07:00:00+01:00",
+            "2026-03-01 07:00:00+01",
+            "2026-03-01 06:00:00Z",
+        ] {
+            assert_eq!(point_of_time(text), Some(six), "{text}");
+        }
+        assert_eq!(point_of_time("2026-03-01").unwrap() + 6 * 3_600_000_000, six);
+        assert_eq!(point_of_time("2026-03-01T06:00:00.25").unwrap() - six, 250_000);
+        for text in ["", "6", "6:00", "2026-13-01", "2026-02-30", "1970", "2026-03-01x"] {
+            assert_eq!(point_of_time(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -57,16 +57,16 @@ impl File<'_> {
             Ok(together)
         };
         let mut together = true;
-        let schema = faithful_parquet::read(&what, &self.bytes, |batch| {
+        let about = faithful_parquet::read(&what, &self.bytes, |rows| {
             if together {
-                table.add(&batch)?;
+                table.add(rows);
             }
             while together && let Some(rows) = table.rows_of(machines, &columns.unit)? {
                 together = give(&table.take(rows))?;
             }
             Ok(())
         })?;
-        table.name(&schema);
+        table.name(&about.fields);
         // The last machine is still there, and of a table without rows its heading, which has its own mistakes.
         Ok(together && give(&table)?)
     }
