@@ -36,7 +36,12 @@ pub(crate) fn parameters(name: Option<&str>, gradient: EstimatorParameters) -> C
     CamParameters {
         estimator: name.map(|name| estimator(name).unwrap()),
         gradient,
-        perturbation: PerturbationParameters { draws: Some(number(5)), ..PerturbationParameters::default() },
+        // One size: some of the networks take no larger photo.
+        perturbation: PerturbationParameters {
+            draws: Some(number(5)),
+            points: Some(number(1)),
+            ..PerturbationParameters::default()
+        },
         ..CamParameters::default()
     }
 }

@@ -77,7 +77,8 @@ fn every_map_says_how_much_will_come() {
             stream: Stream::new(3, "photo"),
             ..EstimatorParameters::default()
         };
-        let perturbation = PerturbationParameters { draws: Some(number(5)), ..PerturbationParameters::default() };
+        let (draws, points) = (Some(number(5)), Some(number(1)));
+        let perturbation = PerturbationParameters { draws, points, ..PerturbationParameters::default() };
         for quality in [Quality::Standard, Quality::Full] {
             let parameters = CamParameters {
                 gradient: gradient.clone(),

@@ -4,10 +4,11 @@
 use crate::cam_networks::{nonlinear, photo, pooled, residual};
 use crate::masking::{Plane, SIZE, Scene, draws, rectified_sum, softmax};
 use candle_core::{Device, Tensor};
-use faithful_cam::{CamParameters, Definition, explain, method};
+use faithful_cam::{CamParameters, Definition, PerturbationParameters, explain, method};
 use faithful_core::{Network, Objective, Score, Target};
 use faithful_gradient::GradientParameters;
 use faithful_tests::{fixture, relative_l2};
+use std::num::NonZeroUsize;
 
 /// The outputs when `relu2` gives these channels.
 fn outputs_behind(scene: &Scene, channels: &[Plane]) -> Vec<f64> {
@@ -111,6 +112,67 @@ fn shapley_cam_is_its_formula() {
         })
         .collect();
     scene.agrees_within("shapley-cam", &["relu2"], draws(1), &rectified_sum(&weights, &channels), 1e-4);
+}
+
+fn points(count: usize) -> PerturbationParameters {
+    PerturbationParameters { points: NonZeroUsize::new(count), ..PerturbationParameters::default() }
+}
+
+/// The gradient at every place by finite differences, for a path through the input and one from each of its points.
+#[test]
+fn iterated_integrated_attributions_are_their_double_sum() {
+    let scene = Scene::new();
+    let layer = [scene.subject.layer];
+    let probability = |channels: &[Plane]| softmax(&outputs_behind(&scene, channels))[class(&scene)];
+    let mut sum = Plane::new(scene.channels("relu2")[0].size, |_, _| 0.0);
+    for outer in [0.5, 1.0] {
+        let input = (&scene.input * outer).unwrap();
+        let whole = Scene::planes(&scene.objective().activations(&input, &layer).unwrap()[0]);
+        for inner in [0.5, 1.0] {
+            let channels: Vec<Plane> = whole.iter().map(|plane| plane.map(|v| v * inner)).collect();
+            for k in 0..channels.len() {
+                for place in 0..sum.values.len() {
+                    let moved = |by: f64| {
+                        let mut near = channels.clone();
+                        near[k].values[place] += by;
+                        probability(&near)
+                    };
+                    sum.values[place] += (moved(1e-5) - moved(-1e-5)) / 2e-5 * channels[k].values[place] / 4.0;
+                }
+            }
+        }
+    }
+    scene.agrees_within("iterated-integrated", &["relu2"], points(2), &sum, 1e-6);
+}
+
+#[test]
+fn cameras_is_its_authors_code() {
+    let goldens = candle_core::safetensors::load(fixture("goldens/cam/cameras.safetensors"), &Device::Cpu).unwrap();
+    let architecture = faithful_model::architecture("squeezenet1_1").unwrap();
+    let graph = architecture.random(10, 7, &Device::Cpu).unwrap();
+    let layer = graph.layer(architecture.target).unwrap();
+    let values: Vec<f32> = faithful_model::portable_uniform("input", 7, 3 * 48 * 48).iter().map(|x| 2.0 * x).collect();
+    let input = Tensor::from_vec(values, (1, 3, 48, 48), &Device::Cpu).unwrap();
+    let target = Target::Output(goldens["category"].to_vec1::<f32>().unwrap()[0] as usize);
+    let parameters = CamParameters { perturbation: points(3), ..CamParameters::default() };
+    let objective = Objective::new(&graph, &target);
+    let map = explain(method("cameras").unwrap(), &objective, &input, &[layer], &parameters).unwrap().map;
+    let flat = map.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (low, high) = flat.iter().fold((f32::INFINITY, 0f32), |(low, high), v| (low.min(*v), high.max(*v)));
+    let scaled = ((map.squeeze(0).unwrap() - f64::from(low)).unwrap() / f64::from(high - low)).unwrap();
+    let distance = relative_l2(&scaled, &goldens["map"]).unwrap();
+    assert!(distance < 1e-4, "{distance}");
+}
+
+/// A network with a dense head behind a flatten takes one size of photo.
+#[test]
+fn cameras_says_what_it_needs() {
+    let scene = Scene::new();
+    let parameters = CamParameters::default();
+    let layers = [scene.subject.layer];
+    let found = explain(method("cameras").unwrap(), &scene.objective(), &scene.input, &layers, &parameters);
+    let error = found.unwrap_err().to_string();
+    assert!(error.contains("a network that takes larger photos than its own"), "{error}");
 }
 
 #[test]

@@ -78,8 +78,8 @@ fn every_method_explains_tokens_and_a_named_layout_is_the_inferred_one() {
                 .unwrap_or_else(|error| panic!("{name} on {}: {error}", transformer.name))
                 .map
         };
-        // What is defined on the network's head, its biases or its stages says that it does not apply.
-        let own = ["cam", "full-grad", "hyper-expected-grad-cam", "guided-grad-cam"];
+        // What is defined on the network's head, its biases, its stages or larger photos says that it does not apply.
+        let own = ["cam", "full-grad", "hyper-expected-grad-cam", "guided-grad-cam", "cameras"];
         for method in METHODS.iter().filter(|method| method.needs_layers() && !own.contains(&method.info.name)) {
             let map = run(method.info.name, &parameters);
             let dims = map.dims().to_vec();

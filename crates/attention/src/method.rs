@@ -3,7 +3,7 @@ use crate::places::Places;
 use crate::product::{relevance, rollout};
 use crate::tokens::Transformer;
 use candle_core::Tensor;
-use faithful_core::{Family, MethodInfo, Objective, Resolution, Result, Score, TokenGrid};
+use faithful_core::{Family, MethodInfo, Objective, Resolution, Result, Score, ScoreKind, TokenGrid};
 
 /// A named way from a transformer's attention to a map.
 #[derive(Clone, Copy)]
@@ -40,6 +40,7 @@ const fn info(name: &'static str, summary: &'static str, source: &'static str) -
         resolution: Resolution::Layer,
         class_agnostic: false,
         signed: false,
+        score: ScoreKind::Logit,
         draws: false,
     }
 }

@@ -3,7 +3,7 @@ use crate::expectation::{AtInput, Completeness, Expectation, Request, expectatio
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
 use crate::hyper::{HyperParameters, decomposition_layers, hyper_parts};
-use crate::perturbation::{Entry, Gradients, PERTURBATIONS, Perturbation};
+use crate::perturbation::{self, Entry, Gradients, PERTURBATIONS, Perturbation};
 use crate::rule::Estimate;
 use crate::rules::centered_projection;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 use candle_core::Tensor;
 use faithful_core::{
-    Convergence, Error, Family, LayerId, MethodInfo, Network, Objective, Resolution, Result, Score, Tap,
+    Convergence, Error, Family, LayerId, MethodInfo, Network, Objective, Resolution, Result, Score, ScoreKind, Tap,
 };
 use std::sync::LazyLock;
 
@@ -76,8 +76,18 @@ impl Method {
     pub fn images_only(&self) -> bool {
         match self.kind {
             Kind::Hyper(_) => true,
-            Kind::Perturbation(entry) => !entry.at_input && entry.family == Family::Perturbation,
+            Kind::Perturbation(entry) => {
+                !entry.at_input && (entry.family == Family::Perturbation || entry.resolution == Resolution::Input)
+            }
             Kind::Rule(..) | Kind::Guided(..) | Kind::FullGrad(_) => false,
+        }
+    }
+
+    /// By how much the largest input that it makes is higher and wider than the one that is explained.
+    pub fn enlarges(&self) -> f64 {
+        match self.kind {
+            Kind::Perturbation(entry) if entry.enlarges => perturbation::ENLARGEMENT,
+            _ => 1.0,
         }
     }
 
@@ -233,6 +243,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             resolution: Resolution::Input,
             class_agnostic: false,
             signed: false,
+            score: ScoreKind::Logit,
             draws: false,
         },
         kind: Kind::FullGrad(plain),
@@ -246,6 +257,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             resolution: Resolution::Input,
             class_agnostic: false,
             signed: true,
+            score: ScoreKind::Logit,
             draws: true,
         },
         kind: Kind::Hyper(expected),
@@ -256,9 +268,10 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
             summary: entry.summary,
             source: entry.source,
             family: entry.family,
-            resolution: if entry.at_input { Resolution::Input } else { Resolution::Layer },
+            resolution: entry.resolution,
             class_agnostic: false,
             signed: entry.signed,
+            score: entry.score,
             draws: entry.draws,
         },
         kind: Kind::Perturbation(entry),
@@ -282,6 +295,7 @@ fn on(
         resolution: Resolution::Layer,
         class_agnostic: rule.class_agnostic,
         signed: rule.signed,
+        score: ScoreKind::Logit,
         draws: !estimator.single,
     };
     Some(Method { info, kind: Kind::Rule(rule, estimator) })

@@ -206,8 +206,9 @@ pub(crate) struct ExplainArguments {
     /// Which class to explain: an index, a label, or `topN` for the N most probable; several by commas
     #[arg(long, value_name = "CLASS", default_value = "top1", help_heading = "Explanation")]
     pub(crate) class: Vec<String>,
-    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
-    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    /// Which number to explain: `logit`, `probability`, `log-probability`, `logit+log-probability`, or `margin:CLASS` against
+    /// another class; `auto` is what the method's paper explains (the logit; see docs/methods.md)
+    #[arg(long, value_name = "SCORE", default_value = "auto", help_heading = "Explanation")]
     pub(crate) score: String,
     /// The layer whose map is drawn; by default the last convolutional one; several by commas are fused. A gradient
     /// method explains the input unless a layer is named

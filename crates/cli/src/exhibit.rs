@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use faithful_core::{Error, Network, Probabilities};
 use faithful_explain::model::source;
-use faithful_explain::{Method, MethodAt, MethodResult, Prediction, Seen, Session, photo};
+use faithful_explain::{Method, MethodAt, MethodResult, Prediction, ScoreKind, Seen, Session, photo};
 use faithful_metric::{Curves, Protocol, Steps};
 use faithful_model::{LayerRow, Model};
 use faithful_page::{
@@ -134,6 +134,21 @@ fn add_curves(overlay: &mut Overlay, curves: &Curves) {
 /// A column per method.
 pub(crate) fn method_column(label: &str, method: &Method) -> Column {
     Column { name: label.to_owned(), note: Some(method.info().summary.to_owned()) }
+}
+
+/// Which score the methods of a page explain: the one that was `asked` for, or each method's own.
+pub(crate) fn explained(session: &Session<'_>, asked: &str) -> String {
+    if session.score.is_some() {
+        return asked.to_owned();
+    }
+    let mut others: Vec<String> = Vec::new();
+    for method in session.methods.iter().map(|one| &one.spec.method) {
+        let words = format!("{} by {}", method.info().name, method.score());
+        if method.score() != ScoreKind::Logit && !others.contains(&words) {
+            others.push(words);
+        }
+    }
+    ["logit".to_owned()].into_iter().chain(others).collect::<Vec<_>>().join("; ")
 }
 
 /// What every page says of its model.

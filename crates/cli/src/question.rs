@@ -4,7 +4,8 @@
 use crate::arguments::ExplainArguments;
 use anyhow::Result;
 use faithful_core::Digest;
-use faithful_explain::{MethodAt, Read, model::source};
+use faithful_explain::class::AUTO_SCORE;
+use faithful_explain::{Method, MethodAt, Read, model::source};
 use faithful_model::Model;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -33,7 +34,7 @@ impl Question {
             "probabilities": model.probabilities.name(),
             "method": spec.label,
             "layers": layers,
-            "score": arguments.score,
+            "score": other_score(&arguments.score, &spec.method).unwrap_or(&spec.method.score().to_string()),
             "draws": arguments.draws,
             "mini_batches": arguments.cam.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)),
             "difference": arguments.cam.difference,
@@ -82,6 +83,11 @@ impl Question {
     }
 }
 
+/// What was asked for where it is not what the method explains by itself.
+pub(crate) fn other_score<'a>(asked: &'a str, method: &Method) -> Option<&'a str> {
+    (asked != AUTO_SCORE && asked != method.score().to_string()).then_some(asked)
+}
+
 /// The choices that people vary, as parts of a name; nothing for what is as usual.
 fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
     let mut words = vec![method.spec.label.clone()];
@@ -92,7 +98,7 @@ fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
     words
         .extend((arguments.cam.difference != "activation").then(|| format!("difference-{}", arguments.cam.difference)));
     words.extend(arguments.cam.fusion.clone());
-    words.extend((arguments.score != "logit").then(|| arguments.score.clone()));
+    words.extend(other_score(&arguments.score, &method.spec.method).map(str::to_owned));
     words.extend(read_words(&arguments.model.name.reading.read()));
     words.extend((!arguments.layer.is_empty()).then(|| arguments.layer.join("+")));
     let compares = method.spec.method.compares();

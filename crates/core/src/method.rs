@@ -1,4 +1,4 @@
-use crate::{Result, find_named};
+use crate::{Result, ScoreKind, find_named};
 
 /// How a method comes to its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub struct MethodInfo {
     pub class_agnostic: bool,
     /// Whether the raw map can be negative.
     pub signed: bool,
+    /// What of a class its source explains.
+    pub score: ScoreKind,
     /// Whether baselines or noise are drawn, so that the seed and the number of draws matter.
     pub draws: bool,
 }

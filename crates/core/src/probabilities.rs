@@ -83,6 +83,15 @@ impl Probabilities {
             Self::Unchanged => Target::Output(class),
         }
     }
+
+    /// The score that is the logit of `class` plus the logarithm of its probability.
+    pub fn logit_and_log_probability(self, class: usize) -> Target {
+        match self {
+            Self::Softmax => Target::LogitAndLogProbability(class),
+            Self::Sigmoid => Target::LogitAndLogSigmoid(class),
+            Self::Unchanged => Target::Output(class),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +119,11 @@ mod tests {
                 let value = |target: Target| target.score(&var).unwrap().to_vec1::<f64>().unwrap()[0];
                 assert!((value(kind.probability(class)) - wanted).abs() < 1e-12, "{kind:?} {class}");
                 if wanted > 0.0 {
+                    let both = value(kind.logit_and_log_probability(class));
+                    assert!(
+                        (both - logits[class] - wanted.ln()).abs() < 1e-9 * both.abs().max(1.0),
+                        "{kind:?} {class}"
+                    );
                     let log = value(kind.log_probability(class));
                     assert!((log - wanted.ln()).abs() < 1e-9 * log.abs().max(1.0), "{kind:?} {class}: {log}");
                 }

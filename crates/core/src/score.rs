@@ -25,11 +25,15 @@ pub enum Target {
     Sigmoid(usize),
     /// The logarithm of the sigmoid of output `k`.
     LogSigmoid(usize),
+    /// Output `k` plus the logarithm of its softmax probability.
+    LogitAndLogProbability(usize),
+    /// Output `k` plus the logarithm of its sigmoid.
+    LogitAndLogSigmoid(usize),
     /// The logit of `class` minus the logit of `against`: why this and not that.
     Margin {
         /// The class that is explained.
         class: usize,
-        /// The class it is held against.
+        /// The class it is compared with.
         against: usize,
     },
 }
@@ -52,6 +56,11 @@ impl Score for Target {
             Self::Probability(k) => Ok((Self::column(output, k)? - log_sum_exp(output)?)?.exp()?),
             Self::Sigmoid(k) => Ok(log_sigmoid(&Self::column(output, k)?)?.exp()?),
             Self::LogSigmoid(k) => log_sigmoid(&Self::column(output, k)?),
+            Self::LogitAndLogProbability(k) => Ok(((Self::column(output, k)? * 2.0)? - log_sum_exp(output)?)?),
+            Self::LogitAndLogSigmoid(k) => {
+                let own = Self::column(output, k)?;
+                Ok((&own + log_sigmoid(&own)?)?)
+            }
             Self::Margin { class, against } => Ok((Self::column(output, class)? - Self::column(output, against)?)?),
         }
     }
@@ -62,7 +71,9 @@ impl Score for Target {
             | Self::Probability(class)
             | Self::LogProbability(class)
             | Self::Sigmoid(class)
-            | Self::LogSigmoid(class) => Some(class),
+            | Self::LogSigmoid(class)
+            | Self::LogitAndLogProbability(class)
+            | Self::LogitAndLogSigmoid(class) => Some(class),
             Self::Margin { class, .. } => Some(class),
         }
     }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of faithful, and behind the plus a number that is raised with every change after which a map or a metric may
 /// have other values: rows of two such programs are not mixed.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+numbers.4");
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+numbers.5");
 
 /// Everything that defines a run's values. A run can only be resumed, and shards can only be merged, under an equal
 /// manifest.

@@ -1,6 +1,6 @@
 //! Which outputs of a network are meant, and which numbers of them.
 
-use faithful_core::{Error, Probabilities, Result, Target};
+use faithful_core::{Error, Result, ScoreKind};
 use faithful_model::Labels;
 
 /// What `--class` asks for.
@@ -70,53 +70,37 @@ pub fn rank(outputs: &[f64]) -> Vec<usize> {
     ranked
 }
 
-/// Which score of a class is explained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScoreKind {
-    /// The network's output.
-    Logit,
-    /// Its probability.
-    Probability,
-    /// The probability's logarithm.
-    LogProbability,
-    /// The output less that of another class.
-    MarginAgainst(usize),
-}
-
-/// Reads `logit`, `probability`, `log-probability` and `margin:CLASS`.
+/// Reads `logit`, `probability`, `log-probability`, `logit+log-probability` and `margin:CLASS`.
 ///
 /// # Errors
 /// [`Error::Parameter`] for anything else, and for a class that is not there what [`Labels::find`] says.
 pub fn parse_score(text: &str, labels: &Labels) -> Result<ScoreKind> {
-    match text {
-        "logit" => Ok(ScoreKind::Logit),
-        "probability" => Ok(ScoreKind::Probability),
-        "log-probability" => Ok(ScoreKind::LogProbability),
-        _ => match text.strip_prefix("margin:") {
-            Some(class) => Ok(ScoreKind::MarginAgainst(labels.find(class)?)),
-            None => Err(Error::parameter(
-                "score",
-                format!("`{text}` is not `logit`, `probability`, `log-probability` or `margin:CLASS`"),
-            )),
-        },
+    if let Some((_, kind)) = ScoreKind::NAMED.iter().find(|(name, _)| *name == text) {
+        return Ok(*kind);
     }
+    if let Some(class) = text.strip_prefix("margin:") {
+        return Ok(ScoreKind::MarginAgainst(labels.find(class)?));
+    }
+    let names = ScoreKind::NAMED.map(|(name, _)| format!("`{name}`")).join(", ");
+    Err(Error::parameter("score", format!("`{text}` is not {names} or `margin:CLASS`")))
 }
 
-impl ScoreKind {
-    /// The score of class `class`, for a network whose outputs become probabilities so.
-    pub fn of(self, class: usize, probabilities: Probabilities) -> Target {
-        match self {
-            Self::Logit => Target::Output(class),
-            Self::Probability => probabilities.probability(class),
-            Self::LogProbability => probabilities.log_probability(class),
-            Self::MarginAgainst(against) => Target::Margin { class, against },
-        }
-    }
+/// As [`parse_score`]; nothing for `auto`, which leaves every method the score that its source explains
+/// ([`MethodInfo::score`](faithful_core::MethodInfo)).
+///
+/// # Errors
+/// As [`parse_score`].
+pub fn parse_score_or_auto(text: &str, labels: &Labels) -> Result<Option<ScoreKind>> {
+    if text == AUTO_SCORE { Ok(None) } else { parse_score(text, labels).map(Some) }
 }
+
+/// What leaves the score to the method.
+pub const AUTO_SCORE: &str = "auto";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use faithful_core::{Probabilities, Target};
 
     fn labels() -> Labels {
         let names = ["tench, Tinca tinca", "heron", "top hat", "crane"].map(String::from).to_vec();

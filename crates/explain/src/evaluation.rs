@@ -348,7 +348,7 @@ impl EvaluatedMethod {
     pub fn of(session: &Session<'_>) -> Vec<Self> {
         let one = |method: &MethodAt| Self {
             method: method.clone(),
-            score: session.score,
+            score: session.score_of(&method.spec.method),
             layer: method.layer_names(&session.classifier.model.graph),
             settings: method.spec.settings(&session.settings),
             anew: session.classifier.reads_each_photo(),

@@ -25,10 +25,11 @@ mod similar_box;
 mod size;
 mod spec;
 
-pub use class::{ClassChoice, ScoreKind};
+pub use class::ClassChoice;
 pub use detection::Detection;
 pub use drawing::Drawing;
 pub use expression::{Parts, read_sums};
+pub use faithful_core::ScoreKind;
 pub use measurement::{METRICS, Measurement, MeasurementSetup};
 pub use memory::{Budget, Demand, weight_bytes};
 pub use method::{Method, Requested, methods};

@@ -3,7 +3,7 @@
 use crate::contents::{Contents, digest_of_photos};
 use crate::evaluation::{EvaluatedMethod, Images, Masks};
 use crate::{
-    Budget, Classifier, MethodAt, MethodSpec, ScoreKind, Session, Settings, Setup, auto, baseline, parse_stop, photo,
+    Budget, Classifier, MethodAt, MethodSpec, Session, Settings, Setup, auto, baseline, class, parse_stop, photo,
 };
 use candle_core::Tensor;
 use faithful_core::{Digest, Error, Network, Preprocessing, Result};
@@ -59,7 +59,7 @@ impl Default for MeasurementSetup {
             methods: Vec::new(),
             metrics: Vec::new(),
             layer: None,
-            score: "logit".into(),
+            score: class::AUTO_SCORE.into(),
             baselines: None,
             draws: None,
             stop: "draws".into(),
@@ -221,7 +221,7 @@ impl<'a> Measurement<'a> {
     pub fn manifest(&self, images: &Images) -> Result<Manifest> {
         let setup = &self.setup;
         let method = |MethodAt { spec: MethodSpec { method, label, draws, .. }, .. }: &MethodAt| {
-            let draws = draws.or(setup.draws).filter(|_| method.draws());
+            let draws = draws.or(setup.draws).filter(|_| method.draws() || method.counts_draws());
             let draws = draws.map_or_else(String::new, |draws| format!(" draws={draws} stop={}", setup.stop));
             let baselines = if method.compares() { format!(" baselines={}", self.baselines.0) } else { String::new() };
             format!("{label}{draws}{baselines}")
@@ -231,8 +231,8 @@ impl<'a> Measurement<'a> {
             other => format!(" in {other}"),
         };
         let explained = match self.session.score {
-            ScoreKind::Logit => String::new(),
-            _ => format!(", its {}", setup.score),
+            None => String::new(),
+            Some(_) => format!(", its {}", setup.score),
         };
         let compares = self.session.methods.iter().any(|one| one.spec.method.compares());
         Ok(Manifest {

@@ -34,16 +34,26 @@ pub struct Demand {
     kept: u64,
     /// How many rows there are at most: one without draws.
     rows: usize,
+    /// By how much its largest input is higher and wider than the photo.
+    enlarged: f64,
 }
 
 impl Demand {
     /// A pass without gradients, of inputs that are made for it.
     pub const FORWARD: Self =
-        Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4, rows: MOST };
+        Self { taps: Vec::new(), gradients: 1, input_copies: 4, layer_copies: 0, kept: 4, rows: MOST, enlarged: 1.0 };
 
     /// A step along the gradient at the input, which keeps the input, its best and their moments.
     pub fn ascent() -> Self {
-        Self { taps: vec![Tap::Input], gradients: 1, input_copies: 4, layer_copies: 0, kept: 6, rows: MOST }
+        Self {
+            taps: vec![Tap::Input],
+            gradients: 1,
+            input_copies: 4,
+            layer_copies: 0,
+            kept: 6,
+            rows: MOST,
+            enlarged: 1.0,
+        }
     }
 
     /// What `method` does at `layers` for so many `classes` of a photo.
@@ -70,27 +80,43 @@ impl Demand {
         let references = settings.references(method);
         let rows = if method.draws() { settings.draws.map_or(MOST, NonZeroUsize::get) } else { 1 };
         Ok(match method {
-            Method::Cam { .. } => {
+            Method::Cam { method, .. } => {
+                let enlarged = method.enlarges();
                 let gradients = classes as u64;
                 // Hyper Expected Grad-CAM takes its many layers one after the other, and sums in f64.
                 let (layer_copies, more) = if method.has_parts() { (2, gradients + 4) } else { (5, 0) };
                 let kept = 2 + 2 * gradients + references + more;
-                Self { taps, gradients, input_copies: 2, layer_copies, kept, rows }
+                Self { taps, gradients, input_copies: 2, layer_copies, kept, rows, enlarged }
             }
             // Matrices of tokens by tokens, and what candle keeps of a pass.
-            Method::Attention(_) => {
-                Self { taps, gradients: classes as u64 + 1, input_copies: 2, layer_copies: 6, kept: 2, rows }
-            }
+            Method::Attention(_) => Self {
+                taps,
+                gradients: classes as u64 + 1,
+                input_copies: 2,
+                layer_copies: 6,
+                kept: 2,
+                rows,
+                enlarged: 1.0,
+            },
             // Sums and terms are in f64; one class comes after the other.
-            Method::Gradient(_) => {
-                Self { taps, gradients: 1, input_copies: 10, layer_copies: 0, kept: 6 + references, rows }
-            }
+            Method::Gradient(_) => Self {
+                taps,
+                gradients: 1,
+                input_copies: 10,
+                layer_copies: 0,
+                kept: 6 + references,
+                rows,
+                enlarged: 1.0,
+            },
         })
     }
 
     /// The bytes that `rows` rows of an input `(…)` take, beyond what is there.
     fn bytes(&self, network: &dyn Network, input: &[usize], rows: usize) -> u64 {
         let count = |shape: &[usize]| shape.iter().map(|&side| side as u64).product::<u64>();
+        let larger =
+            |(axis, side): (usize, &usize)| if axis == 0 { *side } else { (*side as f64 * self.enlarged) as usize };
+        let input = &input.iter().enumerate().map(larger).collect::<Vec<_>>()[..];
         let own = count(input);
         let scale = own.max(1) as f64 / network.input_shape().map_or(own, count).max(1) as f64;
         let taps = self.taps.iter().filter_map(|tap| if let Tap::Layer(layer) = tap { Some(*layer) } else { None });
@@ -265,7 +291,15 @@ mod tests {
     }
 
     fn at_the_layer(gradients: u64) -> Demand {
-        Demand { taps: vec![Tap::Layer(LayerId(0))], gradients, input_copies: 1, layer_copies: 2, kept: 3, rows: MOST }
+        Demand {
+            taps: vec![Tap::Layer(LayerId(0))],
+            gradients,
+            input_copies: 1,
+            layer_copies: 2,
+            kept: 3,
+            rows: MOST,
+            enlarged: 1.0,
+        }
     }
 
     #[test]

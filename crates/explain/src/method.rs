@@ -2,7 +2,7 @@
 
 use crate::HyperChoices;
 use faithful_cam::{BaselineUse, Definition, GradientEstimator, stage_layers};
-use faithful_core::{Error, LayerId, MethodInfo, Network, Resolution, Result, Stop};
+use faithful_core::{Error, LayerId, MethodInfo, Network, Resolution, Result, ScoreKind, Stop};
 use faithful_gradient::Parameter;
 use faithful_report::Scale;
 
@@ -71,6 +71,14 @@ impl Method {
             Self::Cam { method, .. } => &method.info,
             Self::Attention(method) => &method.info,
             Self::Gradient(method) => &method.info,
+        }
+    }
+
+    /// What of a class it explains unless told otherwise: what its source does; libraries explain the logit.
+    pub fn score(&self) -> ScoreKind {
+        match self {
+            Self::Cam { definition: Definition::TorchCam | Definition::PytorchGradCam, .. } => ScoreKind::Logit,
+            _ => self.info().score,
         }
     }
 
@@ -216,6 +224,11 @@ impl Method {
     /// Whether the seed and the number of draws matter.
     pub fn draws(&self) -> bool {
         self.estimator().map_or(self.info().draws, |estimator| !estimator.single)
+    }
+
+    /// Whether a number of draws is its number of steps, as Opti-CAM's, though nothing is random.
+    pub fn counts_draws(&self) -> bool {
+        matches!(self, Self::Cam { method, .. } if method.estimator().is_none())
     }
 
     /// Whether it compares with baselines.

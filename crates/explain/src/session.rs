@@ -1,12 +1,12 @@
 //! What is asked of photos: by which methods, for which classes and which score of them. Built once from the words that a
 //! user has for it, checked before the first photo is read.
 
-use crate::class::{self, ClassChoice, ScoreKind};
+use crate::class::{self, ClassChoice};
 use crate::memory::{Budget, Demand};
 use crate::model::{self, Classifier, Prediction};
 use crate::photo::{self, Photo};
-use crate::{MethodResult, MethodSpec, PhotoReading, Settings, baseline, read_of};
-use faithful_core::{LayerId, Network, Objective, Result, Score, Stream, Target, Watch, Watched};
+use crate::{Method, MethodResult, MethodSpec, PhotoReading, Settings, baseline, read_of};
+use faithful_core::{LayerId, Network, Objective, Result, Score, ScoreKind, Stream, Target, Watch, Watched};
 use faithful_data::Decoding;
 use faithful_evaluate::fitted;
 use faithful_metric::{Curves, Protocol, insertion_deletion};
@@ -47,7 +47,7 @@ impl Default for Setup {
             methods: Vec::new(),
             layers: Vec::new(),
             classes: vec!["top1".to_owned()],
-            score: "logit".to_owned(),
+            score: class::AUTO_SCORE.to_owned(),
             baselines: None,
             settings: Settings::default(),
             seed: 0,
@@ -104,7 +104,7 @@ impl Setup {
         let preprocessing = model.photo_preprocessing()?;
         let methods = self.methods.iter().map(|spec| self.at_layers(classifier, spec)).collect::<Result<Vec<_>>>()?;
         let classes = class::parse_classes(&self.classes, &model.labels)?;
-        let score = class::parse_score(&self.score, &model.labels)?;
+        let score = class::parse_score_or_auto(&self.score, &model.labels)?;
         let mut settings = Settings { probabilities: model.probabilities, ..self.settings.clone() };
         if let Some(baselines) = &self.baselines {
             settings.sampler =
@@ -168,8 +168,8 @@ pub struct Session<'a> {
     pub methods: Vec<MethodAt>,
     /// The classes that are explained of every photo.
     pub classes: Vec<ClassChoice>,
-    /// Which score of a class is explained.
-    pub score: ScoreKind,
+    /// Which score of a class is explained; nothing for that of each method's source.
+    pub score: Option<ScoreKind>,
     /// What the methods are told.
     pub settings: Settings,
     /// The seed of everything random.
@@ -245,13 +245,19 @@ impl Session<'_> {
         self.batch.of(&self.classifier.model.graph, input, pixels)
     }
 
+    /// What of a class a method explains.
+    pub fn score_of(&self, method: &Method) -> ScoreKind {
+        self.score.unwrap_or_else(|| method.score())
+    }
+
     /// Explains each of the photo's classes by a method.
     ///
     /// # Errors
     /// What the method returns.
     pub fn explain(&self, seen: &Seen, method: &MethodAt) -> Result<Vec<MethodResult>> {
         let probabilities = self.classifier.model.probabilities;
-        let scores: Vec<Target> = seen.classes.iter().map(|&class| self.score.of(class, probabilities)).collect();
+        let kind = self.score_of(&method.spec.method);
+        let scores: Vec<Target> = seen.classes.iter().map(|&class| kind.of(class, probabilities)).collect();
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let network = self.network_of(seen);
         let objective = Objective::new(&*network, &Target::Output(0)).with_batch(seen.batch);

@@ -1,7 +1,7 @@
 //! Methods as users name them.
 
 use crate::{CamChoices, Method, Requested, Settings};
-use faithful_cam::{Definition, Filter, Quality};
+use faithful_cam::{Definition, Difference, Filter, Quality};
 use faithful_core::{Error, Result};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -36,7 +36,7 @@ impl FromStr for MiniBatches {
 }
 
 /// A method with what its name says about it: `layer-cam`; after dots a gradient (`layer-cam.expected`), mini-batches
-/// (`expected-grad-cam.5x5`), a quality and a filter (`hyper-expected-grad-cam.thesis.dog`), whose definition (`grad-cam++.torchcam`), how many channels are tried (`score-cam.48ch`),
+/// (`expected-grad-cam.5x5`), what the gradient is multiplied by (`expected-grad-cam.difference-none`), a quality and a filter (`hyper-expected-grad-cam.thesis.dog`), whose definition (`grad-cam++.torchcam`), how many channels are tried (`score-cam.48ch`),
 /// `augmented` or `eigen` (`layer-cam.augmented.eigen`).
 #[derive(Clone, Debug)]
 pub struct MethodSpec {
@@ -79,6 +79,8 @@ impl FromStr for MethodSpec {
                 draws = Some(each);
             } else if let Some(channels) = channels_of(word) {
                 cam.channels = Some(channels);
+            } else if let Some(named) = word.strip_prefix("difference-") {
+                cam.difference = Difference::named(named)?;
             } else if let Ok(named) = Quality::named(word) {
                 quality = Some(named);
             } else if let Ok(filter) = Filter::named(word) {
@@ -102,6 +104,9 @@ impl FromStr for MethodSpec {
         }
         if cam.channels.is_some() && !matches!(found, Method::Cam { method, .. } if method.tries_channels()) {
             return Err(Error::parameter("methods", format!("`{method}` does not try channel by channel")));
+        }
+        if cam.difference != Difference::default() && !(found.compares() && found.needs_layers()) {
+            return Err(Error::parameter("methods", format!("`{method}` has no difference from baselines at a layer")));
         }
         let CamChoices { hyper, augmented, eigen, .. } = cam;
         found.check(&Requested { hyper, augmented, eigen, ..Requested::default() })?;
@@ -132,6 +137,15 @@ mod tests {
         let error = "grad-cam.48ch".parse::<MethodSpec>().unwrap_err().to_string();
         assert!(error.contains("does not try channel by channel"), "{error}");
         assert!("score-cam.0ch".parse::<MethodSpec>().is_err());
+    }
+
+    #[test]
+    fn the_difference_is_read_and_refused_where_there_is_none() {
+        let spec: MethodSpec = "expected-grad-cam.difference-none".parse().unwrap();
+        assert_eq!(spec.cam.difference, Difference::named("none").unwrap());
+        let error = |name: &str| name.parse::<MethodSpec>().unwrap_err().to_string();
+        assert!(error("grad-cam.difference-none").contains("has no difference"));
+        assert!(error("expected-grad-cam.difference-nine").contains("`none`"));
     }
 
     #[test]

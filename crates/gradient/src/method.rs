@@ -6,7 +6,7 @@ use crate::{
 };
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Gaussian, Spread};
-use faithful_core::{Composite, Family, MethodInfo, Objective, Resolution, Result, Stop, Stream};
+use faithful_core::{Composite, Family, MethodInfo, Objective, Resolution, Result, ScoreKind, Stop, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -166,6 +166,7 @@ const fn info(name: &'static str, summary: &'static str, source: &'static str) -
         resolution: Resolution::Input,
         class_agnostic: false,
         signed: true,
+        score: ScoreKind::Logit,
         draws: false,
     }
 }

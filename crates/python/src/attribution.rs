@@ -72,7 +72,7 @@ fn attributions_of(
     let settings = at.spec.settings(&session.settings);
     let (mut maps, mut settled, mut notes) = (Vec::new(), Vec::new(), heard.notes());
     for (place, (&class, aim)) in classes.iter().zip(&inputs.aims).enumerate() {
-        let target = aim.target(class, session.score, classifier)?;
+        let target = aim.target(class, session.score_of(&at.spec.method), classifier)?;
         let objective = Objective::new(&session.network, &target).with_batch(batch);
         let parameters = GradientParameters {
             draws: settings.draws,

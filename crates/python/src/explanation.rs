@@ -71,7 +71,7 @@ fn maps_of(classifier: &Classifier, asked: &Asked, inputs: &Inputs, heard: &Prog
         if let Some(own) = asked.sampler(place)? {
             settings.sampler = own;
         }
-        let target = aim.target(class, session.score, classifier)?;
+        let target = aim.target(class, session.score_of(&method.spec.method), classifier)?;
         let stream = asked.stream(&inputs.names[place]);
         let row = inputs.row(place)?;
         let results = method.spec.method.explain(&objective, &row, &method.layers, &one(&target), &settings, stream)?;

@@ -181,7 +181,7 @@ impl Asked {
         };
         let setup = Setup {
             methods: vec![MethodSpec { layers, cam, ..method.into() }],
-            score: options.get("score")?.unwrap_or_else(|| "logit".into()),
+            score: options.get("score")?.unwrap_or_else(|| class::AUTO_SCORE.into()),
             baselines: options.get("baselines")?,
             settings,
             seed: options.get("seed")?.unwrap_or(0),

@@ -1,8 +1,10 @@
 //! Methods with passes of their own: they mask the input or a layer and watch the score, search, or look at other scores.
 
 mod ablation;
+mod cameras;
 mod finer;
 mod group;
+mod iterated;
 mod lift;
 mod masks;
 mod occlusion;
@@ -14,13 +16,14 @@ mod rise;
 mod score;
 mod shapley;
 
+pub(crate) use cameras::ENLARGEMENT;
 pub use recipro::windows_of_places;
 
 use crate::expectation::laid_out_activation;
 use crate::{Definition, Fusion, Layout, fuse};
 use candle_core::Tensor;
 use faithful_baseline::BaselineSampler;
-use faithful_core::{Error, Family, LayerId, Objective, Result, Score, Stream};
+use faithful_core::{Error, Family, LayerId, Objective, Resolution, Result, Score, ScoreKind, Stream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -29,9 +32,12 @@ use poly::PolySign;
 /// What a perturbation method may be told. Each reads what concerns it.
 #[derive(Clone)]
 pub struct PerturbationParameters {
-    /// How often a random method draws: 35 for SS-CAM, 10 steps for IS-CAM, 4000 masks for RISE, 100 steps for Opti-CAM, 12
-    /// sizes for SESS unless said.
+    /// How often a random method draws: 35 for SS-CAM, 10 steps for IS-CAM, 4000 masks for RISE, 100 steps for Opti-CAM
+    /// unless said.
     pub draws: Option<NonZeroUsize>,
+    /// In how many sizes CAMERAS looks at a photo, 8 unless said; how many points Iterated Integrated Attributions have on either
+    /// path, 10.
+    pub points: Option<NonZeroUsize>,
     /// Only this many channels are tried, those whose activation varies most over places; all unless said.
     pub channels: Option<NonZeroUsize>,
     /// The standard deviation of SS-CAM's noise on masks in `[0, 1]`; 2.
@@ -59,6 +65,7 @@ impl Default for PerturbationParameters {
         let number = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
             draws: None,
+            points: None,
             channels: None,
             deviation: 2.0,
             groups: number(32),
@@ -114,8 +121,14 @@ pub(crate) struct Entry {
     /// Where it takes gradients.
     pub(crate) gradients: Gradients,
     pub(crate) signed: bool,
+    /// What of a class its authors explain.
+    pub(crate) score: ScoreKind,
     pub(crate) draws: bool,
     pub(crate) at_input: bool,
+    /// Where its map lives.
+    pub(crate) resolution: Resolution,
+    /// Whether it looks at larger inputs than the one that is explained.
+    pub(crate) enlarges: bool,
     /// Whether it has a way of its own to make one map of several layers.
     pub(crate) multiplies: bool,
     /// Whether it tries channel by channel, of which there may be fewer ([`PerturbationParameters::channels`]).
@@ -141,8 +154,11 @@ const LAYER: Entry = Entry {
     family: Family::Perturbation,
     gradients: Gradients::None,
     signed: false,
+    score: ScoreKind::Logit,
     draws: false,
     at_input: false,
+    resolution: Resolution::Layer,
+    enlarges: false,
     multiplies: false,
     tries_channels: false,
     method: score::score_cam,
@@ -186,6 +202,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "group-cam",
         summary: "groups of gradient-weighted channels, weighted by the score of the input seen through them",
         source: "Zhang et al. 2021, Eq. 3-8",
+        score: ScoreKind::Probability,
         gradients: Gradients::Layers,
         method: group::group_cam,
         ..LAYER
@@ -194,6 +211,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "recipro-cam",
         summary: "the score when the layer is active around one place alone",
         source: "Byun and Lee 2022 (arXiv 2209.14074)",
+        score: ScoreKind::Probability,
         method: recipro::recipro_cam,
         ..LAYER
     },
@@ -209,6 +227,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam+",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what they keep",
         source: "Englebert et al. 2022, Eq. 4-7",
+        score: ScoreKind::Probability,
         multiplies: true,
         tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Plus),
@@ -218,6 +237,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam-",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by what their loss costs",
         source: "Englebert et al. 2022, Eq. 4-7",
+        score: ScoreKind::Probability,
         multiplies: true,
         tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Minus),
@@ -227,6 +247,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "poly-cam±",
         summary: "maps of several layers multiplied from coarse to fine, channels weighted by both",
         source: "Englebert et al. 2022, Eq. 4-7",
+        score: ScoreKind::Probability,
         multiplies: true,
         tries_channels: true,
         method: |perturbation| poly::poly_cam(perturbation, PolySign::Both),
@@ -245,6 +266,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "shapley-cam",
         summary: "channels weighted by gradient minus half the curvature along the activation",
         source: "Cai 2025 (arXiv 2501.06261)",
+        score: ScoreKind::LogitAndLogProbability,
         family: Family::Cam,
         gradients: Gradients::Layers,
         method: shapley::shapley_cam,
@@ -270,12 +292,35 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         ..LAYER
     },
     Entry {
+        name: "cameras",
+        summary: "activations times gradients of the photo in several sizes, at the photo's own resolution",
+        source: "Jalwana et al. 2021 (CVPR), section 3",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        resolution: Resolution::Input,
+        enlarges: true,
+        method: cameras::cameras,
+        ..LAYER
+    },
+    Entry {
+        name: "iterated-integrated",
+        summary: "activations times gradients along paths through the input and, from each of its points, the layer",
+        source: "Barkan et al. 2023 (ICCV), Iterated Integrated Attributions",
+        family: Family::Cam,
+        gradients: Gradients::Layers,
+        signed: true,
+        method: iterated::iterated_integrated,
+        ..LAYER
+    },
+    Entry {
         name: "rise",
         summary: "the mean of random masks, weighted by the score of the input seen through them",
         source: "Petsiuk et al. 2018, Eq. 6",
+        score: ScoreKind::Probability,
         signed: true,
         draws: true,
         at_input: true,
+        resolution: Resolution::Input,
         method: rise::rise,
         ..LAYER
     },
@@ -283,8 +328,10 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         name: "occlusion",
         summary: "how much of the score is lost when a window hides the place",
         source: "Zeiler and Fergus 2014, section 4.2",
+        score: ScoreKind::Probability,
         signed: true,
         at_input: true,
+        resolution: Resolution::Input,
         method: occlusion::occlusion,
         ..LAYER
     },

@@ -22,7 +22,7 @@ pub(super) enum PolySign {
 /// `P <- ReLU(LNorm(map_l) up(P))`, `LNorm(m) = m / max(up(down(m)), 1e-12)` with the size of the previous `P` between.
 ///
 /// `M_k = clip((A_k - p0.1) / p99.9, 0, 1)` by the channel's own percentiles. The result has the size of the
-/// shallowest layer. Explain a probability, as the authors do, where weights shall not be negative.
+/// shallowest layer. The authors explain a probability: logits of masked inputs may be negative, and give empty maps.
 pub(super) fn poly_cam(perturbation: &Perturbation<'_>, sign: PolySign) -> Result<Vec<Tensor>> {
     let own = perturbation.own_scores()?;
     let mut order: Vec<usize> = (0..perturbation.layers.len()).collect();

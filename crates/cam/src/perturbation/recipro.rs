@@ -11,8 +11,8 @@ use faithful_core::Result;
 ///
 /// The paper scales the map to `[0, 1]`; here its lowest value is taken away and it is not divided. The authors' code
 /// repeats the centre's activation under the whole window, where the paper multiplies the layer's own. Tokens before the
-/// patches stay open. A layer whose places all say the same gives a map of zeros. Explain a probability to get the
-/// authors' numbers.
+/// patches stay open. A layer whose places all say the same gives a map of zeros. The authors explain a
+/// probability.
 pub(super) fn recipro_cam(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
     let network = perturbation.objective.network();
     perturbation.each_layer(|activation, layer| {

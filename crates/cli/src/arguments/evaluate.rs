@@ -65,8 +65,9 @@ pub(crate) struct EvaluateArguments {
     /// Leave out photos that the network takes for another class than their folder or name says
     #[arg(long, help_heading = "Measurement")]
     pub(crate) only_correct: bool,
-    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
-    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    /// Which number to explain: `logit`, `probability`, `log-probability`, `logit+log-probability`, or `margin:CLASS` against
+    /// another class; `auto` is what the method's paper explains (the logit; see docs/methods.md)
+    #[arg(long, value_name = "SCORE", default_value = "auto", help_heading = "Explanation")]
     pub(crate) score: String,
     /// The layer of class activation maps; by default the last convolutional one
     #[arg(long, value_name = "LAYER", help_heading = "Explanation")]

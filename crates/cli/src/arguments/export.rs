@@ -34,8 +34,9 @@ pub(crate) struct ExportArguments {
     /// Which class is explained: an index, a label, `top1`, or `input` for a second input `class` of the file
     #[arg(long, value_name = "CLASS", default_value = "top1", help_heading = "Explanation")]
     pub(crate) class: String,
-    /// Which number is explained: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
-    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    /// Which number to explain: `logit`, `probability`, `log-probability`, `logit+log-probability`, or `margin:CLASS` against
+    /// another class; `auto` is what the method's paper explains (the logit; see docs/methods.md)
+    #[arg(long, value_name = "SCORE", default_value = "auto", help_heading = "Explanation")]
     pub(crate) score: String,
     /// The map at the input's size and from 0 to 1, ready to be shown; otherwise it is the raw one
     #[arg(long, help_heading = "Explanation")]

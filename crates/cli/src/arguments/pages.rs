@@ -10,8 +10,9 @@ use std::path::PathBuf;
 /// How maps are made, where every method has the same settings.
 #[derive(Debug, Args)]
 pub(crate) struct MapArguments {
-    /// Which number to explain: `logit`, `probability`, `log-probability`, or `margin:CLASS` against another class
-    #[arg(long, value_name = "SCORE", default_value = "logit", help_heading = "Explanation")]
+    /// Which number to explain: `logit`, `probability`, `log-probability`, `logit+log-probability`, or `margin:CLASS` against
+    /// another class; `auto` is what the method's paper explains (the logit; see docs/methods.md)
+    #[arg(long, value_name = "SCORE", default_value = "auto", help_heading = "Explanation")]
     pub(crate) score: String,
     /// How many points the gradient is averaged over, for methods that draw; by default the method's own number
     #[arg(long, value_parser = count::<MANY>, value_name = "M", help_heading = "Explanation")]

@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     page.push(Section::gallery(None, gallery(&layers, photos)));
     exhibit::model_facts(&mut page, model);
     page.fact("Class", format!("{label} ({class})"));
-    page.fact("Explained", maps.score.clone());
+    page.fact("Explained", exhibit::explained(&session, &maps.score));
     page.fact("Method", format!("{}: {}", spec.label, method.info().summary));
     page.fact("Layers", layers.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", "));
     page.fact("Images", arguments.images.display().to_string());

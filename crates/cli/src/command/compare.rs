@@ -195,7 +195,7 @@ fn facts(page: &mut Page, arguments: &CompareArguments, session: &Session<'_>, b
     };
     let lines: Vec<String> = session.methods.iter().map(line).collect();
     page.fact("Methods", lines.join("; "));
-    page.fact("Explained", maps.score.clone());
+    page.fact("Explained", exhibit::explained(session, &maps.score));
     if session.methods.iter().any(|one| one.spec.method.compares()) {
         page.fact("Baselines", baselines);
     }

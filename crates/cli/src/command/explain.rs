@@ -17,8 +17,8 @@ use faithful_cam::{Layout, Quality};
 use faithful_core::{Convergence, Error, Probabilities, Stop};
 use faithful_explain::auto::{self, AUTO};
 use faithful_explain::{
-    Budget, CamChoices, Classifier, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, Seen, Session,
-    Settings, Setup, baseline,
+    Budget, CamChoices, Classifier, Drawing, Method, MethodAt, MethodResult, MethodSpec, Requested, ScoreKind, Seen,
+    Session, Settings, Setup, baseline,
     inputs::{Input, Inputs},
     parse_stop, photo,
 };
@@ -68,7 +68,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     probability: Option<f64>,
     score: f64,
-    score_kind: &'a str,
+    score_kind: String,
     layer: Option<String>,
     /// Of Hyper Expected Grad-CAM: all that was chosen, and how its stages came out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,7 +333,16 @@ impl Run<'_> {
         if let Some(layers) = method.layer_names(&self.session.classifier.model.graph) {
             words = format!("{words} at {layers}");
         }
-        if self.arguments.score == "logit" { words } else { format!("{words}, {}", self.arguments.score) }
+        match self.session.score_of(&method.spec.method) {
+            ScoreKind::Logit => words,
+            _ => format!("{words}, {}", self.score_kind()),
+        }
+    }
+
+    /// Which score is explained, in the words that were given.
+    fn score_kind(&self) -> String {
+        let own = || self.method().spec.method.score().to_string();
+        self.session.score.map_or_else(own, |_| self.arguments.score.clone())
     }
 
     /// The one method that was asked for.
@@ -424,7 +433,7 @@ impl Run<'_> {
             probability: (model.probabilities != Probabilities::Unchanged)
                 .then(|| seen.prediction.probabilities[class]),
             score: found.score,
-            score_kind: &self.arguments.score,
+            score_kind: self.score_kind(),
             layer: self.method().layer_names(&model.graph),
             hyper: method.has_parts().then(|| HyperLine::of(&self.method().spec.cam)),
             map,

@@ -45,7 +45,9 @@ pub(crate) fn run(arguments: &ExportArguments, output: &Output) -> Result<Outcom
         method,
         layers: target(arguments, &method, &model)?,
         class: class_of(&arguments.class, &model)?,
-        score: class::parse_score(&arguments.score, &model.labels).map_err(|error| model::with_hint(&model, error))?,
+        score: class::parse_score_or_auto(&arguments.score, &model.labels)
+            .map_err(|error| model::with_hint(&model, error))?
+            .unwrap_or_else(|| method.score()),
         display: arguments.display,
         settings,
         seed: arguments.seed,

@@ -304,6 +304,7 @@ fn poly_cam_takes_every_stage_and_layouts_are_checked() {
     let side = |layer: &String| all.iter().find(|one| one["name"] == layer.as_str()).unwrap()["shape"][1].as_u64();
     assert!(layers.len() > 2 && layers.windows(2).all(|pair| side(&pair[0]) > side(&pair[1])), "{layers:?}");
     assert_eq!(object["map"]["height"].as_u64(), side(&layers[0]));
+    assert_eq!(object["score_kind"], "probability");
     let explain = |more: &[&str]| place.run(&[&["explain", name(&photo), "--method", "grad-cam"], more].concat());
     assert_eq!(explain(&["--layout", "channels-first"]).code(), 0);
     explain(&["--layout", "nchw"]).refused(2, &["tokens:PREFIX:HxW"]);

@@ -58,8 +58,10 @@ pub(super) fn cotangent(
         }
         Probabilities::Unchanged => return Ok(hot.clone()),
     };
-    if score == ScoreKind::LogProbability {
-        return Ok(gradient);
+    match score {
+        ScoreKind::LogProbability => return Ok(gradient),
+        ScoreKind::LogitAndLogProbability => return writer.add(hot, &gradient),
+        _ => {}
     }
     let own = writer.mul(&share, hot)?;
     let own = writer.reduce("ReduceSum", &own, &[1], true);
@@ -88,6 +90,17 @@ pub(super) fn value(
     };
     let own = writer.mul(&scored, hot)?;
     let own = writer.reduce("ReduceSum", &own, &[1], false);
-    let in_logarithms = score == ScoreKind::LogProbability && probabilities != Probabilities::Unchanged;
-    Ok(if in_logarithms { writer.unary("Log", &own) } else { own })
+    if probabilities == Probabilities::Unchanged {
+        return Ok(own);
+    }
+    match score {
+        ScoreKind::LogProbability => Ok(writer.unary("Log", &own)),
+        ScoreKind::LogitAndLogProbability => {
+            let logit = writer.mul(logits, hot)?;
+            let logit = writer.reduce("ReduceSum", &logit, &[1], false);
+            let log = writer.unary("Log", &own);
+            writer.add(&logit, &log)
+        }
+        _ => Ok(own),
+    }
 }

@@ -197,7 +197,13 @@ fn rules_on_estimators_are_what_they_are_here() {
 #[test]
 fn classes_and_scores_are_those_that_were_asked_for() {
     let model = model(network());
-    for score in [ScoreKind::Logit, ScoreKind::Probability, ScoreKind::LogProbability, ScoreKind::MarginAgainst(0)] {
+    for score in [
+        ScoreKind::Logit,
+        ScoreKind::Probability,
+        ScoreKind::LogProbability,
+        ScoreKind::LogitAndLogProbability,
+        ScoreKind::MarginAgainst(0),
+    ] {
         for (class, number) in [(ClassOf::Index(2), 2), (ClassOf::Input, 1)] {
             for method in ["layer-cam", "recipro-cam", "score-cam"] {
                 let export = Export { class, score, ..export(method, None, &model.graph) };

@@ -51,7 +51,8 @@ class ExplainOptions(TypedDict, total=False):
     gradient: str
     #: Whose formula is followed where libraries differ: `paper`, `pytorch-grad-cam`, `torchcam`, `polycam`, `eq58`.
     definition: str
-    #: Which score of the class: `logit`, `probability`, `log-probability` or `margin:CLASS`.
+    #: Which score of the class: `auto` (what the method's paper explains), `logit`, `probability`, `log-probability`, `logit+log-probability`
+    #: or `margin:CLASS`.
     score: str
     #: The layers at which a class activation map is made, by name; several are fused.
     layers: Sequence[str]

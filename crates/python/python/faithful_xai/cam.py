@@ -236,6 +236,18 @@ class RefineCAM(BaseCAM):
     method = "refine-cam"
 
 
+class CAMERAS(BaseCAM):
+    """Activations times gradients of the photo in several sizes, at the photo's own resolution (Jalwana et al. 2021)."""
+
+    method = "cameras"
+
+
+class IteratedIntegratedAttributions(BaseCAM):
+    """Activations times gradients along paths through the input and the layer (Barkan et al. 2023)."""
+
+    method = "iterated-integrated"
+
+
 class HyperExpectedGradCAM(BaseCAM):
     """The evidence of every resolution in one map (Buono and Åkesson 2023)."""
 
@@ -318,6 +330,7 @@ __all__ = [
     "AblationCAM",
     "BaseCAM",
     "CAM",
+    "CAMERAS",
     "EigenCAM",
     "EigenGradCAM",
     "ExpectedGradCAM",
@@ -335,6 +348,7 @@ __all__ = [
     "HyperExpectedGradCAM",
     "ISCAM",
     "IntegratedGradCAM",
+    "IteratedIntegratedAttributions",
     "LayerCAM",
     "LiftCAM",
     "Occlusion",
