@@ -12,6 +12,7 @@ mod gradient;
 mod hyper;
 mod pages;
 mod reading;
+#[cfg(feature = "rul")]
 mod rul;
 mod sanity;
 
@@ -26,6 +27,7 @@ pub(crate) use gradient::GradientOptions;
 pub(crate) use hyper::{HyperLine, HyperOptions};
 pub(crate) use pages::{AtlasArguments, CompareArguments, ReportArguments, ServeArguments};
 pub(crate) use reading::ReadingArguments;
+#[cfg(feature = "rul")]
 pub(crate) use rul::{
     CourseKind, FleetArguments, LifeScore, MOST_TOP, ReadingScale, RulCommand, RulDrawArguments, RulEvaluateArguments,
     RulExplainArguments, RulModelArguments, RulPredictArguments, RulTrainArguments, SeriesExplanation, SeriesOrder,
@@ -112,6 +114,7 @@ pub(crate) enum Command {
     /// Check that maps change when the network loses its weights, layer by layer
     Sanity(Box<SanityArguments>),
     /// Train, evaluate and explain networks that predict the remaining useful life of machines
+    #[cfg(feature = "rul")]
     #[command(subcommand)]
     Rul(RulCommand),
     /// Print the table of evaluation runs
@@ -125,6 +128,7 @@ pub(crate) enum Command {
     /// Write an evaluation run as a page: its table, curves, best and worst photos, failures; or several runs side by side
     Report(ReportArguments),
     /// Serve a page that explains the photos one drops into it
+    #[cfg(feature = "serve")]
     Serve(ServeArguments),
     /// Print completions for a shell
     Completions {

@@ -1,5 +1,7 @@
 //! `faithful`: explain what a convolutional network looked at. The command line over the library crates.
 
+#![cfg_attr(not(all(feature = "rul", feature = "serve", feature = "terminal")), allow(dead_code, unused_imports))]
+
 mod arguments;
 mod command;
 mod convergence;
@@ -71,11 +73,13 @@ fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Outcome> {
         Command::Model(ModelCommand::Export(arguments)) => command::export::run(arguments, output),
         Command::Evaluate(arguments) => command::evaluate::run_evaluation(arguments, output),
         Command::Sanity(arguments) => command::sanity::run_checks(arguments, output),
+        #[cfg(feature = "rul")]
         Command::Rul(command) => command::rul::run(command, output),
         Command::Table(arguments) => command::table::run(arguments, output),
         Command::Audit(arguments) => command::audit::run(arguments, output),
         Command::Figure(command) => command::figure::run(command, output),
         Command::Report(arguments) => command::report::run(arguments, output),
+        #[cfg(feature = "serve")]
         Command::Serve(arguments) => command::serve::run(arguments, output),
         Command::Completions { shell } => command::manual::completions(*shell, output),
         Command::Man { out } => command::manual::man(out.as_deref(), output),

@@ -66,6 +66,13 @@ impl Output {
     }
 
     /// Draws a picture in the terminal, where one can see it.
+    #[cfg(not(feature = "terminal"))]
+    pub(crate) fn show(&self, _: &RgbImage) {
+        self.note("this program is built without the feature `terminal`: it shows no pictures");
+    }
+
+    /// Draws a picture in the terminal, where one can see it.
+    #[cfg(feature = "terminal")]
     pub(crate) fn show(&self, picture: &RgbImage) {
         let Some(width) = self.width().filter(|_| !self.json) else { return };
         // Sixel has 256 colours; it is for terminals that know nothing better.

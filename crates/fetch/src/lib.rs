@@ -19,9 +19,13 @@
 //! # Ok::<(), faithful_fetch::Error>(())
 //! ```
 
+#![cfg_attr(not(feature = "network"), allow(dead_code, unused_imports))]
+
 mod catalogue;
+#[cfg(feature = "network")]
 mod client;
 mod digest;
+#[cfg(feature = "network")]
 mod download;
 mod error;
 mod event;

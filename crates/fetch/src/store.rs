@@ -1,6 +1,8 @@
 use crate::catalogue::{Address, Item, Kind, Source, item};
+#[cfg(feature = "network")]
 use crate::client::Client;
 use crate::digest::{of_file, short};
+#[cfg(feature = "network")]
 use crate::download::{DownloadError, Part};
 use crate::error::{Error, Result, at};
 use crate::event::Event;
@@ -130,9 +132,20 @@ impl Turn<'_> {
             searched.extend(tried);
             return Err(Error::Offline { name: self.item.name.into(), searched });
         }
+        self.ask_sources(&record, tried, report)
+    }
+
+    #[cfg(not(feature = "network"))]
+    fn ask_sources(&self, _: &Record, mut tried: Vec<String>, _: &mut dyn FnMut(Event)) -> Result<Fetched> {
+        tried.push("this program is built without the feature `network`".into());
+        Err(Error::Unreachable { name: self.item.name.into(), tried })
+    }
+
+    #[cfg(feature = "network")]
+    fn ask_sources(&self, record: &Record, mut tried: Vec<String>, report: &mut dyn FnMut(Event)) -> Result<Fetched> {
         let client = Client::new(&self.store.settings)?;
         for source in self.item.sources {
-            match self.download(&client, source, &record, report) {
+            match self.download(&client, source, record, report) {
                 Ok(found) => return Ok(found),
                 Err(DownloadError::Local(error)) => return Err(error),
                 Err(DownloadError::Remote(reason)) => {
@@ -144,6 +157,7 @@ impl Turn<'_> {
         Err(Error::Unreachable { name: self.item.name.into(), tried })
     }
 
+    #[cfg(feature = "network")]
     fn download(
         &self,
         client: &Client,

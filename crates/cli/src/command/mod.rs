@@ -14,8 +14,10 @@ pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod pull;
 pub(crate) mod report;
+#[cfg(feature = "rul")]
 pub(crate) mod rul;
 mod run;
 pub(crate) mod sanity;
+#[cfg(feature = "serve")]
 pub(crate) mod serve;
 pub(crate) mod table;
