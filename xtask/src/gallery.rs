@@ -1,3 +1,4 @@
+use crate::recording;
 use crate::shell::{program, root, run};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ pub(crate) fn draw(arguments: &Gallery) -> Result<()> {
             }
         }
     }
-    Ok(())
+    recording::record(&faithful, &goal.join("recording.svg"))
 }
 
 /// What a browser shows of a page, once its script has drawn everything in view.

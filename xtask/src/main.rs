@@ -17,6 +17,7 @@ mod gallery;
 mod memory;
 mod parquet;
 mod python;
+mod recording;
 mod rul;
 mod s3;
 mod served;
