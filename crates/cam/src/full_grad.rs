@@ -1,5 +1,6 @@
 //! `FullGrad`: the gradient at the input and at every bias, which together are the whole score.
 
+use crate::accumulation::accumulate;
 use crate::expectation::{AtInput, Completeness, Difference, Expectation, Request, expectations, values};
 use crate::fusion::resize_map;
 use crate::method::Explanation;
@@ -57,10 +58,7 @@ pub(crate) fn full_grad(
                     if has_places {
                         let term = if term.rank() == 3 { term.unsqueeze(2)? } else { term.clone() };
                         let one = (psi(&term, size, epsilon)? * weight)?;
-                        map = Some(match map.take() {
-                            Some(sum) => (sum + one)?,
-                            None => one,
-                        });
+                        accumulate(&mut map, &one, 1.0)?;
                     }
                     Ok(())
                 };

@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod accumulation;
 mod augment;
 mod definition;
 mod estimator;

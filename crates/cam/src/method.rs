@@ -1,9 +1,10 @@
+use crate::accumulation::accumulate;
 use crate::augment::augmented;
 use crate::expectation::{AtInput, Completeness, Expectation, Request, expectations};
 use crate::full_grad::full_grad;
 use crate::guided::{Guide, guided_gradients, refine};
 use crate::hyper::{HyperParameters, decomposition_layers, hyper_parts};
-use crate::perturbation::{self, Entry, Gradients, PERTURBATIONS, Perturbation};
+use crate::perturbation::{Entry, Gradients, PERTURBATIONS, Perturbation};
 use crate::rule::Estimate;
 use crate::rules::centered_projection;
 use crate::{
@@ -86,7 +87,7 @@ impl Method {
     /// By how much the largest input that it makes is higher and wider than the one that is explained.
     pub fn enlarges(&self) -> f64 {
         match self.kind {
-            Kind::Perturbation(entry) if entry.enlarges => perturbation::ENLARGEMENT,
+            Kind::Perturbation(entry) => entry.enlargement,
             _ => 1.0,
         }
     }
@@ -524,14 +525,4 @@ fn no_eigen(name: &str) -> Error {
         "eigen",
         format!("`{name}` does not sum weighted channels, whose first component could stand for them"),
     )
-}
-
-fn accumulate(sum: &mut Option<Tensor>, term: &Tensor, share: f64) -> Result<()> {
-    // A single path's map stays as it is, to the last bit.
-    let term = if share == 1.0 { term.clone() } else { (term * share)? };
-    *sum = Some(match sum.take() {
-        Some(sum) => (sum + term)?,
-        None => term,
-    });
-    Ok(())
 }

@@ -34,7 +34,7 @@ impl Question {
             "probabilities": model.probabilities.name(),
             "method": spec.label,
             "layers": layers,
-            "score": other_score(&arguments.score, &spec.method).unwrap_or(&spec.method.score().to_string()),
+            "score": score_in_words(&arguments.score, &spec.method),
             "draws": arguments.draws,
             "mini_batches": arguments.cam.mini_batches.map(|both| format!("{}x{}", both.paths, both.draws)),
             "difference": arguments.cam.difference,
@@ -83,9 +83,9 @@ impl Question {
     }
 }
 
-/// What was asked for where it is not what the method explains by itself.
-pub(crate) fn other_score<'a>(asked: &'a str, method: &Method) -> Option<&'a str> {
-    (asked != AUTO_SCORE && asked != method.score().to_string()).then_some(asked)
+/// Which score a method explains: the one that was asked for, or its own.
+pub(crate) fn score_in_words(asked: &str, method: &Method) -> String {
+    if asked == AUTO_SCORE { method.score().to_string() } else { asked.to_owned() }
 }
 
 /// The choices that people vary, as parts of a name; nothing for what is as usual.
@@ -98,7 +98,8 @@ fn words(arguments: &ExplainArguments, method: &MethodAt) -> Vec<String> {
     words
         .extend((arguments.cam.difference != "activation").then(|| format!("difference-{}", arguments.cam.difference)));
     words.extend(arguments.cam.fusion.clone());
-    words.extend(other_score(&arguments.score, &method.spec.method).map(str::to_owned));
+    let score = score_in_words(&arguments.score, &method.spec.method);
+    words.extend((score != method.spec.method.score().to_string()).then_some(score));
     words.extend(read_words(&arguments.model.name.reading.read()));
     words.extend((!arguments.layer.is_empty()).then(|| arguments.layer.join("+")));
     let compares = method.spec.method.compares();

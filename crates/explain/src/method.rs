@@ -226,7 +226,7 @@ impl Method {
         self.estimator().map_or(self.info().draws, |estimator| !estimator.single)
     }
 
-    /// Whether a number of draws is its number of steps, as Opti-CAM's, though nothing is random.
+    /// Whether it may read a number of draws though nothing is random, as Opti-CAM does for its steps.
     pub fn counts_draws(&self) -> bool {
         matches!(self, Self::Cam { method, .. } if method.estimator().is_none())
     }

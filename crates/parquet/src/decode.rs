@@ -91,7 +91,9 @@ fn values(column: &ColumnDescriptor) -> Option<Values> {
     let stored = column.physical_type();
     let logical = match column.logical_type_ref() {
         Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) => Some(Values::Text),
-        Some(LogicalType::Integer(whole)) => Some(whole_numbers(whole.bit_width >= 32 && !whole.is_signed)),
+        Some(LogicalType::Integer(whole)) => {
+            Some(if whole.bit_width >= 32 && !whole.is_signed { Values::Unsigned } else { Values::Number })
+        }
         Some(LogicalType::Decimal(decimal)) => Some(Values::Decimal(decimal.scale)),
         Some(LogicalType::Date) => Some(Values::Days),
         Some(LogicalType::Timestamp(points)) => Some(Values::Points(match points.unit {
@@ -120,10 +122,6 @@ fn values(column: &ColumnDescriptor) -> Option<Values> {
         Type::FIXED_LEN_BYTE_ARRAY => None,
     };
     logical.or_else(converted).or_else(plain)
-}
-
-fn whole_numbers(unsigned: bool) -> Values {
-    if unsigned { Values::Unsigned } else { Values::Number }
 }
 
 impl Leaf {

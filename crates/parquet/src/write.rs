@@ -61,7 +61,7 @@ impl<W: Write + Send> Writer<W> {
         for (field, cells) in self.fields.iter().zip(columns) {
             let mut column =
                 group.next_column().map_err(broken)?.ok_or_else(|| Error::internal("a column is missing"))?;
-            write_cells(&mut column, field, cells)?.map_err(broken)?;
+            write_cells(&mut column, field, cells)?;
             column.close().map_err(broken)?;
         }
         group.close().map_err(broken)?;
@@ -105,9 +105,9 @@ fn type_of(field: &Field) -> Result<TypePtr> {
     found.map_err(broken)
 }
 
-fn write_cells(column: &mut SerializedColumnWriter<'_>, field: &Field, cells: &Cells) -> Result<Written<()>> {
+fn write_cells(column: &mut SerializedColumnWriter<'_>, field: &Field, cells: &Cells) -> Result<()> {
     let mismatch = || Err(Error::format("table", format!("the cells of column `{}` are not of its kind", field.name)));
-    Ok(match (field.kind, cells) {
+    let written = match (field.kind, cells) {
         (Kind::Text, Cells::Texts(cells)) => {
             flat::<ByteArrayType, _>(column, field, cells, |text| ByteArray::from(text.as_str()))
         }
@@ -123,7 +123,8 @@ fn write_cells(column: &mut SerializedColumnWriter<'_>, field: &Field, cells: &C
         }
         (Kind::Doubles, Cells::Lists(cells)) => lists(column, field, cells),
         _ => return mismatch(),
-    })
+    };
+    written.map_err(broken)
 }
 
 fn flat<T: DataType, C>(

@@ -2,6 +2,7 @@
 
 use super::evidence::{Evidence, layer_evidence};
 use super::placement::placed;
+use crate::accumulation::accumulate;
 use crate::expectation::PathExpectation;
 use crate::stages::{feature_size, places};
 use candle_core::{DType, Tensor};
@@ -176,11 +177,7 @@ pub(crate) fn level_maps(paths: &[PathExpectation], levels: &Levels, evidence: E
     for layers in &levels.layers {
         let mut sum: Option<Tensor> = None;
         for place in next..next + layers.len() {
-            let map = layer_evidence(paths, place, evidence)?;
-            sum = Some(match sum.take() {
-                Some(sum) => (sum + map)?,
-                None => map,
-            });
+            accumulate(&mut sum, &layer_evidence(paths, place, evidence)?, 1.0)?;
         }
         next += layers.len();
         let sum = sum.ok_or_else(|| Error::internal("a level without layers"))?;

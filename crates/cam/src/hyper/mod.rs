@@ -12,6 +12,7 @@ mod rounds;
 mod scale;
 mod stage;
 
+use crate::accumulation::accumulate;
 use crate::expectation::{AtInput, Difference, PathExpectation, Request};
 use crate::method::Explanation;
 use crate::{CamParameters, EstimatorParameters, rule};
@@ -263,11 +264,7 @@ fn base_map(paths: &[PathExpectation], base: BaseMap) -> Result<Tensor> {
         if base == BaseMap::Difference {
             target.activation = target.sensitivities.get(1).ok_or_else(missing)?.clone();
         }
-        let map = ((grad_cam.map)(&target)? / paths.len() as f64)?;
-        sum = Some(match sum.take() {
-            Some(sum) => (sum + map)?,
-            None => map,
-        });
+        accumulate(&mut sum, &((grad_cam.map)(&target)? / paths.len() as f64)?, 1.0)?;
     }
     sum.ok_or_else(|| Error::internal("an expectation without a path"))
 }

@@ -1,6 +1,7 @@
 //! CAMERAS: a layer's activations and gradients for the photo in several sizes, at the photo's own resolution.
 
 use super::Perturbation;
+use crate::accumulation::accumulate;
 use crate::fuse;
 use candle_core::Tensor;
 use faithful_core::{Error, LayerId, Result};
@@ -11,6 +12,8 @@ use std::num::NonZeroUsize;
 const SIZES: usize = 8;
 /// The paper's 224, 324, … pixels.
 const STEP: f64 = 100.0 / 224.0;
+/// By how much the largest photo is higher and wider than its own size.
+pub(super) const ENLARGEMENT: f64 = 1.0 + STEP * (SIZES - 1) as f64;
 /// So many channels are brought to the photo's size at a time.
 const CHANNELS: usize = 32;
 
@@ -34,9 +37,6 @@ pub(super) fn cameras(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
         .map(|score| fuse(&maps.iter().map(|maps| maps[score].clone()).collect::<Vec<_>>(), perturbation.fusion))
         .collect()
 }
-
-/// By how much the largest photo is higher and wider than its own size.
-pub(crate) const ENLARGEMENT: f64 = 1.0 + STEP * (SIZES - 1) as f64;
 
 /// One map per score.
 fn at_layer(perturbation: &Perturbation<'_>, photos: &[Tensor], layer: LayerId) -> Result<Vec<Tensor>> {
@@ -63,11 +63,7 @@ fn at_layer(perturbation: &Perturbation<'_>, photos: &[Tensor], layer: LayerId) 
         let mut sum: Option<Tensor> = None;
         for traces in &found {
             let some = traces[score][which].narrow(1, from, count)?;
-            let some = resize2d(&some, perturbation.size, &Resize::default())?;
-            sum = Some(match sum {
-                None => some,
-                Some(sum) => (sum + some)?,
-            });
+            accumulate(&mut sum, &resize2d(&some, perturbation.size, &Resize::default())?, 1.0)?;
         }
         let sum = sum.ok_or_else(|| Error::internal("no size of the photo"))?;
         Ok((sum / photos.len() as f64)?)
@@ -79,10 +75,7 @@ fn at_layer(perturbation: &Perturbation<'_>, photos: &[Tensor], layer: LayerId) 
             for from in (0..channels).step_by(CHANNELS) {
                 let count = CHANNELS.min(channels - from);
                 let some = (mean(score, 0, from, count)? * mean(score, 1, from, count)?)?.sum(1)?;
-                map = Some(match map {
-                    None => some,
-                    Some(map) => (map + some)?,
-                });
+                accumulate(&mut map, &some, 1.0)?;
             }
             Ok(map.ok_or_else(|| Error::internal("a layer without channels"))?.relu()?)
         })

@@ -1,6 +1,7 @@
 //! Iterated Integrated Attributions: the gradient along paths through the input and, from each of its points, through a layer.
 
 use super::Perturbation;
+use crate::accumulation::accumulate;
 use candle_core::Tensor;
 use faithful_core::{AtLayer, Objective, Result};
 
@@ -31,11 +32,7 @@ pub(super) fn iterated_integrated(perturbation: &Perturbation<'_>) -> Result<Vec
             let all = behind.differentiate_scores(&inner, &[], true, perturbation.scores)?;
             for (sum, one) in sums.iter_mut().zip(all) {
                 let gradients = layout.channels_first(&one.input_gradient.unwrap_or(inner.zeros_like()?))?;
-                let share = (gradients * &activations)?.sum(1)?.mean_keepdim(0)?;
-                *sum = Some(match sum.take() {
-                    None => share,
-                    Some(sum) => (sum + share)?,
-                });
+                accumulate(sum, &(gradients * &activations)?.sum(1)?.mean_keepdim(0)?, 1.0)?;
             }
         }
         sums.into_iter().map(|sum| Ok((sum.unwrap_or(input.zeros_like()?) / steps as f64)?)).collect()

@@ -16,7 +16,6 @@ mod rise;
 mod score;
 mod shapley;
 
-pub(crate) use cameras::ENLARGEMENT;
 pub use recipro::windows_of_places;
 
 use crate::expectation::laid_out_activation;
@@ -127,8 +126,8 @@ pub(crate) struct Entry {
     pub(crate) at_input: bool,
     /// Where its map lives.
     pub(crate) resolution: Resolution,
-    /// Whether it looks at larger inputs than the one that is explained.
-    pub(crate) enlarges: bool,
+    /// By how much the largest input that it looks at is higher and wider than the one that is explained.
+    pub(crate) enlargement: f64,
     /// Whether it has a way of its own to make one map of several layers.
     pub(crate) multiplies: bool,
     /// Whether it tries channel by channel, of which there may be fewer ([`PerturbationParameters::channels`]).
@@ -158,11 +157,14 @@ const LAYER: Entry = Entry {
     draws: false,
     at_input: false,
     resolution: Resolution::Layer,
-    enlarges: false,
+    enlargement: 1.0,
     multiplies: false,
     tries_channels: false,
     method: score::score_cam,
 };
+
+/// What methods without a target layer share.
+const INPUT: Entry = Entry { at_input: true, resolution: Resolution::Input, ..LAYER };
 
 /// Every perturbation method.
 pub(crate) const PERTURBATIONS: &[Entry] = &[
@@ -298,7 +300,7 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         family: Family::Cam,
         gradients: Gradients::Layers,
         resolution: Resolution::Input,
-        enlarges: true,
+        enlargement: cameras::ENLARGEMENT,
         method: cameras::cameras,
         ..LAYER
     },
@@ -319,10 +321,8 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         score: ScoreKind::Probability,
         signed: true,
         draws: true,
-        at_input: true,
-        resolution: Resolution::Input,
         method: rise::rise,
-        ..LAYER
+        ..INPUT
     },
     Entry {
         name: "occlusion",
@@ -330,10 +330,8 @@ pub(crate) const PERTURBATIONS: &[Entry] = &[
         source: "Zeiler and Fergus 2014, section 4.2",
         score: ScoreKind::Probability,
         signed: true,
-        at_input: true,
-        resolution: Resolution::Input,
         method: occlusion::occlusion,
-        ..LAYER
+        ..INPUT
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use super::Perturbation;
 use super::masks::upsample;
+use crate::accumulation::accumulate;
 use candle_core::Tensor;
 use faithful_core::{Error, Result};
 use faithful_tensor::CoordinateRule;
@@ -45,10 +46,7 @@ pub(super) fn rise(perturbation: &Perturbation<'_>) -> Result<Vec<Tensor>> {
         for (map, scores) in maps.iter_mut().zip(found) {
             for (row, score) in scores.into_iter().enumerate() {
                 let term = (masks.narrow(0, row, 1)?.reshape((1, height, width))? * score)?;
-                *map = Some(match map.take() {
-                    Some(sum) => (sum + term)?,
-                    None => term,
-                });
+                accumulate(map, &term, 1.0)?;
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 use crate::files::Folder;
 use crate::model;
 use crate::output::Output;
-use crate::question::Question;
+use crate::question::{Question, score_in_words};
 use crate::table::{Column, Table, cut, cut_path};
 use anyhow::Result;
 use candle_core::DType;
@@ -339,10 +339,9 @@ impl Run<'_> {
         }
     }
 
-    /// Which score is explained, in the words that were given.
+    /// Which score is explained.
     fn score_kind(&self) -> String {
-        let own = || self.method().spec.method.score().to_string();
-        self.session.score.map_or_else(own, |_| self.arguments.score.clone())
+        score_in_words(&self.arguments.score, &self.method().spec.method)
     }
 
     /// The one method that was asked for.
