@@ -1,13 +1,14 @@
 use crate::shell::{cargo, root, run};
 
-/// Format, lints, each crate alone, docs with warnings denied, the README's test command, and the examples. The Python package has `cargo xtask
-/// wheel`: as a package alone it builds most dependencies a second time, with other features.
+/// Format, lints, each crate alone, docs with warnings denied, the README's test command, the Python package's tests, and the examples.
+/// The wheel itself has `cargo xtask wheel`: as a package alone it builds most dependencies a second time, with other features.
 pub(crate) fn run_all() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     each_alone()?;
     run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     run(&mut cargo(&["test", "--workspace"]))?;
+    crate::wheel::tests()?;
     crate::examples::run_all()
 }
 

@@ -50,6 +50,8 @@ enum Command {
     MemoryCheck(memory::MemoryCheck),
     /// Run every snippet of docs/python.md
     PythonDocs(python::PythonDocs),
+    /// Test the Python package on the library as the workspace builds it, without a wheel
+    PythonTests,
     /// Build the Python package, install it into a fresh virtual environment, and run its tests
     Wheel(wheel::Wheel),
     /// Explain 2,000 times in one process and watch its memory
@@ -103,6 +105,7 @@ fn main() -> anyhow::Result<()> {
         Command::Gallery(arguments) => gallery::draw(&arguments),
         Command::MemoryCheck(arguments) => memory::check(&arguments),
         Command::PythonDocs(arguments) => python::docs(&arguments),
+        Command::PythonTests => wheel::tests(),
         Command::Wheel(arguments) => wheel::wheel(&arguments),
         Command::Soak { calls } => {
             let example = ["run", "--release", "--package", "faithful-tests", "--example", "soak", "--"];

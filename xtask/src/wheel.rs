@@ -1,6 +1,6 @@
 //! The Python package: built, installed into a fresh virtual environment, and tested there.
 
-use crate::shell::{root, run};
+use crate::shell::{cargo, root, run};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ pub(crate) struct Wheel {
 const LARGEST: u64 = 25 << 20;
 
 /// What builds and tests the wheel; numpy is the only one that it needs itself.
-const TOOLS: [&str; 5] = ["maturin>=1.9.4,<2", "pytest", "numpy", "pillow", "mypy"];
+const TOOLS: [&str; 8] =
+    ["maturin>=1.9.4,<2", "pytest", "numpy", "pillow", "mypy", "pyright", "nbconvert", "ipykernel"];
 
 /// Where the package lies for other Pythons than that of the fresh environment.
 pub(crate) fn package() -> PathBuf {
@@ -40,6 +41,39 @@ pub(crate) fn wheel(arguments: &Wheel) -> Result<()> {
         bail!("{reason}");
     }
     build_and_test(arguments, &environment(&arguments.python)?)
+}
+
+/// The package's tests with the library as the workspace builds it, which takes no second build of its dependencies. Where there
+/// is no Python, or no way to its packages, it says that the tests are skipped.
+pub(crate) fn tests() -> Result<()> {
+    let base = Path::new("python3");
+    let python = match usable(base).map_err(anyhow::Error::msg).and_then(|()| environment(base)) {
+        Ok(python) => python,
+        Err(reason) => {
+            eprintln!("  the tests of the Python package are skipped: {reason:#}");
+            return Ok(());
+        }
+    };
+    run(&mut cargo(&["build", "--workspace", "--lib"]))?;
+    let package = emptied("package")?;
+    let modules = package.join("faithful_xai");
+    std::fs::create_dir_all(&modules)?;
+    for file in std::fs::read_dir(root().join("crates/python/python/faithful_xai"))? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            std::fs::copy(file.path(), modules.join(file.file_name()))?;
+        }
+    }
+    let library = format!("{}_native{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let extension = if cfg!(windows) { "_native.pyd" } else { "_native.abi3.so" };
+    std::fs::copy(root().join("target/debug").join(library), modules.join(extension))?;
+    run(pytest(&python).env("PYTHONPATH", package))
+}
+
+fn pytest(python: &Path) -> Command {
+    let mut pytest = command(python);
+    pytest.args(["-m", "pytest", "--quiet"]).current_dir(root().join("crates/python"));
+    pytest
 }
 
 /// Why a Python cannot be used.
@@ -95,7 +129,7 @@ fn build_and_test(arguments: &Wheel, python: &Path) -> Result<()> {
     }
     let path = wheel.to_string_lossy().into_owned();
     run(&mut pip(python, &["--no-deps", &path]))?;
-    run(command(python).args(["-m", "pytest", "--quiet"]).current_dir(root().join("crates/python")))?;
+    run(&mut pytest(python))?;
     run(&mut pip(python, &["--no-deps", "--upgrade", "--target", &package().to_string_lossy(), &path]))?;
     if let Some(peers) = &arguments.peers {
         let tests = root().join("crates/python/tests/test_peers.py");

@@ -55,8 +55,8 @@ def test_types_are_complete(checker, tmp_path):
 
     installed = str(pathlib.Path(faithful_xai.__file__).parent)
     examples = str(PACKAGE / "examples")
-    strict = ["--strict", "--cache-dir", str(tmp_path)] if checker == "mypy" else []
-    done = subprocess.run([sys.executable, "-m", checker, *strict, examples, installed], capture_output=True, text=True)
+    options = ["--strict", "--cache-dir", str(tmp_path)] if checker == "mypy" else ["--pythonpath", sys.executable]
+    done = subprocess.run([sys.executable, "-m", checker, *options, examples, installed], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

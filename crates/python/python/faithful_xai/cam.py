@@ -89,7 +89,7 @@ class BaseCAM:
                 return explained.maps
             scaled = scale_cam_image(np.maximum(explained.maps, 0))
             found.append(_native.enlarge(scaled, inputs.values.shape[2:]))
-        return scale_cam_image(np.mean(np.stack(found), axis=0, dtype=np.float32))
+        return scale_cam_image(np.asarray(np.mean(np.stack(found), axis=0, dtype=np.float32)))
 
     def __enter__(self) -> Self:
         return self
