@@ -6,10 +6,10 @@ use crate::error::to_python;
 use crate::explanation::convergence;
 use crate::network::Network;
 use crate::options::Options;
-use crate::setup::{Asked, Inputs};
+use crate::setup::{Asked, Inputs, Origin, Question};
 use candle_core::Tensor;
 use faithful_core::{Convergence, Error, Objective, Result};
-use faithful_explain::{Classifier, Method};
+use faithful_explain::{Classifier, Method, read_of};
 use faithful_gradient::{GradientParameters, attribute_at_layer};
 use numpy::{PyArrayDyn, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -28,13 +28,13 @@ type Answer<'py> = (Bound<'py, PyArrayDyn<f32>>, Vec<usize>, Bound<'py, PyList>,
 
 /// Attributes each row's score to the row's values, or to those of a layer, by the gradient method called `name`.
 #[pyfunction]
-#[pyo3(signature = (network, input, targets, names, name, options, baselines = None, paired = false, progress = None))]
+#[pyo3(signature = (network, input, targets, origins, name, options, baselines = None, paired = false, progress = None))]
 pub(crate) fn attribute<'py>(
     py: Python<'py>,
     network: &Network,
     input: PyReadonlyArrayDyn<'py, f32>,
     targets: Vec<(Option<usize>, Option<String>)>,
-    names: Vec<String>,
+    origins: Vec<Origin>,
     name: &str,
     options: &Bound<'py, PyDict>,
     baselines: Option<PyReadonlyArrayDyn<'py, f32>>,
@@ -47,7 +47,7 @@ pub(crate) fn attribute<'py>(
         let reason = format!("`{name}` gives a map of places; attributions of values are gradient methods'");
         return Err(to_python(Error::parameter("method", reason)));
     };
-    let inputs = Inputs::new(&input, targets, names)?;
+    let inputs = Inputs::new(&input, targets, origins)?;
     let found = compute(py, progress, move |heard| attributions_of(&classifier, method, &asked, &inputs, heard))?;
     let settled = PyList::empty(py);
     for one in &found.convergence {
@@ -68,19 +68,21 @@ fn attributions_of(
     let at = &session.methods[0];
     let pixels = inputs.rows.dims().iter().skip(2).product::<usize>() as u64;
     let batch = session.batch_for(&inputs.rows.dims()[1..], pixels)?;
-    let classes = inputs.classes(&session.network, batch)?;
+    let questions = inputs.questions(classifier, &session.network, batch)?;
     let settings = at.spec.settings(&session.settings);
-    let (mut maps, mut settled, mut notes) = (Vec::new(), Vec::new(), heard.notes());
-    for (place, (&class, aim)) in classes.iter().zip(&inputs.aims).enumerate() {
+    let (mut maps, mut settled, mut notes, mut classes) = (Vec::new(), Vec::new(), heard.notes(), Vec::new());
+    for (place, (Question { class, reading }, aim)) in questions.into_iter().zip(&inputs.aims).enumerate() {
         let target = aim.target(class, session.score_of(&at.spec.method), classifier)?;
-        let objective = Objective::new(&session.network, &target).with_batch(batch);
+        let network = read_of(&session.network, reading.as_ref());
+        let objective = Objective::new(&*network, &target).with_batch(batch);
+        classes.push(class);
         let parameters = GradientParameters {
             draws: settings.draws,
             stop: settings.stop,
             sampler: asked.sampler(place)?.unwrap_or_else(|| settings.sampler.clone()),
             alphas: settings.alphas,
             spread: settings.spread,
-            stream: asked.stream(&inputs.names[place]),
+            stream: asked.stream(&inputs.origins[place].0),
             ..settings.gradient.clone()
         };
         let row = inputs.row(place)?;

@@ -4,12 +4,13 @@ use crate::array::Values;
 use crate::engine::{Progress, compute};
 use crate::network::Network;
 use crate::options::Options;
-use crate::setup::{Asked, Inputs, one};
+use crate::setup::{Asked, Inputs, Origin, Question, one};
 use faithful_core::{Convergence, Objective, Result, Target};
-use faithful_explain::{Classifier, MethodResult};
+use faithful_explain::{Classifier, MethodResult, read_of};
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::Arc;
 
 /// One map, outside of Python.
 struct Found {
@@ -28,13 +29,13 @@ struct Maps {
 
 /// Explains each row of `input` `(N, C, …)` by the method called `name`. Gives a dictionary per row.
 #[pyfunction]
-#[pyo3(signature = (network, input, targets, names, name, options, baselines = None, paired = false, progress = None))]
+#[pyo3(signature = (network, input, targets, origins, name, options, baselines = None, paired = false, progress = None))]
 pub(crate) fn explain<'py>(
     py: Python<'py>,
     network: &Network,
     input: PyReadonlyArrayDyn<'py, f32>,
     targets: Vec<(Option<usize>, Option<String>)>,
-    names: Vec<String>,
+    origins: Vec<Origin>,
     name: &str,
     options: &Bound<'py, PyDict>,
     baselines: Option<PyReadonlyArrayDyn<'py, f32>>,
@@ -43,7 +44,7 @@ pub(crate) fn explain<'py>(
 ) -> PyResult<Vec<Bound<'py, PyDict>>> {
     let classifier = network.open_classifier()?;
     let asked = Asked::read(name, Options::new(options), baselines.as_ref(), paired)?;
-    let inputs = Inputs::new(&input, targets, names)?;
+    let inputs = Inputs::new(&input, targets, origins)?;
     let maps = compute(py, progress, move |heard| maps_of(&classifier, &asked, &inputs, heard))?;
     let layers = maps.layers;
     let mut dictionaries = Vec::with_capacity(maps.found.len());
@@ -62,18 +63,22 @@ fn maps_of(classifier: &Classifier, asked: &Asked, inputs: &Inputs, heard: &Prog
     let method = &session.methods[0];
     let pixels = inputs.rows.dims().iter().skip(2).product::<usize>() as u64;
     let batch = session.batch_for(&inputs.rows.dims()[1..], pixels)?;
-    let classes = inputs.classes(&session.network, batch)?;
-    let first = Target::Output(0);
-    let objective = Objective::new(&session.network, &first).with_batch(batch);
+    let questions = inputs.questions(classifier, &session.network, batch)?;
     let mut settings = method.spec.settings(&session.settings);
     let mut found = Vec::with_capacity(inputs.count());
-    for (place, (&class, aim)) in classes.iter().zip(&inputs.aims).enumerate() {
+    for (place, (Question { class, reading }, aim)) in questions.into_iter().zip(&inputs.aims).enumerate() {
         if let Some(own) = asked.sampler(place)? {
             settings.sampler = own;
         }
         let target = aim.target(class, session.score_of(&method.spec.method), classifier)?;
-        let stream = asked.stream(&inputs.names[place]);
+        let stream = asked.stream(&inputs.origins[place].0);
         let row = inputs.row(place)?;
+        if reading.is_some() {
+            settings.cache = Arc::default();
+        }
+        let network = read_of(&session.network, reading.as_ref());
+        let first = Target::Output(0);
+        let objective = Objective::new(&*network, &first).with_batch(batch);
         let results = method.spec.method.explain(&objective, &row, &method.layers, &one(&target), &settings, stream)?;
         for result in results {
             let parts = result.parts.iter().map(|(name, map)| Ok((name.clone(), Values::of(map)?)));

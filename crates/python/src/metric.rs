@@ -5,11 +5,11 @@ use crate::engine::{Progress, compute};
 use crate::error::{raise, to_python};
 use crate::network::Network;
 use crate::options::Options;
-use crate::setup::Inputs;
+use crate::setup::{Inputs, Origin, Question};
 use candle_core::{Device, Tensor};
 use faithful_core::{Error, Objective, Preprocessing, Result, Stream, Target, Watched};
 use faithful_evaluate::fitted;
-use faithful_explain::Classifier;
+use faithful_explain::{Classifier, read_of};
 use faithful_metric::{Canvas, CurveScore, Explanation, Measured, Metric, Protocol, Steps};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -32,13 +32,13 @@ struct Task {
 
 /// Measures a map per row of `input`. Gives per row, for each metric, its name, its value and its curve.
 #[pyfunction]
-#[pyo3(signature = (network, input, targets, names, maps, metrics, options, objects = None, explainer = None, progress = None))]
+#[pyo3(signature = (network, input, targets, origins, maps, metrics, options, objects = None, explainer = None, progress = None))]
 pub(crate) fn measure<'py>(
     py: Python<'py>,
     network: &Network,
     input: PyReadonlyArrayDyn<'py, f32>,
     targets: Vec<(Option<usize>, Option<String>)>,
-    names: Vec<String>,
+    origins: Vec<Origin>,
     maps: PyReadonlyArrayDyn<'py, f32>,
     metrics: Vec<String>,
     options: &Bound<'py, PyDict>,
@@ -47,7 +47,7 @@ pub(crate) fn measure<'py>(
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Vec<(String, f64, Option<(Vec<f64>, Vec<f64>)>)>>> {
     let classifier = network.open_classifier()?;
-    let inputs = Inputs::new(&input, targets, names)?;
+    let inputs = Inputs::new(&input, targets, origins)?;
     let options = Options::new(options);
     let preprocessing = classifier.model.photo_preprocessing().map_err(to_python)?;
     let task = Task {
@@ -105,8 +105,12 @@ impl Task {
             return Err(Error::shape("the maps", format!("({}, …), one per input", inputs.count()), self.maps.dims()));
         }
         let network = Watched::new(classifier.network(), heard);
-        let classes = inputs.classes(&network, self.batch)?;
-        (0..inputs.count()).map(|place| self.one(classifier, &network, inputs, place, classes[place])).collect()
+        let questions = inputs.questions(classifier, &network, self.batch)?.into_iter().enumerate();
+        questions
+            .map(|(place, Question { class, reading })| {
+                self.one(classifier, &*read_of(&network, reading.as_ref()), inputs, place, class)
+            })
+            .collect()
     }
 
     fn one(
@@ -129,7 +133,7 @@ impl Task {
             CurveScore::Logit => logit_objective,
         };
         let map = fitted(&self.maps.get(place)?, &input)?;
-        let stream = Stream::new(self.seed, inputs.names[place].as_bytes());
+        let stream = Stream::new(self.seed, inputs.origins[place].0.as_bytes());
         let mut explain = |input: &Tensor| fitted(&self.explain(input, class)?, input);
         let mut explanation = Explanation {
             objective: &objective,

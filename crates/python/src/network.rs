@@ -4,12 +4,12 @@ use crate::array::Values;
 use crate::engine::{compute, locked};
 use crate::error::{raise, to_python};
 use crate::options::{Options, Sides};
-use crate::setup::Inputs;
-use candle_core::DType;
+use crate::setup::{Inputs, Origin};
+use candle_core::{DType, Tensor};
 use faithful_core::{Channels, Error, Fit, Network as _, Objective, Probabilities, Resampling, Result, Target};
 use faithful_data::Picture;
-use faithful_explain::{Classifier, FitKind, ModelOptions, Photo, photo};
-use faithful_model::{Compute, Model, ModelSource, Precision, Task};
+use faithful_explain::{Classifier, FitKind, ModelOptions, Photo, Read, detections, photo, read_of, shares};
+use faithful_model::{Compute, Dense, Model, ModelSource, Precision, Task};
 use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -28,6 +28,9 @@ pub(crate) struct Network {
 /// of the photo that the input shows.
 type Prepared<'py> = (Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArrayDyn<u8>>, (f64, f64, f64, f64));
 
+/// Class, score, and left, top, right and bottom.
+type FoundBox = (usize, f64, (f64, f64, f64, f64));
+
 /// Name, operation, shape and stride of a layer, and whether it is the usual target layer.
 type Layer = (String, String, Vec<usize>, Option<Vec<f64>>, bool);
 
@@ -39,6 +42,31 @@ impl Network {
 
     fn with<T>(&self, read: impl FnOnce(&Model) -> T) -> PyResult<T> {
         Ok(read(&self.open_classifier()?.model))
+    }
+}
+
+impl Network {
+    /// What `each` finds at the places of each input for which the network has numbers.
+    fn of_places<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        input: &PyReadonlyArrayDyn<'_, f32>,
+        origins: Vec<Origin>,
+        each: impl Fn(&Dense, &dyn faithful_core::Network, &Photo) -> Result<T> + Send + 'static,
+    ) -> PyResult<Vec<T>> {
+        let classifier = self.open_classifier()?;
+        let inputs = Inputs::alone(input, Some(origins))?;
+        compute(py, None, move |heard| {
+            inputs.check(&classifier)?;
+            let dense = classifier.model.dense.as_ref().ok_or_else(|| {
+                let reason =
+                    "the network is no detection and no segmentation, or it was loaded to explain one box or region";
+                Error::parameter("network", reason)
+            })?;
+            let network = Compute::default().place(&dense.graph)?;
+            let network = faithful_core::Watched::new(&*network, heard);
+            (0..inputs.count()).map(|place| each(dense, &network, &inputs.photo(place)?)).collect()
+        })
     }
 }
 
@@ -152,29 +180,63 @@ impl Network {
     }
 
     /// Outputs and probabilities `(N, K)` of inputs `(N, C, …)`.
-    #[pyo3(signature = (input, batch = None, progress = None))]
+    #[pyo3(signature = (input, origins = None, batch = None, progress = None))]
     fn predict<'py>(
         &self,
         py: Python<'py>,
         input: PyReadonlyArrayDyn<'py, f32>,
+        origins: Option<Vec<Origin>>,
         batch: Option<NonZeroUsize>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArrayDyn<f32>>)> {
         let classifier = self.open_classifier()?;
-        let count = input.shape().first().copied().unwrap_or(0);
-        let inputs = Inputs::new(&input, vec![(None, None); count], vec![String::new(); count])?;
+        let inputs = Inputs::alone(&input, origins)?;
         let (outputs, probabilities) = compute(py, progress, move |heard| {
             inputs.check(&classifier)?;
             let network = faithful_core::Watched::new(classifier.network(), heard);
             faithful_core::Network::announce(&network, inputs.count(), 0);
             let first = Target::Output(0);
-            let objective = Objective::new(&network, &first);
-            let objective = batch.map_or(objective, |batch| objective.with_batch(batch));
-            let outputs = objective.outputs(&inputs.rows)?;
+            let outputs = |network: &dyn faithful_core::Network, rows: &Tensor| {
+                let objective = Objective::new(network, &first);
+                batch.map_or(objective, |batch| objective.with_batch(batch)).outputs(rows)
+            };
+            let outputs = if classifier.reads_each_photo() {
+                let one = |place| {
+                    let reading = inputs.reading(&classifier, &network, place)?;
+                    outputs(&*read_of(&network, reading.as_ref()), &inputs.row(place)?)
+                };
+                Tensor::cat(&(0..inputs.count()).map(one).collect::<Result<Vec<_>>>()?, 0)?
+            } else {
+                outputs(&network, &inputs.rows)?
+            };
             let probabilities = classifier.model.probabilities.log_of(&outputs.to_dtype(DType::F64)?)?.exp()?;
             Ok((Values::of(&outputs)?, Values::of(&probabilities)?))
         })?;
         Ok((outputs.into_array(py)?, probabilities.into_array(py)?))
+    }
+
+    /// The boxes that a detection finds in each input, the best first: class, score, and left, top, right, bottom in its photo.
+    fn detections(
+        &self,
+        py: Python<'_>,
+        input: PyReadonlyArrayDyn<'_, f32>,
+        origins: Vec<Origin>,
+    ) -> PyResult<Vec<Vec<FoundBox>>> {
+        let boxes = |dense: &Dense, network: &dyn faithful_core::Network, photo: &Photo| {
+            let found = detections(dense, network, photo)?;
+            Ok(found.into_iter().map(|one| (one.class, one.score, one.corners.into())).collect())
+        };
+        self.of_places(py, &input, origins, boxes)
+    }
+
+    /// The share of each input's places that a segmentation gives each class.
+    fn areas(
+        &self,
+        py: Python<'_>,
+        input: PyReadonlyArrayDyn<'_, f32>,
+        origins: Vec<Origin>,
+    ) -> PyResult<Vec<Vec<f64>>> {
+        self.of_places(py, &input, origins, shares)
     }
 
     /// What a layer gives for inputs `(N, C, …)`, `batch` rows at a time.
@@ -187,8 +249,7 @@ impl Network {
         batch: Option<NonZeroUsize>,
     ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
         let classifier = self.open_classifier()?;
-        let count = input.shape().first().copied().unwrap_or(0);
-        let inputs = Inputs::new(&input, vec![(None, None); count], vec![String::new(); count])?;
+        let inputs = Inputs::alone(&input, None)?;
         let values = compute(py, None, move |_| {
             inputs.check(&classifier)?;
             let layer = classifier.model.layer(&layer)?;
@@ -198,7 +259,7 @@ impl Network {
                 Ok(classifier.network().activations(&some, &[layer])?.remove(0))
             };
             let parts = (0..inputs.count()).step_by(batch).map(rows).collect::<Result<Vec<_>>>()?;
-            Values::of(&candle_core::Tensor::cat(&parts, 0)?)
+            Values::of(&Tensor::cat(&parts, 0)?)
         })?;
         values.into_array(py)
     }
@@ -230,7 +291,22 @@ fn load(
     let mut model = Model::load(&source, &loading)?;
     options.apply(&mut model)?;
     let compute = Compute::new("cpu", precision)?.unless_slower();
-    Classifier::new(model, |model| compute.place(&model.graph))
+    Classifier::reading_of(model, options.read.clone(), |model| compute.place(&model.graph))
+}
+
+/// What is read off the outputs: one thing of all that there are.
+fn read(options: &Options<'_, '_>) -> PyResult<Read> {
+    let given = [
+        options.get("region")?.map(Read::Region),
+        options.get("detection")?.map(Read::Detection),
+        options.get("similar_to")?.map(Read::SimilarTo),
+        options.get("sums")?.map(Read::Sums),
+    ];
+    let mut given = given.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (read, None) => Ok(read.unwrap_or_default()),
+        _ => Err(to_python(Error::parameter("region", "one of region, detection, similar_to and sums, not several"))),
+    }
 }
 
 fn fit_name(fit: Fit) -> &'static str {
@@ -262,7 +338,7 @@ fn model_options(options: &Options<'_, '_>) -> PyResult<ModelOptions> {
         activation: options.read("activation", Probabilities::from_name)?,
         task: options.read("task", |name| faithful_core::value_named("task", name, &Task::ALL))?,
         labels: options.get("labels_file")?,
-        read: faithful_explain::Read::default(),
+        read: read(options)?,
     })
 }
 

@@ -4,15 +4,17 @@ use crate::array::to_tensor;
 use crate::engine::Progress;
 use crate::error::to_python;
 use crate::options::Options;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use faithful_baseline::{AlphaSampler, BaselineSampler, DataSet, Order, Spread};
 use faithful_cam::{Difference, Fusion, Layout, Quality};
 use faithful_core::{Error, Network, Objective, Result, Score, Stream, Target};
 use faithful_explain::{
-    Budget, ByteSize, CamChoices, Classifier, HyperChoices, Method, MethodSpec, MiniBatches, Requested, ScoreKind,
-    Session, Settings, Setup, class, parse_stop,
+    Budget, ByteSize, CamChoices, Classifier, HyperChoices, Method, MethodSpec, MiniBatches, Photo, PhotoReading,
+    Requested, ScoreKind, Session, Settings, Setup, class, parse_stop, read_of,
 };
 use faithful_gradient::{GradientParameters, Quadrature};
+use faithful_report::Region;
+use faithful_report::image::RgbImage;
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
 use std::num::NonZeroUsize;
@@ -39,12 +41,23 @@ pub(crate) struct Aim {
     pub(crate) score: Option<String>,
 }
 
+/// How an input lies on its photo: the photo's width and height; left, top, width and height of the part that the input shows.
+pub(crate) type Placement = ((u32, u32), (f64, f64, f64, f64));
+
+/// The key of an input's random draws, and how it lies on its photo, if it is of one.
+pub(crate) type Origin = (String, Option<Placement>);
+
 /// Inputs `(N, C, …)` with what is explained of each.
 pub(crate) struct Inputs {
     pub(crate) rows: Tensor,
     pub(crate) aims: Vec<Aim>,
-    /// The keys of their random draws.
-    pub(crate) names: Vec<String>,
+    pub(crate) origins: Vec<Origin>,
+}
+
+/// What is explained of one input: a class, of the network's outputs or of what is read off them for this photo.
+pub(crate) struct Question {
+    pub(crate) class: usize,
+    pub(crate) reading: Option<PhotoReading>,
 }
 
 impl Inputs {
@@ -52,16 +65,23 @@ impl Inputs {
     pub(crate) fn new(
         input: &PyReadonlyArrayDyn<'_, f32>,
         aims: Vec<(Option<usize>, Option<String>)>,
-        names: Vec<String>,
+        origins: Vec<Origin>,
     ) -> PyResult<Self> {
         let rows = to_tensor("the input", input)?;
         let count = rows.dims().first().copied().unwrap_or(0);
-        if rows.rank() < 2 || aims.len() != count || names.len() != count {
-            let reason = format!("{} targets and {} names for {count} inputs", aims.len(), names.len());
+        if rows.rank() < 2 || aims.len() != count || origins.len() != count {
+            let reason = format!("{} targets and {} names for {count} inputs", aims.len(), origins.len());
             return Err(to_python(Error::parameter("targets", reason)));
         }
         let aims = aims.into_iter().map(|(class, score)| Aim { class, score }).collect();
-        Ok(Self { rows, aims, names })
+        Ok(Self { rows, aims, origins })
+    }
+
+    /// Inputs of which nothing is explained.
+    pub(crate) fn alone(input: &PyReadonlyArrayDyn<'_, f32>, origins: Option<Vec<Origin>>) -> PyResult<Self> {
+        let count = input.as_array().shape().first().copied().unwrap_or(0);
+        let origins = origins.unwrap_or_else(|| vec![(String::new(), None); count]);
+        Self::new(input, vec![(None, None); count], origins)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -90,19 +110,50 @@ impl Inputs {
         }
     }
 
-    /// The class that is explained of each input: the one that is named, or the one whose output is highest.
-    pub(crate) fn classes(&self, network: &dyn Network, batch: NonZeroUsize) -> Result<Vec<usize>> {
-        let first = Target::Output(0);
-        let objective = Objective::new(network, &first).with_batch(batch);
+    /// What is explained of each input: the class that is named, or the one whose output is highest.
+    pub(crate) fn questions(
+        &self,
+        classifier: &Classifier,
+        network: &dyn Network,
+        batch: NonZeroUsize,
+    ) -> Result<Vec<Question>> {
         let one = |(place, aim): (usize, &Aim)| {
-            if let Some(class) = aim.class {
-                return Ok(class);
-            }
-            let output: Vec<f32> = objective.outputs(&self.row(place)?)?.flatten_all()?.to_vec1()?;
-            let ranked = class::rank(&output.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
-            ranked.first().copied().ok_or_else(|| Error::internal("a network without outputs"))
+            let reading = self.reading(classifier, network, place)?;
+            let class = match aim.class {
+                Some(class) => class,
+                None => self.highest(&*read_of(network, reading.as_ref()), place, batch)?,
+            };
+            Ok(Question { class, reading })
         };
         self.aims.iter().enumerate().map(one).collect()
+    }
+
+    fn highest(&self, network: &dyn Network, place: usize, batch: NonZeroUsize) -> Result<usize> {
+        let first = Target::Output(0);
+        let objective = Objective::new(network, &first).with_batch(batch);
+        let output: Vec<f32> = objective.outputs(&self.row(place)?)?.flatten_all()?.to_vec1()?;
+        let ranked = class::rank(&output.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
+        ranked.first().copied().ok_or_else(|| Error::internal("a network without outputs"))
+    }
+
+    /// The input at `place` as a photo of its size and nothing on it; what comes as an array is the photo itself.
+    pub(crate) fn photo(&self, place: usize) -> Result<Photo> {
+        let tensor = self.row(place)?.to_device(&Device::Cpu)?;
+        let sides = tensor.dims().iter().rev().map(|side| *side as u32).collect::<Vec<_>>();
+        let whole = ((sides[0], sides[1]), (0.0, 0.0, f64::from(sides[0]), f64::from(sides[1])));
+        let ((across, down), (left, top, width, height)) = self.origins[place].1.unwrap_or(whole);
+        let region = Region { left, top, width, height };
+        Ok(Photo { picture: RgbImage::new(across, down), tensor, region, slices: None })
+    }
+
+    /// What is read of the input at `place`, where that is another thing for every photo.
+    pub(crate) fn reading(
+        &self,
+        classifier: &Classifier,
+        network: &dyn Network,
+        place: usize,
+    ) -> Result<Option<PhotoReading>> {
+        if classifier.reads_each_photo() { classifier.reading(network, &self.photo(place)?) } else { Ok(None) }
     }
 }
 

@@ -37,7 +37,7 @@ from .explanation import Convergence, Explanation
 from .exporters import from_keras, from_torch
 from .image import show_cam_on_image
 from .metrics import measure
-from .network import Attribution, Layer, Network, Prediction, load
+from .network import Attribution, Detection, Layer, Network, Prediction, load
 from .targets import ClassifierOutputMarginTarget, ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Convergence",
     "Deconvolution",
     "DeepLift",
+    "Detection",
     "ExpectedGradients",
     "Explanation",
     "FaithfulError",

@@ -21,6 +21,9 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 #: A file, a PIL image, an array or a tensor (anything with DLPack or `__array__`), or a sequence of such.
 Input: TypeAlias = Union[str, "os.PathLike[str]", npt.ArrayLike, Sequence[Any], Any]
 
+#: The key of an input's draws; and, of a photo, its width and height, with left, top, width and height of what the input shows.
+Origin: TypeAlias = tuple[str, Union[tuple[tuple[int, int], tuple[float, float, float, float]], None]]
+
 MEGAPIXELS = 150.0
 _CPU = 1
 
@@ -46,6 +49,11 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def origins(self, names: Sequence[str] | None = None) -> list[Origin]:
+        """What the library is told of each input beside its values."""
+        places = [None if photo is None else ((photo.picture.shape[1], photo.picture.shape[0]), photo.region) for photo in self.photos]
+        return list(zip(self.names if names is None else names, places))
 
     @classmethod
     def stack(cls, parts: Sequence[Self]) -> Self:

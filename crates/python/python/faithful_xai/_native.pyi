@@ -9,6 +9,8 @@ __version__: str
 _Array = npt.NDArray[np.float32]
 _Bytes = npt.NDArray[np.uint8]
 _Prepared = tuple[_Array, _Bytes, tuple[float, float, float, float]]
+_Placement = tuple[tuple[int, int], tuple[float, float, float, float]]
+_Origin = tuple[str, _Placement | None]
 _Aim = tuple[int | None, str | None]
 _Progress = Callable[[int, int], object] | None
 _Measured = tuple[str, float, tuple[list[float], list[float]] | None]
@@ -38,7 +40,17 @@ class Network:
     def preprocessing(self) -> dict[str, Any]: ...
     def prepare_file(self, path: str, megapixels: float) -> _Prepared: ...
     def prepare_picture(self, pixels: _Bytes) -> _Prepared: ...
-    def predict(self, input: _Array, batch: int | None = None, progress: _Progress = None) -> tuple[_Array, _Array]: ...
+    def predict(
+        self,
+        input: _Array,
+        origins: Sequence[_Origin] | None = None,
+        batch: int | None = None,
+        progress: _Progress = None,
+    ) -> tuple[_Array, _Array]: ...
+    def detections(
+        self, input: _Array, origins: Sequence[_Origin]
+    ) -> list[list[tuple[int, float, tuple[float, float, float, float]]]]: ...
+    def areas(self, input: _Array, origins: Sequence[_Origin]) -> list[list[float]]: ...
     def activations(self, input: _Array, layer: str, batch: int | None = None) -> _Array: ...
 
 class RulNetwork:
@@ -97,7 +109,7 @@ def explain(
     network: Network,
     input: _Array,
     targets: Sequence[_Aim],
-    names: Sequence[str],
+    origins: Sequence[_Origin],
     name: str,
     options: Mapping[str, object],
     baselines: _Array | None = None,
@@ -108,7 +120,7 @@ def attribute(
     network: Network,
     input: _Array,
     targets: Sequence[_Aim],
-    names: Sequence[str],
+    origins: Sequence[_Origin],
     name: str,
     options: Mapping[str, object],
     baselines: _Array | None = None,
@@ -119,7 +131,7 @@ def measure(
     network: Network,
     input: _Array,
     targets: Sequence[_Aim],
-    names: Sequence[str],
+    origins: Sequence[_Origin],
     maps: _Array,
     metrics: Sequence[str],
     options: Mapping[str, object],

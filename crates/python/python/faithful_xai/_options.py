@@ -40,6 +40,15 @@ class LoadOptions(TypedDict, total=False):
     labels: Sequence[str]
     #: A file with one class name per line.
     labels_file: Union[str, os.PathLike[str]]
+    #: Of a segmentation, the region whose classes are explained: `box:LEFT,TOP,RIGHT,BOTTOM`, `point:X,Y`, `class`, or the file of a mask;
+    #: in the photo's pixels, or in the input's where that is an array.
+    region: str
+    #: Of a detection, the box: `1` (the best), a label, `box:LEFT,TOP,RIGHT,BOTTOM`; with `/class`, `/objectness`, `/left`, `/similar` … that of it.
+    detection: str
+    #: The cosine to the network's output for this photo, or to the vector in this `.npy`.
+    similar_to: Union[str, os.PathLike[str]]
+    #: Sums of outputs, as `["mean(density)", "age=0.5*output[0] + output[1]"]`.
+    sums: Sequence[str]
     #: `f32`, or `bf16`: factors of products are rounded to 8 bits.
     precision: str
 

@@ -128,7 +128,7 @@ def measure(
             network._native,
             inputs.values,
             aims(network._native, targets, len(inputs)),
-            list(inputs.names),
+            inputs.origins(),
             values,
             list(metrics),
             cast("dict[str, object]", options),

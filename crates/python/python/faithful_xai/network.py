@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from ._inputs import Array, Bytes, Input, Inputs, Photo, floats, is_picture, prepare, to_array
+from ._inputs import Array, Bytes, Input, Inputs, Origin, Photo, floats, is_picture, prepare, to_array
 from ._progress import Progress, shown
 from .errors import ArgumentTypeError, ShapeError
 from .explanation import Convergence, Explanation, gallery
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._options import ExplainOptions, LoadOptions
 
-__all__ = ["Attribution", "Layer", "Network", "Prediction", "load"]
+__all__ = ["Attribution", "Detection", "Layer", "Network", "Prediction", "load"]
 
 #: What inputs are compared with: a name as `blur:20`, a folder of photos, or baselines `(B, C, H, W)` as `prepare` takes them.
 Baselines = Union[None, str, "os.PathLike[str]", npt.ArrayLike, Sequence[Any], Any]
@@ -42,6 +42,8 @@ def load(
     - `load()`: the small model of drawn scenes that is built in.
 
     The options say of photos and classes what the files do not; see `LoadOptions`. `input_size` is for files that leave it free.
+    `region`, `detection`, `similar_to` and `sums` say what is read off the outputs in place of classes: everything that the network
+    then predicts, explains and measures is of that.
 
     Raises `FileError`, `FormatError`, `UnsupportedError` (operations that are not implemented), `UnknownNameError` and `ParameterError`.
     """
@@ -76,6 +78,20 @@ class Prediction:
         """Per input the most probable classes: place, label, probability."""
         order = np.argsort(-self.outputs, axis=1, kind="stable")[:, :count]
         return [[(int(place), self.labels[place], float(row[place])) for place in places] for places, row in zip(order, self.probabilities)]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A box of a detection: its number in the list from 1 on, its class, the class's probability, and left, top, right and bottom.
+
+    The box is in pixels of the photo, or of the input where that is an array.
+    """
+
+    number: int
+    class_index: int
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -197,8 +213,22 @@ class Network:
         """Outputs and probabilities `(N, K)` of the inputs. Does not depend on `batch`, the rows that go through at a time."""
         inputs = self._prepare(input)
         with shown(progress, "predict") as heard:
-            outputs, probabilities = self._native.predict(inputs.values, batch, heard)
+            outputs, probabilities = self._native.predict(inputs.values, inputs.origins(), batch, heard)
         return Prediction(outputs, probabilities, self.labels)
+
+    def detections(self, input: Input) -> list[list[Detection]]:
+        """The boxes that a detection network finds in each input, the best first."""
+        inputs, labels = self._prepare(input), self.labels
+        found = self._native.detections(inputs.values, inputs.origins())
+        return [
+            [Detection(number, place, labels[place], score, box) for number, (place, score, box) in enumerate(boxes, 1)]
+            for boxes in found
+        ]
+
+    def areas(self, input: Input) -> Array:
+        """The share of each input's area that a segmentation network gives each class, `(N, K)`."""
+        inputs = self._prepare(input)
+        return np.asarray(self._native.areas(inputs.values, inputs.origins()), np.float32)
 
     def activations(self, input: Input, layer: object = None, *, batch: Optional[int] = None) -> Array:
         """What a layer gives for the inputs, `(N, …)`: by name, or the module of `from_torch`; by default the target layer."""
@@ -231,7 +261,7 @@ class Network:
                 self._native,
                 inputs.values,
                 aims(self._native, targets, len(inputs)),
-                self._names(inputs, names),
+                self._origins(inputs, names),
                 method,
                 self._layers(given),
                 array,
@@ -267,7 +297,7 @@ class Network:
                 self._native,
                 inputs.values,
                 aims(self._native, targets, len(inputs)),
-                self._names(inputs, names),
+                self._origins(inputs, names),
                 method,
                 self._layers(given),
                 array,
@@ -291,11 +321,11 @@ class Network:
 
     # How arguments become the library's
 
-    def _names(self, inputs: Inputs, names: Optional[Sequence[str]]) -> list[str]:
+    def _origins(self, inputs: Inputs, names: Optional[Sequence[str]]) -> list[Origin]:
         given = list(inputs.names if names is None else names)
         if len(given) != len(inputs):
             raise ShapeError(f"names: {len(given)} names for {len(inputs)} inputs")
-        return given
+        return inputs.origins(given)
 
     def _baselines(self, baselines: Baselines, options: dict[str, object]) -> Optional[Array]:
         """Baselines as values; or, where they are named, among the options."""
