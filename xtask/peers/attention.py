@@ -285,6 +285,8 @@ def table(lines):
 
 
 def main():
+    # The fused attention of PyTorch's own layers is no operation that its exporters write, nor one that is looked into here.
+    torch.backends.mha.set_fastpath_enabled(False)
     if sys.argv[1] == "table":
         return table(sys.argv[2])
     program, photo, folder, lines = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]

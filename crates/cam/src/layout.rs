@@ -144,6 +144,27 @@ impl Layout {
         }
     }
 
+    /// A layer's output `x` `(N, …)` whose places are those of `places` `(N, C, h, w)`; tokens of no place stay.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for tokens of another number than the layout's.
+    pub fn with_places(self, x: &Tensor, places: &Tensor) -> Result<Tensor> {
+        let tokens = |places: &Tensor| places.flatten_from(2);
+        Ok(match self {
+            Self::Auto | Self::ChannelsFirst => places.clone(),
+            Self::ChannelsLast => {
+                let axes: Vec<usize> = [0].into_iter().chain(2..places.rank()).chain([1]).collect();
+                places.permute(axes)?.contiguous()?
+            }
+            Self::Tokens { prefix: 0, .. } => tokens(places)?.transpose(1, 2)?.contiguous()?,
+            Self::Tokens { prefix, .. } => {
+                Tensor::cat(&[&x.narrow(1, 0, prefix)?, &tokens(places)?.transpose(1, 2)?.contiguous()?], 1)?
+            }
+            Self::TokensLast { prefix: 0, .. } => tokens(places)?,
+            Self::TokensLast { prefix, .. } => Tensor::cat(&[&x.narrow(2, 0, prefix)?, &tokens(places)?], 2)?,
+        })
+    }
+
     /// Which axis has the channels in the layer's own form.
     pub(crate) fn channel_axis(self, rank: usize) -> usize {
         match self {
@@ -206,6 +227,18 @@ mod tests {
             same.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
             map.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         );
+        for (layout, x) in [
+            (Layout::Tokens { prefix: 1, grid: [2, 2] }, tokens.clone()),
+            (turned, tokens.transpose(1, 2).unwrap().contiguous().unwrap()),
+            (Layout::Tokens { prefix: 0, grid: [5, 1] }, tokens.clone()),
+            (Layout::ChannelsLast, tokens.reshape((1, 5, 1, 2)).unwrap()),
+        ] {
+            let twice = (layout.channels_first(&x).unwrap() * 2.0).unwrap();
+            let again = layout.with_places(&x, &twice).unwrap();
+            assert_eq!((again.dims(), layout.channel_axis(x.rank())), (x.dims(), layout.channel_axis(again.rank())));
+            let same = (layout.channels_first(&again).unwrap() - twice).unwrap().abs().unwrap().max_all().unwrap();
+            assert_eq!(same.to_scalar::<f32>().unwrap(), 0.0);
+        }
         let last = Tensor::arange(0f32, 8., &Device::Cpu).unwrap().reshape((1, 2, 2, 2)).unwrap();
         let map = Layout::ChannelsLast.channels_first(&last).unwrap();
         assert_eq!(map.get(0).unwrap().to_vec3::<f32>().unwrap(), [[[0., 2.], [4., 6.]], [[1., 3.], [5., 7.]]]);

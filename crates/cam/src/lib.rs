@@ -41,6 +41,7 @@
 
 mod accumulation;
 mod augment;
+mod concepts;
 mod definition;
 mod estimator;
 mod expectation;
@@ -55,6 +56,7 @@ mod rule;
 mod rules;
 mod stages;
 
+pub use concepts::{Concepts, concepts};
 pub use definition::Definition;
 pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstimator, Span, estimator};
 pub use expectation::{Completeness, Difference};

@@ -65,10 +65,14 @@ impl PageLimits {
 
     /// A raw map `(h, w)` as the page shows it.
     pub(crate) fn overlay(&self, map: &Tensor, method: &Method) -> Overlay {
-        let map = map.to_dtype(DType::F32).map_err(Error::from).and_then(|map| Map::from_tensor(&map));
         let usual = method.scale(0);
-        let scale = Scale { percentile: self.percentile.unwrap_or(usual.percentile), ..usual };
-        let grid = map.and_then(|map| Grid::new(&map, &scale, self.detail));
+        self.overlay_scaled(map, &Scale { percentile: self.percentile.unwrap_or(usual.percentile), ..usual })
+    }
+
+    /// As [`PageLimits::overlay`], in a scale that is known.
+    pub(crate) fn overlay_scaled(&self, map: &Tensor, scale: &Scale) -> Overlay {
+        let map = map.to_dtype(DType::F32).map_err(Error::from).and_then(|map| Map::from_tensor(&map));
+        let grid = map.and_then(|map| Grid::new(&map, scale, self.detail));
         Overlay::new(grid.map_err(|error| error.to_string()))
     }
 }

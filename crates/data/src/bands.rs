@@ -2,7 +2,7 @@ use crate::photo::{Decoding, decode_image, decode_photo, sniff};
 use crate::preprocess::{Geometry, Placement, geometry};
 use crate::resample::{Window, resize_plane};
 use crate::volume::{Slices, Volume};
-use crate::{Picture, preprocess, tiff};
+use crate::{Picture, nifti, preprocess, tiff};
 use candle_core::{Device, Tensor};
 use faithful_core::{Array, Error, Fit, Preprocessing, Result, caught};
 use image::ImageFormat;
@@ -60,6 +60,12 @@ pub fn decode_input(
 ) -> Result<Seen> {
     if let Some(slices) = preprocessing.slices {
         return Volume::decode(name, bytes, slices, preprocessing, decoding)?.seen(preprocessing, device);
+    }
+    if nifti::is_one(bytes) {
+        return Err(Error::format(
+            name,
+            "a NIfTI scan; the network takes photos: save a slice as a picture or an .npy array",
+        ));
     }
     let wanted = preprocessing.channels();
     let bands = if bytes.starts_with(Array::MAGIC) {

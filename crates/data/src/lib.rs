@@ -21,6 +21,7 @@ mod batch;
 mod draw;
 mod listing;
 mod mask;
+mod nifti;
 mod paint;
 mod photo;
 mod picture;

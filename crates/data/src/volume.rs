@@ -1,6 +1,6 @@
 use crate::photo::{Decoding, sniff};
 use crate::preprocess::Placement;
-use crate::{Picture, tiff};
+use crate::{Picture, nifti, tiff};
 use candle_core::{Device, Tensor};
 use faithful_core::{Array, Error, Preprocessing, Result, caught};
 use image::ImageFormat;
@@ -42,7 +42,7 @@ pub(crate) struct Volume {
 
 impl Volume {
     /// The volume in a file for a network whose input is `(C, slices, height, width)`: an `.npy` array `(slices, H, W)`,
-    /// `(C, slices, H, W)`, `(slices, H, W, C)` or with a batch of one before, or a TIFF with a page per slice.
+    /// `(C, slices, H, W)`, `(slices, H, W, C)` or with a batch of one before, a TIFF with a page per slice, or a NIfTI file.
     ///
     /// # Errors
     /// [`Error::Format`] for other files and other sizes.
@@ -93,9 +93,28 @@ impl Volume {
             (0..channels)
                 .map(|channel| pages.planes.iter().skip(channel).step_by(channels).flatten().copied().collect())
                 .collect()
+        } else if nifti::is_one(bytes) {
+            let scan = nifti::Scan::open(name, bytes)?;
+            let sides = scan.sides()?;
+            let fits = |sides_of_volume: [usize; 3]| {
+                sides.get(..3) == Some(&sides_of_volume[..])
+                    && sides.get(3).copied().unwrap_or(1) == channels
+                    && sides.len() <= 4
+            };
+            // Columns first, as scanners write them; or slices first, as what was saved from Python's arrays.
+            let turned = !fits([width, height, count]) && fits([count, height, width]);
+            if !turned && !fits([width, height, count]) {
+                let reason = format!(
+                    "a NIfTI scan of the sides {sides:?}; the network takes a volume of {}: resample it to {width} columns, {height} \
+                     rows and {count} slices",
+                    wanted()
+                );
+                return Err(Error::format(name, reason));
+            }
+            scan.channels(turned)?
         } else {
             let reason = format!(
-                "the network takes a volume of {}; give an .npy array, or a TIFF with a page per slice",
+                "the network takes a volume of {}; give an .npy array, a TIFF with a page per slice, or a NIfTI file",
                 wanted()
             );
             return Err(Error::format(name, reason));

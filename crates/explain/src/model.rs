@@ -199,6 +199,16 @@ impl Classifier {
         }
     }
 
+    /// Another network of the model's architecture, of whose outputs the same is read as of the classifier's: for a photo, `reading`.
+    pub fn read_alike(&self, network: Box<dyn Network>, reading: Option<&PhotoReading>) -> Box<dyn Network> {
+        match (&self.reader, reading) {
+            (Some(Reader::Same(reading)), _) | (_, Some(PhotoReading { reading, .. })) => {
+                Box::new(ReadOut::new(network, reading.clone()))
+            }
+            _ => network,
+        }
+    }
+
     /// The layers where `method` explains unless some are named; none where it explains at the input.
     ///
     /// # Errors

@@ -77,6 +77,9 @@ pub(crate) struct CompareArguments {
     /// Show methods with target layers at the last layer of each of so many resolutions, the deepest ones, side by side
     #[arg(long, value_parser = count::<ROWS>, value_name = "N", conflicts_with = "layer", help_heading = "Explanation")]
     pub(crate) levels: Option<NonZeroUsize>,
+    /// With --similar-to PHOTO: that photo is explained too, by its similarity to each of the others
+    #[arg(long, requires = "similar_to", help_heading = "Explanation")]
+    pub(crate) both_ways: bool,
     #[command(flatten)]
     pub(crate) maps: MapArguments,
     /// How insertion and deletion under each map are measured: `thesis`, `polycam`, `rise`, `torchcam`
@@ -93,8 +96,8 @@ pub(crate) struct CompareArguments {
 #[derive(Debug, Args)]
 pub(crate) struct AtlasArguments {
     /// The class, as an index or a label
-    #[arg(long, value_name = "CLASS")]
-    pub(crate) class: String,
+    #[arg(long, value_name = "CLASS", required_unless_present = "concepts")]
+    pub(crate) class: Option<String>,
     /// A folder of photos, with its folders; or `scenes`, which are drawn
     #[arg(long, value_name = "DIR")]
     pub(crate) images: PathBuf,
@@ -106,6 +109,10 @@ pub(crate) struct AtlasArguments {
     /// Layers, by commas; by default the last of each of the five deepest resolutions
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Explanation")]
     pub(crate) layers: Vec<String>,
+    /// Instead, take the activations of one layer over all photos apart into so many concepts (deep feature factorisation), with the
+    /// photos that have most of each and the classes that it speaks for; --class is then optional, and chooses photos
+    #[arg(long, value_parser = count::<ROWS>, value_name = "N", conflicts_with = "method", help_heading = "Explanation")]
+    pub(crate) concepts: Option<NonZeroUsize>,
     /// How many photos are shown: those that the network gives the class the highest probability
     #[arg(long, value_parser = count::<MANY>, value_name = "N", default_value = "60")]
     pub(crate) count: NonZeroUsize,

@@ -18,7 +18,11 @@ use serde_json::json;
 const LAYERS: usize = 5;
 
 pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome> {
+    if let Some(count) = arguments.concepts {
+        return super::concepts::run(arguments, count, output);
+    }
     let maps = &arguments.maps;
+    let asked = arguments.class.as_deref().ok_or_else(|| Error::internal("an atlas without a class"))?;
     let spec: MethodSpec = arguments.method.parse()?;
     let method = spec.method;
     if !method.needs_layers() {
@@ -31,12 +35,12 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
     }
     let decoding = photo::decoding(arguments.max_megapixels)?;
     let baselines = maps.baselines.as_deref().unwrap_or(baseline::DEFAULT);
-    let setup = Setup { classes: vec![arguments.class.clone()], decoding, ..maps.setup(baselines)? };
+    let setup = Setup { classes: vec![asked.to_owned()], decoding, ..maps.setup(baselines)? };
     exhibit::prepare(&arguments.out, [arguments.images.as_path()])?;
     output.writes_files();
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
-    let class = model::one_class(model, &arguments.class)?;
+    let class = model::one_class(model, asked)?;
     let layers = layers(model, &arguments.layers)?;
     let images = Images::find(&arguments.images, arguments.samples, model, &decoding, None)?;
     let shown = arguments.count.get().min(images.names().len());
@@ -127,7 +131,7 @@ pub(crate) fn run(arguments: &AtlasArguments, output: &Output) -> Result<Outcome
 }
 
 /// The images and the probability of `class` for each, the highest first.
-fn likeliest(
+pub(super) fn likeliest(
     session: &Session<'_>,
     images: &Images,
     class: usize,
@@ -162,7 +166,7 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<LayerRow>> {
 }
 
 /// As a percentage, with a decimal where it is small.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if percent > 0.0 && percent < 0.1 {
         "below 0.1%".into()

@@ -3,19 +3,19 @@
 use super::run;
 use crate::arguments::CompareArguments;
 use crate::exhibit::{self, PageLimits};
-use crate::failure::Outcome;
+use crate::failure::{Outcome, Usage};
 use crate::model;
 use crate::output::Output;
 use anyhow::{Result, bail};
 use faithful_explain::inputs::{Input, Inputs};
-use faithful_explain::{Classifier, MethodAt, MethodSpec, Session, Setup, auto, baseline, photo};
+use faithful_explain::{Classifier, MethodAt, MethodSpec, Read, Session, Setup, auto, baseline, photo};
 use faithful_metric::{Protocol, Steps};
 use faithful_model::LayerRow;
 use faithful_page::{Cell, Gallery, Page, Photo, Section, Table};
 use serde_json::json;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outcome> {
     let maps = &arguments.maps;
@@ -33,28 +33,39 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     let count = inputs.photos.len();
     let columns = setup.methods.len() * arguments.levels.map_or(1, NonZeroUsize::get);
     let limits = PageLimits::new(count, count * columns * setup.classes.len(), maps.percentile)?;
+    let back = other_photo(arguments)?;
     let photos = inputs.photos.iter().map(|photo| photo.path.as_path());
-    exhibit::prepare(&arguments.out, photos.chain(arguments.photos.images.iter().map(PathBuf::as_path)))?;
+    let photos = photos.chain(arguments.photos.images.iter().map(PathBuf::as_path)).chain(back);
+    exhibit::prepare(&arguments.out, photos)?;
     output.writes_files();
     let classifier = model::classifier(&arguments.model, output)?;
     setup.methods = methods_of(arguments, &classifier, output)?;
     let session = model::session(&setup, &classifier, output)?;
 
     let names = names(&inputs);
+    let compute = arguments.model.name.compute.compute()?;
     let mut photos = Vec::new();
     let mut broken = 0;
-    let outcome = run::for_each_photo_in_steps(&inputs, output, "comparing", session.methods.len(), |input| {
-        let seen = session.read(&input.path)?;
-        let mut photo = limits.photo(names[&input.stem].clone(), &seen, &classifier.model)?;
+    let mut shown = |session: &Session<'_>, path: &Path, name: String| {
+        let seen = session.read(path)?;
+        let mut photo = limits.photo(name, &seen, &session.classifier.model)?;
         for method in &session.methods {
-            if let Err(reason) = exhibit::add_maps(&mut photo, &session, &seen, method, &limits, protocol.as_ref()) {
+            if let Err(reason) = exhibit::add_maps(&mut photo, session, &seen, method, &limits, protocol.as_ref()) {
                 broken += 1;
-                output.error(&format!("{}: {}: {reason}", input.path.display(), method.spec.label));
+                output.error(&format!("{}: {}: {reason}", path.display(), method.spec.label));
             }
             output.advance();
         }
         photos.push(photo);
-        Ok(())
+        anyhow::Ok(())
+    };
+    let steps = session.methods.len() * if back.is_some() { 2 } else { 1 };
+    let outcome = run::for_each_photo_in_steps(&inputs, output, "comparing", steps, |input| {
+        shown(&session, &input.path, names[&input.stem].clone())?;
+        let Some(other) = back else { return Ok(()) };
+        let read = Read::SimilarTo(input.path.clone());
+        let mirrored = Classifier::reading_of(classifier.model.clone(), read, |model| compute.place(&model.graph))?;
+        shown(&model::session(&setup, &mirrored, output)?, other, file_name(other))
     })?;
     if photos.is_empty() {
         bail!("no photo could be explained, so no page is written");
@@ -86,6 +97,16 @@ pub(crate) fn run(arguments: &CompareArguments, output: &Output) -> Result<Outco
     }))?;
     output.line(&format!("{}: {count} photos, {:.1} MB", arguments.out.display(), bytes as f64 / 1e6))?;
     Ok(if broken > 0 { Outcome::Partial } else { outcome })
+}
+
+/// The photo of `--similar-to` that is explained as well.
+fn other_photo(arguments: &CompareArguments) -> Result<Option<&Path>> {
+    let other = arguments.model.name.reading.similar_to.as_deref().filter(|_| arguments.both_ways);
+    if other.is_some_and(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy"))) {
+        let reason = "--similar-to names a vector, which has no photo to explain: leave --both-ways out";
+        return Err(Usage::from(reason.to_owned()).into());
+    }
+    Ok(other)
 }
 
 /// The methods that were named, those with target layers once per level where levels are asked for.
@@ -121,16 +142,19 @@ fn protocol(arguments: &CompareArguments) -> Result<Option<Protocol>> {
 
 /// A name per photo, by its unique stem: the file's name, or the whole path where several files share theirs.
 fn names(inputs: &Inputs) -> HashMap<String, String> {
-    let file = |path: &std::path::Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut counts: HashMap<String, usize> = HashMap::new();
     for input in &inputs.photos {
-        *counts.entry(file(&input.path)).or_default() += 1;
+        *counts.entry(file_name(&input.path)).or_default() += 1;
     }
-    let name = |input: &Input| match file(&input.path) {
+    let name = |input: &Input| match file_name(&input.path) {
         name if counts[&name] == 1 => name,
         _ => input.path.display().to_string(),
     };
     inputs.photos.iter().map(|input| (input.stem.clone(), name(input))).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The mean of each method's measures over all photos and classes, where there are several maps to take it of.

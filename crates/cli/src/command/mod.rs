@@ -3,6 +3,7 @@
 pub(crate) mod atlas;
 pub(crate) mod audit;
 pub(crate) mod compare;
+mod concepts;
 pub(crate) mod dream;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

@@ -9,7 +9,7 @@ use crate::table::{Column, Table};
 use anyhow::Result;
 use faithful_core::{Error, Network, Objective, Score, Stream, Target, Watched};
 use faithful_explain::inputs::Input;
-use faithful_explain::{Budget, Classifier, MethodAt, Read, Settings, Setup, baseline, photo, weight_bytes};
+use faithful_explain::{Budget, Classifier, MethodAt, Settings, Setup, baseline, photo, read_of, weight_bytes};
 use faithful_metric::{LayerSimilarity, data_label, parameter_randomisation};
 use faithful_model::{Model, Randomisation};
 use serde_json::json;
@@ -26,7 +26,6 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         ..Setup::default()
     };
     let compute = arguments.model.name.compute.compute()?;
-    model::refuse_reading(&arguments.model.name.reading.read(), "sanity")?;
     let classifier = model::classifier(&arguments.model, output)?;
     let model = &classifier.model;
     // One network at a time has lost its weights, and has others of the same size.
@@ -37,7 +36,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         None => None,
     };
     let session = model::session(&setup, &classifier, output)?;
-    let (methods, network) = (&session.methods, classifier.network());
+    let methods = &session.methods;
     let order = match arguments.check {
         Check::Cascading => Randomisation::Cascading,
         Check::Independent => Randomisation::Independent,
@@ -55,6 +54,8 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         // The trained network's class, whatever the others see.
         let class = seen.prediction.ranked[0];
         let target = Target::Output(class);
+        let reading = seen.reading.as_ref();
+        let network = read_of(classifier.network(), reading);
         for (method, found) in methods.iter().zip(&mut found) {
             let MethodAt { spec, layers } = method;
             let mut explain = |network: &dyn Network| {
@@ -69,11 +70,15 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
                 Ok(all.remove(0).map)
             };
             let similarities = if let Some(other) = &shuffled {
-                let similarity = data_label(network, other.network(), &mut explain)?;
+                let other = read_of(other.network(), reading);
+                let similarity = data_label(&*network, &*other, &mut explain)?;
                 vec![LayerSimilarity { layer: "shuffled labels".into(), similarity }]
             } else {
-                let networks = networks().map(|one| one.and_then(|(layer, graph)| Ok((layer, compute.place(&graph)?))));
-                parameter_randomisation(network, networks, &mut explain)?
+                let networks = networks().map(|one| {
+                    let (layer, graph) = one?;
+                    Ok((layer, classifier.read_alike(compute.place(&graph)?, reading)))
+                });
+                parameter_randomisation(&*network, networks, &mut explain)?
             };
             for one in &similarities {
                 output.object(&json!({
@@ -118,8 +123,9 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
 /// The classifier of that name, which must be of the model's architecture: layers are told by their place.
 fn like(model: &Model, name: &str, arguments: &SanityArguments) -> Result<Classifier> {
     let compute = arguments.model.name.compute.compute()?;
-    let other = model::load(Some(name), &arguments.model, &Read::Classes)?;
-    let other = Classifier::new(other, |model| compute.place(&model.graph))?;
+    let read = arguments.model.name.reading.read();
+    let other = model::load(Some(name), &arguments.model, &read)?;
+    let other = Classifier::reading_of(other, read, |model| compute.place(&model.graph))?;
     let layers = |model: &Model| model.graph.layers().iter().map(|layer| layer.name.clone()).collect::<Vec<_>>();
     let shapes = |model: &Model| (model.graph.nominal_input().to_vec(), model.labels.count());
     if layers(model) != layers(&other.model) || shapes(model) != shapes(&other.model) {

@@ -54,6 +54,30 @@ fn boxes_are_listed_drawn_and_explained() {
         .refused(1, &["no detection 999"]);
 }
 
+/// The map of a box, of a region and of a similarity changes with the network's weights.
+#[test]
+fn readings_are_checked_against_networks_that_lost_their_weights() {
+    let (place, yolo) = place("yolo8");
+    for file in ["segmentation.onnx", "segmentation.json", "embedding.onnx", "embedding.json", "other.png"] {
+        copy(&place, file);
+    }
+    for words in [
+        [yolo.as_str(), "--detection", "blue"],
+        ["segmentation.onnx", "--region", "point:46,34"],
+        ["embedding.onnx", "--similar-to", "other.png"],
+    ] {
+        let sanity = |more: &[&str]| {
+            let common = ["sanity", "photo.png", "--methods", "saliency", "--json", "--model"];
+            place.run(&[&common[..], &words[..], more].concat()).objects()
+        };
+        let lines = sanity(&["--layers", "2"]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| line["spearman"].as_f64().unwrap() < 1.0), "{lines:?}");
+        let same = sanity(&["--shuffled-labels", words[0]]);
+        assert_eq!(same[0]["spearman"], 1.0, "{same:?}");
+    }
+}
+
 #[test]
 fn methods_are_measured_at_one_box() {
     let (place, model) = place("yolo5");
@@ -106,6 +130,15 @@ fn likeness_and_sums_have_no_probability() {
         ran.objects()[0]["score"].as_f64().unwrap()
     };
     assert!((of("photo.png", "other.png") - of("other.png", "photo.png")).abs() < 1e-6);
+    let both = ["compare", "photo.png", "--model", &model, "--methods", "grad-cam", "--steps", "4", "--both-ways"];
+    let page = place.run(&[&both[..], &["--similar-to", "other.png", "--out", "both.html"]].concat());
+    assert_eq!(page.code(), 0, "{}", page.stderr());
+    let page = std::fs::read_to_string(place.path("both.html")).unwrap();
+    assert!(page.contains("similarity to other.png") && page.contains("similarity to photo.png"));
+    let alone = place.run(&both);
+    assert!(alone.code() == 2 && alone.stderr().contains("--similar-to"), "{}", alone.stderr());
+    std::fs::write(place.path("vector.npy"), []).unwrap();
+    place.run(&[&both[..], &["--similar-to", "vector.npy"]].concat()).refused(2, &["--both-ways"]);
     let table = place.run(&["predict", "photo.png", "--model", &model, "--similar-to", "other.png"]).stdout();
     assert!(table.contains("similarity to other.png") && !table.contains('%'), "{table}");
 

@@ -4,8 +4,8 @@ use super::support::{Place, Ran, fixture, name};
 use candle_core::{Device, Tensor};
 use faithful_core::Array;
 
-fn given(place: &Place) -> [String; 3] {
-    let copied = ["net.onnx", "volume.npy", "volume.tif"].map(|file| {
+fn given(place: &Place) -> [String; 4] {
+    let copied = ["net.onnx", "volume.npy", "volume.tif", "volume.nii.gz"].map(|file| {
         std::fs::copy(fixture("goldens/volume").join(file), place.path(file)).unwrap();
         name(&place.path(file)).to_owned()
     });
@@ -25,11 +25,11 @@ fn agrees(values: &[f32], golden: &Tensor, what: &str) {
 #[test]
 fn volumes_are_scored_and_explained_slice_by_slice() {
     let place = Place::new();
-    let [net, array, pages] = given(&place);
+    let [net, array, pages, scan] = given(&place);
     let path = fixture("goldens/volume/goldens.safetensors");
     let goldens = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     let scores: Vec<f32> = goldens["scores"].to_vec1().unwrap();
-    for input in [&array, &pages] {
+    for input in [&array, &pages, &scan] {
         let object = &place.run(&["predict", input, "--model", &net, "--top", "3", "--json"]).objects()[0];
         for class in object["top"].as_array().unwrap() {
             let golden = f64::from(scores[class["class"].as_u64().unwrap() as usize]);
@@ -53,7 +53,7 @@ fn volumes_are_scored_and_explained_slice_by_slice() {
 #[test]
 fn methods_with_draws_explain_volumes_too() {
     let place = Place::new();
-    let [net, array, _] = given(&place);
+    let [net, array, ..] = given(&place);
     for method in ["expected-grad-cam", "guided-grad-cam", "integrated-gradients", "rise"] {
         let run = ["explain", &array, "--model", &net, "--method", method, "--draws", "8", "--out", "maps", "--json"];
         let ran: Ran = place.run(&run);
@@ -67,9 +67,34 @@ fn methods_with_draws_explain_volumes_too() {
 #[test]
 fn what_does_not_fit_a_network_of_volumes_is_said() {
     let place = Place::new();
-    let [net, array, _] = given(&place);
+    let [net, array, ..] = given(&place);
     let photo = place.scene("photo.png", 0);
     place.run(&["predict", name(&photo), "--model", &net]).refused(1, &["a volume of (6, 12, 10)", "page per slice"]);
     place.run(&["predict", &array, "--model", &net, "--crop", "8x8"]).refused(2, &["a volume goes into the network"]);
     place.run(&["compare", &array, "--model", &net, "--out", "page.html"]).refused(2, &["takes volumes", "explain"]);
+}
+
+#[test]
+fn scans_that_do_not_fit_are_refused() {
+    let place = Place::new();
+    let [net, _, _, scan] = given(&place);
+    let bytes = std::fs::read(fixture("goldens/volume/volume.nii.gz")).unwrap();
+    place.file("short.nii.gz", &bytes[..bytes.len() / 2]);
+    place.run(&["predict", "short.nii.gz", "--model", &net]).refused(1, &["short.nii.gz", "cut short"]);
+    place.run(&["predict", &scan]).refused(1, &["NIfTI", "takes photos"]);
+    // A plain header of 2 x 3 x 4 floats, and no values.
+    let mut header = vec![0; 352];
+    header[..4].copy_from_slice(&348_i32.to_le_bytes());
+    for (place, side) in [3_u16, 2, 3, 4, 1, 1, 1, 1].iter().enumerate() {
+        header[40 + 2 * place..][..2].copy_from_slice(&side.to_le_bytes());
+    }
+    header[70..72].copy_from_slice(&16_i16.to_le_bytes());
+    header[108..112].copy_from_slice(&352_f32.to_le_bytes());
+    header[344..348].copy_from_slice(b"n+1\0");
+    place.file("small.nii", &header);
+    let refused = place.run(&["predict", "small.nii", "--model", &net]);
+    refused.refused(1, &["small.nii", "[2, 3, 4]", "10 columns, 12 rows and 6 slices"]);
+    header[344..348].copy_from_slice(b"ni1\0");
+    place.file("alone.nii", &header);
+    place.run(&["predict", "alone.nii", "--model", &net]).refused(1, &["another file"]);
 }
