@@ -8,6 +8,7 @@ mod contributed;
 mod convolution;
 mod einsum;
 mod elementwise;
+mod gathering;
 mod integers;
 mod local;
 mod normalization;
@@ -92,10 +93,11 @@ fn find(name: &str) -> Option<Operator> {
         "Tile" => shaping::tile,
         "Concat" => slicing::concat,
         "Split" => slicing::split,
+        "ReverseSequence" => slicing::reverse_sequence,
         "Slice" => slicing::slice,
-        "Gather" => slicing::gather,
-        "GatherND" => slicing::gather_nd,
-        "ScatterND" => slicing::scatter_nd,
+        "Gather" => gathering::gather,
+        "GatherND" => gathering::gather_nd,
+        "ScatterND" => gathering::scatter_nd,
         "Pad" => slicing::pad,
         "Resize" | "Upsample" => resize::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"

@@ -1,8 +1,8 @@
+use crate::Op;
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
-use crate::onnx::value::{Integers, Size, Value};
-use crate::{Dim, Op};
-use candle_core::{Device, Tensor};
+use crate::onnx::value::{Size, Value};
+use candle_core::Tensor;
 use faithful_core::Result;
 use faithful_tensor::PadMode;
 
@@ -44,7 +44,7 @@ pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> 
     Ok(values)
 }
 
-fn fixed_size(call: &Call, size: Size) -> Result<usize> {
+pub(super) fn fixed_size(call: &Call, size: Size) -> Result<usize> {
     let fixed = size.fixed().and_then(|size| usize::try_from(size).ok());
     fixed.ok_or_else(|| call.unsupported("along the batch"))
 }
@@ -122,106 +122,28 @@ pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> 
     Ok(vec![x])
 }
 
-pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+/// `ReverseSequence`, as tf2onnx writes what goes through a series backwards: the same length for all rows.
+pub(super) fn reverse_sequence(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let x = call.required(0)?;
     let sizes = importer.sizes(&x)?;
-    let axis = call.axis(call.integer("axis", 0), sizes.len())?;
-    let size = fixed_size(call, sizes[axis])? as i64;
-    let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
-    let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
-    let mut places = Vec::with_capacity(fixed.len());
-    for number in fixed {
-        let counted = if number < 0 { number.saturating_add(size) } else { number };
-        if !(0..size).contains(&counted) {
-            return Err(call.damaged(format!("index {number} on an axis of size {size}")));
-        }
-        places.push(counted as usize);
+    let axis = call.axis(call.integer("time_axis", 0), sizes.len())?;
+    let size = fixed_size(call, sizes[axis])?;
+    let lengths = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no lengths"))?;
+    let lengths = lengths.fixed().ok_or_else(|| call.unsupported("lengths that depend on the size of the batch"))?;
+    let first = lengths.first().copied().unwrap_or(0);
+    if lengths.iter().any(|length| *length != first) {
+        return Err(call.unsupported("rows of several lengths"));
     }
-    let gathered = |index: Vec<usize>| Op::Gather { axis, index };
-    if index.shape.len() == 1 {
-        return Ok(vec![importer.emit(&call.name, gathered(places), &[x])?]);
+    let length = usize::try_from(first).ok().filter(|length| (1..=size).contains(length));
+    let length = length.ok_or_else(|| call.damaged(format!("a length of {first} on an axis of size {size}")))?;
+    let reversed = Op::Slice { axis, start: length - 1, end: None, step: -1 };
+    if length == size {
+        return Ok(vec![importer.emit(&call.name, reversed, &[x])?]);
     }
-    let y = importer.emit(&format!("{}/gather", call.name), gathered(places), &[x])?;
-    let op = if index.shape.is_empty() {
-        Op::Squeeze(vec![axis])
-    } else {
-        let new = index.shape.iter().map(|&size| Dim::Fixed(size));
-        Op::Reshape((0..axis).map(Dim::Same).chain(new).chain((axis + 1..sizes.len()).map(Dim::Same)).collect())
-    };
-    Ok(vec![importer.emit(&call.name, op, &[y])?])
-}
-
-/// `GatherND` along one axis, as dynamo's exporter writes an index.
-pub(super) fn gather_nd(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    let x = call.required(0)?;
-    let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
-    if index.shape.len() != 2 || index.shape[1] != 1 || call.integer("batch_dims", 0) != 0 {
-        return Err(call.unsupported("indices along several axes"));
-    }
-    let sizes = importer.sizes(&x)?;
-    let size = fixed_size(call, sizes.first().copied().unwrap_or(Size::from(0)))? as i64;
-    let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
-    let place = |number: i64| {
-        let counted = if number < 0 { number.saturating_add(size) } else { number };
-        (0..size).contains(&counted).then_some(counted as usize)
-    };
-    let places: Option<Vec<usize>> = fixed.into_iter().map(place).collect();
-    let index = places.ok_or_else(|| call.damaged(format!("an index outside an axis of size {size}")))?;
-    Ok(vec![importer.emit(&call.name, Op::Gather { axis: 0, index }, &[x])?])
-}
-
-/// `ScatterND` among constants, as exporters write the windows' mask of Swin: an assignment to part of a tensor.
-pub(super) fn scatter_nd(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    if call.text("reduction", "none") != "none" {
-        return Err(call.unsupported("with a reduction"));
-    }
-    let (data, updates) = (call.required(0)?, call.required(2)?);
-    if matches!((&data, &updates), (Value::Node(_), _) | (_, Value::Node(_))) {
-        return Err(call.unsupported("on a value that depends on the input"));
-    }
-    let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
-    let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
-    let sizes = importer.sizes(&data)?;
-    let dims = sizes.iter().map(|size| fixed_size(call, *size)).collect::<Result<Vec<_>>>()?;
-    let depth = index.shape.last().copied().unwrap_or(0);
-    if depth == 0 || depth > dims.len() {
-        return Err(call.damaged(format!("indices of {depth} numbers for {} axes", dims.len())));
-    }
-    let part: usize = dims[depth..].iter().product();
-    // Where each update begins.
-    let begin = |numbers: &[i64]| {
-        let place = numbers.iter().zip(&dims).try_fold(0, |place, (&number, &size)| {
-            let counted = if number < 0 { number.checked_add(size as i64)? } else { number };
-            let counted = usize::try_from(counted).ok().filter(|counted| *counted < size)?;
-            Some(place * size + counted)
-        });
-        place.map(|place| place * part)
-    };
-    let places: Option<Vec<usize>> = fixed.chunks(depth).map(begin).collect();
-    let places = places.ok_or_else(|| call.damaged("an index outside its axis"))?;
-    let scatter = |count: usize, assign: &mut dyn FnMut(usize, usize)| {
-        if count != places.len() * part {
-            return Err(call.damaged(format!("{count} updates for {} places", places.len() * part)));
-        }
-        for (update, place) in places.iter().enumerate() {
-            (0..part).for_each(|offset| assign(place + offset, update * part + offset));
-        }
-        Ok(())
-    };
-    if let (Value::Integers(data), Value::Integers(updates)) = (&data, &updates) {
-        let mut values = data.values.clone();
-        scatter(updates.values.len(), &mut |to, from| values[to] = updates.values[from])?;
-        return Ok(vec![Value::Integers(Integers { shape: dims, values })]);
-    }
-    let flat = |value: &Value| -> Result<Vec<f32>> {
-        match importer.floats(value)? {
-            Value::Constant(tensor) => Ok(tensor.flatten_all()?.to_vec1()?),
-            _ => Err(call.unsupported("on a value that is not constant")),
-        }
-    };
-    let (mut values, updates) = (flat(&data)?, flat(&updates)?);
-    scatter(updates.len(), &mut |to, from| values[to] = updates[from])?;
-    Ok(vec![Value::Constant(Tensor::from_vec(values, dims, &Device::Cpu)?)])
+    let begin = importer.emit(&format!("{}/reversed", call.name), reversed, std::slice::from_ref(&x))?;
+    let rest = Op::Slice { axis, start: length, end: None, step: 1 };
+    let rest = importer.emit(&format!("{}/rest", call.name), rest, &[x])?;
+    Ok(vec![importer.emit(&call.name, Op::Concat { axis }, &[begin, rest])?])
 }
 
 pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
@@ -253,9 +175,35 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
         }),
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
+        "wrap" => return wrapped(importer, call, x, &around),
         other => return Err(call.unsupported(format!("mode {other}"))),
     };
     let nothing = around.iter().all(|pads| *pads == [0, 0]);
     let op = if nothing { Op::Identity } else { Op::Pad { pads: around, mode } };
     Ok(vec![importer.emit(&call.name, op, &[x])?])
+}
+
+/// A border that goes on at the other side: what stands there, before and behind.
+fn wrapped(importer: &mut Importer, call: &Call, x: Value, around: &[[isize; 2]]) -> Result<Vec<Value>> {
+    let sizes = importer.sizes(&x)?;
+    let mut wrapped = x;
+    for (axis, &[before, behind]) in around.iter().enumerate().filter(|(_, pads)| **pads != [0, 0]) {
+        let size = fixed_size(call, sizes[axis])?;
+        let width = |pad: isize| usize::try_from(pad).ok().filter(|pad| *pad <= size);
+        let (Some(before), Some(behind)) = (width(before), width(behind)) else {
+            return Err(call.unsupported("a wrapped border that is negative or wider than the value"));
+        };
+        let mut parts = vec![wrapped.clone()];
+        if before > 0 {
+            let op = Op::Slice { axis, start: size - before, end: None, step: 1 };
+            parts
+                .insert(0, importer.emit(&format!("{}/{axis}/before", call.name), op, std::slice::from_ref(&wrapped))?);
+        }
+        if behind > 0 {
+            let op = Op::Slice { axis, start: 0, end: Some(behind), step: 1 };
+            parts.push(importer.emit(&format!("{}/{axis}/behind", call.name), op, std::slice::from_ref(&wrapped))?);
+        }
+        wrapped = importer.emit(&format!("{}/{axis}", call.name), Op::Concat { axis }, &parts)?;
+    }
+    Ok(vec![importer.emit(&call.name, Op::Identity, &[wrapped])?])
 }
