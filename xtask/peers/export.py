@@ -62,6 +62,7 @@ def onnx_file(folder, name, size):
         networks.TORCHVISION.setdefault(name, size)
         net = networks.network(name)
     axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.onnx.export(net, (torch.zeros(1, 3, size, size),), str(path), dynamo=False, input_names=["x"], output_names=["y"],
                       dynamic_axes=axes, opset_version=17)
     # The size is wanted on both sides alike: photos are not resampled by either.

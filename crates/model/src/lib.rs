@@ -4,6 +4,7 @@ mod architecture;
 mod beside;
 mod bias;
 mod builder;
+mod cells;
 mod compute;
 mod convert;
 mod dense;

@@ -374,6 +374,7 @@ impl Answer {
                         .into()
                 }
             });
+            self.notes.extend(found.note.map(str::to_owned));
             self.graph = found.graph;
             let segmented = found.task == Task::Segmentation;
             self.probabilities = said.activation.filter(|_| segmented).unwrap_or(found.probabilities);

@@ -1,5 +1,6 @@
 //! Segmentation and detection networks as classifiers: one score per class, which can be explained.
 
+use crate::cells::{count_from_cells, in_pixels};
 use crate::dense::{Background, Given, Said, before_activation};
 use crate::head::Head;
 use crate::onnx::{BOXES_AND_SCORES, CENTRES_AND_SCORES, SEVERAL};
@@ -50,6 +51,8 @@ pub(crate) struct Classifier {
     pub(crate) dense: Dense,
     /// Which of the classes that the file gives is that of no object, and is left out.
     pub(crate) background: Option<Background>,
+    /// What was found of it.
+    pub(crate) note: Option<&'static str>,
 }
 
 /// The most classes that a detector has where no labels say how many.
@@ -244,7 +247,7 @@ impl Graph {
             output = head.add("class", Op::Slice { axis: 1, start: 1, end: Some(2), step: 1 }, &[output]);
         }
         let graph = self.ending_in(head.nodes, output)?;
-        Ok(Classifier { graph, probabilities, task: Task::Segmentation, dense, background: None })
+        Ok(Classifier { graph, probabilities, task: Task::Segmentation, dense, background: None, note: None })
     }
 
     fn detection(&self, dense: NodeId, form: Form, said: Said<'_>) -> Result<Classifier> {
@@ -264,7 +267,13 @@ impl Graph {
             _ => None,
         };
         let rows = head.boxes_first(dense, !form.boxes_first);
-        let boxes = head.columns("boxes", rows, 0, 4);
+        let mut boxes = head.columns("boxes", rows, 0, 4);
+        let [first_axis, second_axis] = [0, 1].map(|axis| self.layers[dense.0].shape.get(axis).copied().unwrap_or(0));
+        let count = if form.boxes_first { first_axis } else { second_axis };
+        let from_cells = said.boxes.is_none() && form.before == 5 && count_from_cells(self, dense, count);
+        if from_cells {
+            boxes = in_pixels(&mut head, boxes)?;
+        }
         let (first, end) = (form.before, form.before + form.classes);
         let mut parts = vec![boxes];
         let scores = if let Some((logits, given)) = logits {
@@ -285,7 +294,9 @@ impl Graph {
         parts.insert(1, scores);
         let coding = said.boxes.unwrap_or(BoxCoding { order: BoxOrder::Centre, normalised: false });
         let form = DenseForm::Detection { classes: form.classes, objectness: form.before == 5, coding };
-        self.best_boxes(head, &parts, form, None)
+        let note = from_cells
+            .then_some("the boxes count from the cells of grids, as YOLOX leaves them, and are brought to pixels");
+        Ok(Classifier { note, ..self.best_boxes(head, &parts, form, None)? })
     }
 
     /// A detection that gives boxes and classes apart.
@@ -348,7 +359,14 @@ impl Graph {
         let best = Op::Reduce { axes: vec![1], keep: false, reduction: Reduction::Max };
         let output = head.add("classes", best, &[parts[1]]);
         let graph = self.ending_in(head.nodes, output)?;
-        Ok(Classifier { graph, probabilities: Probabilities::Sigmoid, task: Task::Detection, dense, background })
+        Ok(Classifier {
+            graph,
+            probabilities: Probabilities::Sigmoid,
+            task: Task::Detection,
+            dense,
+            background,
+            note: None,
+        })
     }
 }
 
