@@ -38,6 +38,7 @@ pub(super) fn find(name: &str) -> Option<Operator> {
         | "QLinearConcat"
         | "QGemm" => quantised::linear,
         "MatMulIntegerToFloat" | "DynamicQuantizeMatMul" => quantised::product_to_float,
+        "DynamicQuantizeLSTM" => quantised::lstm,
         "Trilu" => super::triangle::triangle,
         _ => return None,
     })

@@ -253,6 +253,28 @@ pub(super) fn integer(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
     Ok(vec![super::run(importer, call, operator, &call.name, vec![a, b])?])
 }
 
+/// `DynamicQuantizeLSTM` of ONNX Runtime: an LSTM whose weights are whole numbers, inputs before gates. What is rounded on the way is
+/// not rounded here.
+pub(super) fn lstm(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let mut plain = call.again();
+    for (weight, scale) in [(1, 8), (2, 10)] {
+        let operand = |index: usize| numbers(importer, call, &call.required(index)?);
+        let values = operand(weight)?;
+        let (directions, _, gates) = values.dims3().map_err(|_| call.damaged("weights that have no three axes"))?;
+        // One for each direction, or for each of its gates' rows.
+        let shaped = |parameter: Tensor| match *parameter.dims() {
+            [count] if count == directions => Ok(parameter.reshape((directions, 1, 1))?),
+            [count, rows] if count == directions && rows == gates => Ok(parameter.reshape((directions, 1, gates))?),
+            ref other => Err(call.damaged(format!("a scale or zero point of shape {other:?}"))),
+        };
+        let shifted = values.broadcast_sub(&shaped(operand(scale + 1)?)?)?;
+        let floats = shifted.broadcast_mul(&shaped(operand(scale)?)?)?;
+        plain.operands[weight] = Value::Constant(floats.transpose(1, 2)?.contiguous()?);
+    }
+    plain.operands.truncate(8);
+    super::recurrent::lstm(importer, &plain)
+}
+
 /// `MatMulIntegerToFloat` and `DynamicQuantizeMatMul` of ONNX Runtime, with a bias.
 pub(super) fn product_to_float(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let dynamic_range = call.node.op_type == "DynamicQuantizeMatMul";
