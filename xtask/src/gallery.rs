@@ -31,6 +31,9 @@ enum Drawn {
 
 const SCENE: &str = "fixtures/scenes/speckled-ring_striped-crescent.png";
 
+/// Two red blocks and a blue one, for the small networks of boxes and places.
+const BLOCKS: &str = "fixtures/goldens/outputs/photo.png";
+
 const PICTURES: &[Picture] = &[
     Picture {
         name: "together",
@@ -54,6 +57,37 @@ const PICTURES: &[Picture] = &[
         name: "attribution",
         command: &["explain", SCENE, "--method", "expected-gradients"],
         drawn: Drawn::File("speckled-ring_striped-crescent.expected-gradients.png"),
+    },
+    Picture {
+        name: "similarity",
+        command: &[
+            "explain",
+            BLOCKS,
+            "--model",
+            "fixtures/goldens/outputs/embedding.onnx",
+            "--similar-to",
+            "fixtures/goldens/outputs/other.png",
+        ],
+        drawn: Drawn::File("photo.expected-grad-cam.similar-to-other.png"),
+    },
+    Picture {
+        name: "box",
+        command: &["explain", BLOCKS, "--model", "fixtures/goldens/outputs/yolo8.onnx", "--detection", "blue"],
+        drawn: Drawn::File("photo.layer-cam.detection-blue.png"),
+    },
+    Picture {
+        name: "region",
+        command: &[
+            "explain",
+            BLOCKS,
+            "--model",
+            "fixtures/goldens/outputs/segmentation.onnx",
+            "--region",
+            "box:6,6,62,26",
+            "--class",
+            "red",
+        ],
+        drawn: Drawn::File("photo.layer-cam.region-box-6-6-62-26.class1.png"),
     },
     Picture {
         name: "pump",
