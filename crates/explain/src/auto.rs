@@ -17,7 +17,8 @@ pub struct Chosen {
 }
 
 /// Chooses a class activation map by what lies behind the `layers` where it explains ([`Graph::head`]; measured in
-/// docs/results/auto.md): behind a mean over all places and linear layers alone Grad-CAM, where draws change little; before dense
+/// docs/results/auto.md): behind a mean over all places and linear layers alone, or a mean of what
+/// each place gives alone, Grad-CAM, where draws change little; before dense
 /// layers, which give every place weights of its own, LayerCAM on expected gradients; otherwise Expected Grad-CAM. Of one `place` of the photo, a
 /// box or a region, LayerCAM. `gradient` is the one under it that the user names; `draws` whether the user asks for draws or baselines, which
 /// only an expectation has.
@@ -44,7 +45,12 @@ pub fn choose(graph: &Graph, layers: &[LayerId], gradient: Option<&str>, draws: 
             "behind the layer are dense layers with weights for every place, which weights per channel alone mislead",
         ),
         _ if gradient.is_some() => ("grad-cam", gradient, "the gradient under it was named"),
-        Head::PooledLinear => ("expected-grad-cam", None, "draws or baselines were asked for"),
+        Head::PooledPlaces if expected.is_none() => (
+            "grad-cam",
+            None,
+            "behind the layer each place gives classes of its own, whose mean is taken, so that draws would repeat Grad-CAM",
+        ),
+        Head::PooledLinear | Head::PooledPlaces => ("expected-grad-cam", None, "draws or baselines were asked for"),
         Head::Other => {
             ("expected-grad-cam", None, "behind the layer the gradient changes with the photo, and is averaged")
         }
@@ -133,6 +139,7 @@ mod tests {
         assert_eq!(chosen("resnet18", Some("smooth"), false), ("grad-cam.smooth".into(), true));
         assert_eq!(chosen("vgg11", None, false), ("layer-cam.expected".into(), false));
         assert_eq!(chosen("vgg11", Some("smooth"), false), ("layer-cam.smooth".into(), false));
-        assert_eq!(chosen("squeezenet1_1", None, false), ("expected-grad-cam".into(), false));
+        assert_eq!(chosen("squeezenet1_1", None, false), ("grad-cam".into(), false));
+        assert_eq!(chosen("squeezenet1_1", None, true), ("expected-grad-cam".into(), false));
     }
 }

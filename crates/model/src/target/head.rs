@@ -2,7 +2,7 @@
 
 use crate::{Graph, NodeId, Op};
 use faithful_core::LayerId;
-use faithful_tensor::{Binary, Reduction, Unary};
+use faithful_tensor::{Activation, Binary, Reduction, Unary};
 
 /// How a network makes its scores of a layer's map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub enum Head {
     /// By the mean over the map's places and linear layers alone, as residual networks end: the gradient at the layer is the same
     /// at every place and for every input.
     PooledLinear,
+    /// By the mean of what a 1x1 convolution and a rectifier give at each place, as SqueezeNet ends: where a place counts, its gradient is
+    /// that of any other.
+    PooledPlaces,
     /// By linear layers over all places one after the other, as VGG ends: every place has weights of its own.
     Dense,
     /// In any other way: convolutions, attention or activations are between.
@@ -23,6 +26,12 @@ enum State {
     Places {
         linear: bool,
     },
+    /// A linear function of the channels at each place alone; `rectified` where negative ones are zero.
+    Alone {
+        rectified: bool,
+    },
+    /// The mean over all places of a rectified function of each.
+    Mean,
     /// The mean over all places, or a linear function of it.
     Pooled,
     /// All places along one axis.
@@ -58,6 +67,7 @@ impl Graph {
         }
         match states[self.output.0] {
             Some(State::Pooled) => Head::PooledLinear,
+            Some(State::Mean) => Head::PooledPlaces,
             Some(State::Dense) => Head::Dense,
             _ => Head::Other,
         }
@@ -90,6 +100,22 @@ impl Graph {
                 if pooled =>
             {
                 State::Pooled
+            }
+            (Op::Conv2d { weight, conv, .. }, State::Places { linear: true })
+                if weight.dims().get(2..) == Some(&[1, 1]) && conv.stride == [1, 1] && conv.groups == 1 && !pooled =>
+            {
+                State::Alone { rectified: false }
+            }
+            (Op::Activation(Activation::Relu), State::Alone { .. }) => State::Alone { rectified: true },
+            (
+                Op::AdaptiveAvgPool2d(_) | Op::AvgPool2d(_) | Op::Reduce { reduction: Reduction::Mean, .. },
+                State::Alone { rectified },
+            ) if pooled => {
+                if rectified {
+                    State::Mean
+                } else {
+                    State::Pooled
+                }
             }
             (Op::MaxPool2d(_) | Op::AdaptiveMaxPool2d(_) | Op::Activation(_), State::Places { .. }) if !pooled => {
                 State::Places { linear: false }
@@ -129,7 +155,7 @@ mod tests {
             ("mobilenet_v2", Head::PooledLinear),
             ("densenet121", Head::PooledLinear),
             ("vgg11", Head::Dense),
-            ("squeezenet1_1", Head::Other),
+            ("squeezenet1_1", Head::PooledPlaces),
         ] {
             let architecture = architecture(name).unwrap();
             let graph = architecture.random(5, 0, &Device::Cpu).unwrap();
