@@ -78,9 +78,9 @@ mod tests {
             let weight = Tensor::zeros((7, 3, stride, stride), DType::F32, &Device::Cpu).unwrap();
             let bias = Some(Tensor::new(&numbers, &Device::Cpu).unwrap());
             let conv = Conv { stride: [stride; 2], ..Conv::default() };
-            let cells = b.add(&format!("grid{stride}"), Op::Conv2d { weight, bias, conv }, &[b.input()]);
+            let cells = b.add(format!("grid{stride}"), Op::Conv2d { weight, bias, conv }, &[b.input()]);
             let flat = Op::Reshape(vec![Dim::Batch, Dim::Fixed(7), Dim::Rest]);
-            grids.push(b.add(&format!("flat{stride}"), flat, &[cells]));
+            grids.push(b.add(format!("flat{stride}"), flat, &[cells]));
         }
         let all = b.add("all", Op::Concat { axis: 2 }, &grids);
         let mut last = b.add("rows", Op::Transpose(vec![0, 2, 1]), &[all]);
