@@ -54,7 +54,8 @@ pub(crate) fn tests() -> Result<()> {
             return Ok(());
         }
     };
-    run(&mut cargo(&["build", "--workspace", "--lib"]))?;
+    // With tests, so that features are those of `cargo test`, whose crates are there already.
+    run(&mut cargo(&["build", "--workspace", "--lib", "--tests"]))?;
     let package = emptied("package")?;
     let modules = package.join("faithful_xai");
     std::fs::create_dir_all(&modules)?;
