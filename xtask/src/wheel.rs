@@ -28,7 +28,7 @@ const LARGEST: u64 = 25 << 20;
 
 /// What builds and tests the wheel; numpy is the only one that it needs itself.
 const TOOLS: [&str; 8] =
-    ["maturin>=1.9.4,<2", "pytest", "numpy", "pillow", "mypy", "pyright", "nbconvert", "ipykernel"];
+    ["maturin>=1.9.4,<2", "pytest", "numpy", "pillow", "mypy", "pyright[nodejs]", "nbconvert", "ipykernel"];
 
 /// Where the package lies for other Pythons than that of the fresh environment.
 pub(crate) fn package() -> PathBuf {

@@ -51,6 +51,8 @@ def test_examples_run(example, tmp_path, photo):
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_types_are_complete(checker, tmp_path):
     pytest.importorskip(checker)
+    if subprocess.run([sys.executable, "-m", checker, "--version"], capture_output=True).returncode != 0:
+        pytest.skip(f"{checker} does not run here")
     import faithful_xai
 
     installed = str(pathlib.Path(faithful_xai.__file__).parent)
