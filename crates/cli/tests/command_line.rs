@@ -4,6 +4,7 @@ mod command_line {
     pub(crate) mod bad_input;
     pub(crate) mod browser;
     pub(crate) mod comparison;
+    pub(crate) mod concepts;
     pub(crate) mod device;
     pub(crate) mod dream;
     pub(crate) mod errors;

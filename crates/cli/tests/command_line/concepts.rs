@@ -32,10 +32,15 @@ fn a_layer_is_taken_apart_into_concepts() {
 
     let of_class = &atlas(&["--concepts", "2", "--class", "0", "--json"]).objects()[0];
     assert!((1..24).contains(&of_class["photos"].as_u64().unwrap()), "{of_class}");
-    atlas(&[]).refused(2, &["--class"]);
-    atlas(&["--concepts", "3", "--method", "grad-cam"]).refused(2, &["--method"]);
-    atlas(&["--concepts", "3", "--layers", "features.0,features.3"]).refused(1, &["one layer"]);
-    atlas(&["--concepts", "0"]).refused(2, &["--concepts"]);
+    for (words, option) in [
+        (&[][..], "--class"),
+        (&["--concepts", "3", "--method", "grad-cam"], "--method"),
+        (&["--concepts", "0"], "--concepts"),
+    ] {
+        let ran = atlas(words);
+        assert!(ran.code() == 2 && ran.stderr().contains(option), "{}", ran.stderr());
+    }
+    atlas(&["--concepts", "3", "--layers", "features.0,features.3"]).refused(2, &["one layer"]);
 }
 
 #[test]
