@@ -26,10 +26,12 @@ const SHOWN: f32 = 0.2;
 /// How many classes are named of a concept.
 const NAMED: usize = 3;
 
-/// A photo, its input, and its activation `(1, C, h, w)`.
+/// A photo, its input, and what the layer gives for it: as it is, and as `(1, C, h, w)`.
 struct Activated {
     photo: Photo,
     seen: Seen,
+    raw: Tensor,
+    layout: Layout,
     activation: Tensor,
 }
 
@@ -152,14 +154,15 @@ fn activated(
     first: Option<&Activated>,
 ) -> Result<Activated> {
     let raw = session.network.activations(&seen.photo.tensor, &[layer])?.remove(0);
-    let activation = Layout::infer(seen.photo.tensor.dims(), raw.dims())?.channels_first(&raw)?;
+    let layout = Layout::infer(seen.photo.tensor.dims(), raw.dims())?;
+    let activation = layout.channels_first(&raw)?;
     if let Some(first) = first.filter(|first| first.activation.dims() != activation.dims()) {
         let wanted =
             format!("{:?}, as of the first photo: --crop or --fit makes photos of one size", first.activation.dims());
         return Err(Error::shape("the layer's activation", wanted, activation.dims()).into());
     }
     let photo = limits.photo(name.to_owned(), &seen, &session.classifier.model)?;
-    Ok(Activated { photo, seen, activation })
+    Ok(Activated { photo, seen, raw, layout, activation })
 }
 
 /// What `concept` is to the network: what it makes of it alone, and what the photos that have most of it lose without it.
@@ -180,9 +183,8 @@ fn meaning(
     let outputs = |one: &Activated, places: &Tensor| -> Result<Vec<f64>> {
         let network = session.network_of(&one.seen);
         let rest = AtLayer::new(&*network, layer, &one.seen.photo.tensor)?;
-        let raw = rest.activation()?;
-        let layout = Layout::infer(one.seen.photo.tensor.dims(), raw.dims())?;
-        let activation = layout.with_places(&raw, &places.to_device(raw.device())?.to_dtype(raw.dtype())?)?;
+        let places = places.to_device(one.raw.device())?.to_dtype(one.raw.dtype())?;
+        let activation = one.layout.with_places(&one.raw, &places)?;
         let outputs = Objective::new(&rest, &Target::Output(0)).outputs(&activation)?;
         let outputs: Vec<f64> = outputs.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?;
         Ok(probabilities.of(&outputs))
