@@ -652,55 +652,6 @@ impl OnnxWriter {
         }
         self.node("Concat", parts, vec![integer("axis", axis as i64)], shape)
     }
-
-    /// The rows of axis `axis` at `index`.
-    pub(super) fn gather(&mut self, x: &Symbol, axis: usize, index: &[usize]) -> Symbol {
-        let mut shape = x.shape.clone();
-        shape[axis] = [index.len(); TRIALS];
-        let numbers: Vec<i64> = index.iter().map(|&place| place as i64).collect();
-        let index = self.list(&numbers);
-        self.node("Gather", &[x, &index], vec![integer("axis", axis as i64)], shape)
-    }
-
-    /// `ArgMax`, or `ArgMin` where `lowest` says so.
-    pub(crate) fn place_of_highest(
-        &mut self,
-        x: &Symbol,
-        axis: usize,
-        [keep, last, lowest]: [bool; 3],
-        shape: &[Extent],
-    ) -> Symbol {
-        let attributes = vec![
-            integer("axis", axis as i64),
-            integer("keepdims", i64::from(keep)),
-            integer("select_last_index", i64::from(last)),
-        ];
-        self.node(if lowest { "ArgMin" } else { "ArgMax" }, &[x], attributes, shape.to_vec())
-    }
-
-    /// 1 at the first highest place of `axis`, which has `size` places, and 0 elsewhere.
-    ///
-    /// # Errors
-    /// None are expected.
-    pub fn first_highest(&mut self, x: &Symbol, axis: usize, size: usize) -> Result<Symbol> {
-        let mut shape = x.shape.clone();
-        shape[axis] = [1; TRIALS];
-        let place = self.place_of_highest(x, axis, [true, false, false], &shape);
-        self.one_hot(&place, axis, size)
-    }
-
-    /// 1 where `axis`, which has `size` places, has the number `place`, and 0 elsewhere; `place` has size 1 there.
-    ///
-    /// # Errors
-    /// None are expected.
-    pub fn one_hot(&mut self, place: &Symbol, axis: usize, size: usize) -> Result<Symbol> {
-        let mut dims = vec![1; place.shape.len()];
-        dims[axis] = size;
-        let all: Vec<i64> = (0..size as i64).collect();
-        let all = self.whole(&dims, &all);
-        let hits = self.binary("Equal", place, &all)?;
-        Ok(self.as_number(&hits))
-    }
 }
 
 /// What operands broadcast to.

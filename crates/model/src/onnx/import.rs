@@ -7,7 +7,7 @@ use super::operators;
 use super::order::label;
 use super::proto;
 use super::value::{Integers, Size, Value};
-use crate::op::{self, shape};
+use crate::op::{self, choice::Choose, shape};
 use crate::{Dim, Node, NodeId, Op};
 use candle_core::{DType, Device, Tensor, TensorId};
 use faithful_core::{BackwardRule, Error, Result};
@@ -202,19 +202,32 @@ impl<'a> Importer<'a> {
         Ok(function.output.iter().map(|name| scope.get(name).cloned().unwrap_or(Value::Unknown)).collect())
     }
 
-    /// The outputs of the branch that a constant condition takes.
+    /// The outputs of the branch that a constant condition takes, or of both, of which a condition that depends on the input
+    /// chooses.
     fn branch(&mut self, call: &Call, scope: &mut Scope, depth: usize) -> Result<Vec<Value>> {
-        let condition = call.optional_fixed(0)?.and_then(|values| values.first().copied());
-        let condition = condition.ok_or_else(|| call.damaged("it has no condition"))?;
-        let graph = call.graph(if condition == 0 { "else_branch" } else { "then_branch" });
-        let graph = graph.ok_or_else(|| call.damaged("a branch is missing"))?;
-        for tensor in &graph.initializer {
-            scope.insert(tensor.name.clone(), super::tensor::read(tensor, &self.external)?);
+        let mut read = |name: &str| -> Result<Vec<Value>> {
+            let graph = call.graph(name).ok_or_else(|| call.damaged("a branch is missing"))?;
+            self.read_stored(graph, scope)?;
+            self.read_body(graph, scope, depth)
+        };
+        if !matches!(call.operand(0), Value::Node(_)) {
+            let condition = call.optional_fixed(0)?.and_then(|values| values.first().copied());
+            let condition = condition.ok_or_else(|| call.damaged("it has no condition"))?;
+            return read(if condition == 0 { "else_branch" } else { "then_branch" });
         }
-        for node in &graph.node {
-            self.read(node, scope, depth + 1)?;
+        let [taken, other] = [read("then_branch")?, read("else_branch")?];
+        if taken.iter().chain(&other).any(|value| matches!(value, Value::Unknown)) {
+            return Ok(vec![Value::Unknown; taken.len()]);
         }
-        Ok(graph.output.iter().map(|output| scope.get(&output.name).cloned().unwrap_or(Value::Unknown)).collect())
+        let mut chosen = Vec::with_capacity(taken.len());
+        for (output, (a, b)) in taken.into_iter().zip(other).enumerate() {
+            if self.sizes(&a)? != self.sizes(&b)? {
+                return Err(call.unsupported("a condition that depends on the input, for branches of different shapes"));
+            }
+            let name = if output == 0 { call.name.clone() } else { format!("{}/{output}", call.name) };
+            chosen.push(self.emit(&name, Op::composed(Choose), &[call.operand(0), a, b])?);
+        }
+        Ok(chosen)
     }
 
     /// The value of `op`: computed now where no operand depends on the input, a new node called `name` otherwise.

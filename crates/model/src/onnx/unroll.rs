@@ -129,14 +129,14 @@ impl Importer<'_> {
     }
 
     /// Reads the tensors that a body brings along.
-    fn read_stored(&mut self, body: &proto::Graph, scope: &mut Scope) -> Result<()> {
+    pub(super) fn read_stored(&mut self, body: &proto::Graph, scope: &mut Scope) -> Result<()> {
         for tensor in &body.initializer {
             scope.insert(tensor.name.clone(), super::tensor::read(tensor, &self.external)?);
         }
         Ok(())
     }
 
-    fn read_body(&mut self, body: &proto::Graph, scope: &mut Scope, depth: usize) -> Result<Vec<Value>> {
+    pub(super) fn read_body(&mut self, body: &proto::Graph, scope: &mut Scope, depth: usize) -> Result<Vec<Value>> {
         for node in &body.node {
             self.read(node, scope, depth + 1)?;
         }

@@ -6,8 +6,10 @@ mod composition;
 mod evaluate;
 pub(crate) mod highest;
 mod kind;
+pub(crate) mod picking;
 pub(crate) mod quantise;
 pub(crate) mod recurrence;
+pub(crate) mod sampling;
 pub(crate) mod shape;
 pub(crate) mod volume;
 

@@ -1,5 +1,5 @@
 use super::{assert_close, check_gradients, gradients, numbers, tensor, values};
-use crate::{Binary, Unary, binary, choose, guarded_binary, quantise, unary};
+use crate::{Binary, Unary, binary, choose, gather_elements, guarded_binary, quantise, top_places, unary};
 use candle_core::DType;
 
 #[test]
@@ -63,4 +63,30 @@ fn quantising_rounds_clips_and_passes_gradients_within_the_bounds() {
         let expected = (value / [0.1, 0.2, 0.3][channel]).round_ties_even() + [1., -2., 0.][channel];
         assert_eq!(got[i], expected.clamp(-3., 3.), "element {i}");
     }
+}
+
+#[test]
+fn named_places_broadcast_and_have_their_gradients() {
+    let x = numbers(&[2, 3, 4], 1);
+    let index = tensor(&[0., 2., -1., 1., 2., 2., 0., 1.], &[2, 4, 1]);
+    for axis in [1, 2] {
+        let index = index.clone();
+        check_gradients(&[x.clone()], move |t| {
+            let index = if axis == 1 { index.clone() } else { index.transpose(1, 2)? };
+            gather_elements(&t[0], &index, axis)
+        });
+    }
+    check_gradients(&[numbers(&[1, 3, 4], 2)], |t| gather_elements(&t[0], &index, 1)?.transpose(0, 2));
+    assert!(gather_elements(&x, &index, 3).is_err() && gather_elements(&x, &tensor(&[3.], &[1, 1, 1]), 1).is_err());
+    assert!(gather_elements(&x, &tensor(&[f64::NAN], &[1, 1, 1]), 1).is_err());
+}
+
+#[test]
+fn the_best_places_are_sorted_and_ties_go_to_the_lower_one() {
+    let x = tensor(&[1., 5., 5., -0., 0., 9., f64::NEG_INFINITY, 2.], &[2, 4]);
+    assert_eq!(values(&top_places(&x, 1, 4, false).unwrap()), [1., 2., 0., 3., 1., 3., 0., 2.]);
+    assert_eq!(values(&top_places(&x, 1, 2, true).unwrap()), [3., 0., 2., 0.]);
+    assert_eq!(values(&top_places(&x, 0, 1, false).unwrap()), [0., 1., 0., 1.]);
+    assert_eq!(top_places(&x, 1, 0, false).unwrap().dims(), [2, 0]);
+    assert!(top_places(&x, 1, 5, false).is_err() && top_places(&x, 2, 1, false).is_err());
 }

@@ -32,18 +32,18 @@ pub(super) fn cast(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
             Value::Integers(Integers::known(tensor.dims().to_vec(), whole.collect()))
         }
         (x @ Value::Node(_), false) if to_bool => return super::truth::hold(importer, call, Truth::Set, &[x]),
-        (x @ Value::Node(_), false) => truncated(importer, call, x)?,
+        (x @ Value::Node(_), false) => truncated(importer, &call.name, x)?,
         (x, _) => importer.emit(&call.name, Op::Identity, &[x])?,
     }])
 }
 
 /// `x` without what stands behind the point, as a number; its gradient is zero.
-fn truncated(importer: &mut Importer, call: &Call, x: Value) -> Result<Value> {
-    let name = |part: &str| format!("{}/{part}", call.name);
+pub(super) fn truncated(importer: &mut Importer, of: &str, x: Value) -> Result<Value> {
+    let name = |part: &str| format!("{of}/{part}");
     let size = importer.emit(&name("size"), Op::Unary(Unary::Abs), std::slice::from_ref(&x))?;
     let whole = importer.emit(&name("whole"), Op::Unary(Unary::Floor), &[size])?;
     let sign = importer.emit(&name("sign"), Op::Unary(Unary::Sign), &[x])?;
-    importer.emit(&call.name, Op::Binary(Binary::Mul), &[whole, sign])
+    importer.emit(of, Op::Binary(Binary::Mul), &[whole, sign])
 }
 
 /// `Identity`, and `Dropout` in evaluation mode.

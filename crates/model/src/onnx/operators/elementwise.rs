@@ -19,6 +19,9 @@ pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
     if Truth::named(operator).is_some() {
         return super::truth::truth(importer, call);
     }
+    if operator == "Mod" {
+        return remainder(importer, call);
+    }
     let binary = match operator {
         "Add" | "Sum" | "Mean" => Binary::Add,
         "Sub" => Binary::Sub,
@@ -48,6 +51,20 @@ pub(super) fn several(importer: &mut Importer, call: &Call) -> Result<Vec<Value>
         total = importer.emit(&call.name, Op::Binary(Binary::Mul), &[total, share])?;
     }
     Ok(vec![total])
+}
+
+/// `Mod`: what is left of a division that is rounded down, or to zero where `fmod` says so.
+fn remainder(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
+    let (x, y) = (call.required(0)?, call.required(1)?);
+    let name = |part: &str| format!("{}/{part}", call.name);
+    let quotient = importer.emit(&name("quotient"), Op::Binary(Binary::Div), &[x.clone(), y.clone()])?;
+    let times = if call.integer("fmod", 0) == 0 {
+        importer.emit(&name("times"), Op::Unary(Unary::Floor), &[quotient])?
+    } else {
+        super::constant::truncated(importer, &name("times"), quotient)?
+    };
+    let whole = importer.emit(&name("whole"), Op::Binary(Binary::Mul), &[times, y])?;
+    Ok(vec![importer.emit(&call.name, Op::Binary(Binary::Sub), &[x, whole])?])
 }
 
 /// Integers, or whole numbers that were cast to floats for shape arithmetic.

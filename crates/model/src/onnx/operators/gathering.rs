@@ -3,9 +3,8 @@
 use super::slicing::fixed_size;
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
-use crate::onnx::value::{Integers, Value};
+use crate::onnx::value::Value;
 use crate::{Dim, Op};
-use candle_core::{Device, Tensor};
 use faithful_core::Result;
 
 pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
@@ -13,6 +12,9 @@ pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
     let sizes = importer.sizes(&x)?;
     let axis = call.axis(call.integer("axis", 0), sizes.len())?;
     let size = fixed_size(call, sizes[axis])? as i64;
+    if let index @ Value::Node(_) = call.operand(1) {
+        return super::picking::embedding(importer, call, &x, index);
+    }
     let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
     let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
     let mut places = Vec::with_capacity(fixed.len());
@@ -68,57 +70,10 @@ pub(super) fn gather_nd(importer: &mut Importer, call: &Call) -> Result<Vec<Valu
 }
 
 /// The place of an index among all that `dims` have, row by row; `None` outside of them.
-fn place_of(index: &[i64], dims: &[usize]) -> Option<usize> {
+pub(super) fn place_of(index: &[i64], dims: &[usize]) -> Option<usize> {
     index.iter().zip(dims).try_fold(0, |place, (&number, &size)| {
         let counted = if number < 0 { number.checked_add(size as i64)? } else { number };
         let counted = usize::try_from(counted).ok().filter(|counted| *counted < size)?;
         Some(place * size + counted)
     })
-}
-
-/// `ScatterND` among constants, as exporters write the windows' mask of Swin: an assignment to part of a tensor.
-pub(super) fn scatter_nd(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
-    if call.text("reduction", "none") != "none" {
-        return Err(call.unsupported("with a reduction"));
-    }
-    let (data, updates) = (call.required(0)?, call.required(2)?);
-    if matches!((&data, &updates), (Value::Node(_), _) | (_, Value::Node(_))) {
-        return Err(call.unsupported("on a value that depends on the input"));
-    }
-    let index = call.optional_integers(1)?.ok_or_else(|| call.damaged("it has no indices"))?;
-    let fixed = index.fixed().ok_or_else(|| call.unsupported("indices that depend on the size of the batch"))?;
-    let sizes = importer.sizes(&data)?;
-    let dims = sizes.iter().map(|size| fixed_size(call, *size)).collect::<Result<Vec<_>>>()?;
-    let depth = index.shape.last().copied().unwrap_or(0);
-    if depth == 0 || depth > dims.len() {
-        return Err(call.damaged(format!("indices of {depth} numbers for {} axes", dims.len())));
-    }
-    let part: usize = dims[depth..].iter().product();
-    // Where each update begins.
-    let begin = |numbers: &[i64]| place_of(numbers, &dims).map(|place| place * part);
-    let places: Option<Vec<usize>> = fixed.chunks(depth).map(begin).collect();
-    let places = places.ok_or_else(|| call.damaged("an index outside its axis"))?;
-    let scatter = |count: usize, assign: &mut dyn FnMut(usize, usize)| {
-        if count != places.len() * part {
-            return Err(call.damaged(format!("{count} updates for {} places", places.len() * part)));
-        }
-        for (update, place) in places.iter().enumerate() {
-            (0..part).for_each(|offset| assign(place + offset, update * part + offset));
-        }
-        Ok(())
-    };
-    if let (Value::Integers(data), Value::Integers(updates)) = (&data, &updates) {
-        let mut values = data.values.clone();
-        scatter(updates.values.len(), &mut |to, from| values[to] = updates.values[from])?;
-        return Ok(vec![Value::Integers(Integers { shape: dims, values })]);
-    }
-    let flat = |value: &Value| -> Result<Vec<f32>> {
-        match importer.floats(value)? {
-            Value::Constant(tensor) => Ok(tensor.flatten_all()?.to_vec1()?),
-            _ => Err(call.unsupported("on a value that is not constant")),
-        }
-    };
-    let (mut values, updates) = (flat(&data)?, flat(&updates)?);
-    scatter(updates.len(), &mut |to, from| values[to] = updates[from])?;
-    Ok(vec![Value::Constant(Tensor::from_vec(values, dims, &Device::Cpu)?)])
 }

@@ -12,11 +12,14 @@ mod gathering;
 mod integers;
 mod local;
 mod normalization;
+mod picking;
 mod pooling;
 mod quantised;
 mod recurrent;
 mod reduction;
 mod resize;
+mod sampling;
+mod scattering;
 mod shaping;
 mod slicing;
 mod triangle;
@@ -25,7 +28,7 @@ mod volume;
 
 use super::call::Call;
 use super::import::Importer;
-use super::value::Value;
+use super::value::{Integers, Value};
 use faithful_core::Result;
 
 /// Reads one operator: the values of its outputs.
@@ -97,7 +100,13 @@ fn find(name: &str) -> Option<Operator> {
         "Slice" => slicing::slice,
         "Gather" => gathering::gather,
         "GatherND" => gathering::gather_nd,
-        "ScatterND" => gathering::scatter_nd,
+        "GatherElements" => picking::gather_elements,
+        "TopK" => picking::top_k,
+        "OneHot" => picking::one_hot,
+        "Hardmax" => picking::hardmax,
+        "GridSample" => sampling::grid_sample,
+        "AffineGrid" => sampling::affine_grid,
+        "ScatterND" => scattering::scatter_nd,
         "Pad" => slicing::pad,
         "Resize" | "Upsample" => resize::resize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
@@ -123,6 +132,13 @@ fn run(importer: &mut Importer, call: &Call, op_type: &str, name: &str, operands
     let again = Call { node: &node, name: name.into(), operands, read: vec![true], opset: call.opset };
     let operator = find(op_type).ok_or_else(|| call.unsupported(format!("as {op_type}")))?;
     operator(importer, &again)?.into_iter().next().ok_or_else(|| call.damaged("no output"))
+}
+
+/// Constant numbers that are places or truth values as integers.
+fn as_whole(value: Value) -> Result<Value> {
+    let Value::Constant(numbers) = value else { return Ok(value) };
+    let values = numbers.flatten_all()?.to_vec1::<f32>()?.into_iter().map(|number| number as i64).collect();
+    Ok(Value::Integers(Integers::known(numbers.dims().to_vec(), values)))
 }
 
 /// A constant without axes.

@@ -1,10 +1,11 @@
+use super::slicing::fixed_size;
 use crate::Op;
 use crate::onnx::call::Call;
 use crate::onnx::import::Importer;
 use crate::onnx::value::{Integers, Size, Value};
 use crate::op::highest::Highest;
 use faithful_core::Result;
-use faithful_tensor::Reduction;
+use faithful_tensor::{Binary, Reduction};
 
 pub(super) fn reduce(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> {
     let x = call.required(0)?;
@@ -21,6 +22,12 @@ pub(super) fn reduce(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
     if let Value::Integers(whole) = &x {
         return whole_numbers(call, whole, &axes, keep).map(|value| vec![Value::Integers(value)]);
     }
+    if importer.sizes(&x)?.iter().enumerate().any(|(axis, size)| size.batches != 0 && axes.contains(&axis)) {
+        return Err(call.unsupported("over the batch"));
+    }
+    if call.node.op_type == "ReduceProd" {
+        return product(importer, call, x, &axes, keep);
+    }
     let reduction = match call.node.op_type.as_str() {
         "ReduceMean" => Reduction::Mean,
         "ReduceSum" => Reduction::Sum,
@@ -32,10 +39,33 @@ pub(super) fn reduce(importer: &mut Importer, call: &Call) -> Result<Vec<Value>>
         "ReduceLogSumExp" => Reduction::LogSumExp,
         _ => return Err(call.unsupported("on values that depend on the input")),
     };
-    if importer.sizes(&x)?.iter().enumerate().any(|(axis, size)| size.batches != 0 && axes.contains(&axis)) {
-        return Err(call.unsupported("over the batch"));
-    }
     Ok(vec![importer.emit(&call.name, Op::Reduce { axes, keep, reduction }, &[x])?])
+}
+
+/// The product along axes: of one half with the other, until one is left.
+fn product(importer: &mut Importer, call: &Call, mut x: Value, axes: &[usize], keep: bool) -> Result<Vec<Value>> {
+    for &axis in axes {
+        let mut size = fixed_size(call, importer.sizes(&x)?[axis])?;
+        if size == 0 {
+            return Err(call.unsupported("of nothing"));
+        }
+        while size > 1 {
+            let half = size / 2;
+            let name = format!("{}/{axis}-{half}", call.name);
+            let mut part = |start: usize, end: usize| {
+                importer.emit(&name, Op::Slice { axis, start, end: Some(end), step: 1 }, std::slice::from_ref(&x))
+            };
+            let (first, second) = (part(0, half)?, part(half, 2 * half)?);
+            let left = (size % 2 == 1).then(|| part(2 * half, size)).transpose()?;
+            x = importer.emit(&name, Op::Binary(Binary::Mul), &[first, second])?;
+            if let Some(left) = left {
+                x = importer.emit(&name, Op::Concat { axis }, &[x, left])?;
+            }
+            size = half + size % 2;
+        }
+    }
+    let op = if keep { Op::Identity } else { Op::Squeeze(axes.to_vec()) };
+    Ok(vec![importer.emit(&call.name, op, &[x])?])
 }
 
 /// `ArgMax` and `ArgMin`.
@@ -52,7 +82,7 @@ pub(super) fn place(importer: &mut Importer, call: &Call) -> Result<Vec<Value>> 
         last: call.integer("select_last_index", 0) != 0,
         lowest: call.node.op_type == "ArgMin",
     });
-    Ok(vec![importer.emit(&call.name, op, &[x])?])
+    Ok(vec![super::as_whole(importer.emit(&call.name, op, &[x])?)?])
 }
 
 /// The product, sum or extreme of a list of sizes.

@@ -3,7 +3,7 @@
 use crate::Op;
 use crate::onnx::call::Call;
 use crate::onnx::import::{Importer, small};
-use crate::onnx::value::{Integers, Value};
+use crate::onnx::value::Value;
 use crate::op::choice::Truth;
 use crate::op::shape::broadcast;
 use faithful_core::Result;
@@ -36,7 +36,5 @@ pub(super) fn hold(importer: &mut Importer, call: &Call, truth: Truth, operands:
         small(&call.name, &shape.ok_or_else(|| call.damaged("operands that do not broadcast"))?)?;
     }
     let held = importer.emit(&call.name, op, operands)?;
-    let Value::Constant(bits) = held else { return Ok(vec![held]) };
-    let values = bits.flatten_all()?.to_vec1::<f32>()?.into_iter().map(|bit| i64::from(bit != 0.0)).collect();
-    Ok(vec![Value::Integers(Integers::known(bits.dims().to_vec(), values))])
+    Ok(vec![super::as_whole(held)?])
 }
