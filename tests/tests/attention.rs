@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use faithful_attention::{METHODS, explain, method};
+use faithful_cam::{CamParameters, estimator};
 use faithful_core::{Network, Objective, Target};
-use faithful_gradient::attention_relevance;
+use faithful_gradient::{attention_relevance, libra_grad};
 use faithful_model::{Graph, OnnxOptions, architecture, load_onnx};
 use faithful_tests::{fixture, relative_l2};
 use std::collections::HashMap;
@@ -52,9 +53,29 @@ fn relevance_at_the_input_is_that_of_the_paper() {
     for name in TRANSFORMERS.iter().chain(&["swin-script"]) {
         let Golden { graph, of, target } = load(name, DType::F64);
         let objective = Objective::new(&graph, &target);
-        let found = attention_relevance(&objective, &of["input"]).unwrap().squeeze(0).unwrap();
-        let distance = relative_l2(&found, &of["attn-lrp"]).unwrap();
-        assert!(distance < 1e-4, "{name}: {distance}");
+        for (method, found) in [("attn-lrp", attention_relevance as fn(&_, &_) -> _), ("libra-grad", libra_grad)] {
+            let found = found(&objective, &of["input"]).unwrap().squeeze(0).unwrap();
+            let distance = relative_l2(&found, &of[method]).unwrap();
+            assert!(distance < 1e-4, "{method} on {name}: {distance}");
+        }
+    }
+}
+
+/// The authors' `FullGrad`-completeness (Mehri et al. 2025), on networks whose constants are all biases: the plain gradient has it not.
+#[test]
+fn what_libra_grad_gives_input_and_biases_is_the_whole_score() {
+    for name in ["swin-script", "siglip-script"] {
+        let Golden { graph, of, target } = load(name, DType::F64);
+        let objective = Objective::new(&graph, &target);
+        let gap = |gradient: &str| {
+            let parameters =
+                CamParameters { estimator: Some(estimator(gradient).unwrap()), ..CamParameters::default() };
+            let full_grad = faithful_cam::method("full-grad").unwrap();
+            let found = faithful_cam::explain(full_grad, &objective, &of["input"], &[], &parameters).unwrap();
+            found.completeness[0].gap()
+        };
+        let [plain, libra] = [gap("plain"), gap("libra")];
+        assert!(libra < 1e-8 && plain > 0.01, "{name}: {plain} and {libra}");
     }
 }
 

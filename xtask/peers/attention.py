@@ -17,7 +17,7 @@ import torch.nn.functional as F
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NETWORKS = ["vit_b_16", "deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "beit_base_patch16_224", "eva02_tiny_patch14_224",
             "vit_base_patch16_clip_224", "vit_base_patch16_siglip_224", "levit_128s", "swin_t", "swin_v2_t"]
-METHODS = ["attention-rollout", "attention-relevance", "legrad", "attn-lrp"]
+METHODS = ["attention-rollout", "attention-relevance", "legrad", "attn-lrp", "libra-grad"]
 
 
 @contextlib.contextmanager
@@ -153,8 +153,8 @@ def identity_rule(function):
 
 
 @contextlib.contextmanager
-def attn_lrp_rules():
-    """Achtibat et al. 2024, as gradients whose product with the input is relevance."""
+def attn_lrp_rules(weights_are_given=False):
+    """Achtibat et al. 2024, as gradients whose product with the input is relevance; Mehri et al. 2025 where attention weights are given."""
     def halved(function):
         def product(a, b):
             if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.requires_grad and b.requires_grad:
@@ -176,21 +176,30 @@ def attn_lrp_rules():
         scores = q @ k.transpose(-2, -1) * (scale or q.shape[-1] ** -0.5)
         return (scores if attn_mask is None else scores + attn_mask).softmax(-1) @ v
 
-    with replaced((F, "scaled_dot_product_attention", attend), (F, "layer_norm", layer_norm), (F, "normalize", normalize),
+    def softmax(function):
+        return (lambda *rest, **named: function(*rest, **named).detach()) if weights_are_given else function
+
+    with replaced((F, "softmax", softmax(F.softmax)), (torch.Tensor, "softmax", softmax(torch.Tensor.softmax)),
+                  (F, "scaled_dot_product_attention", attend), (F, "layer_norm", layer_norm), (F, "normalize", normalize),
                   (F, "gelu", identity_rule(F.gelu)), (F, "silu", identity_rule(F.silu)), (F, "hardswish", identity_rule(F.hardswish)),
                   (torch.Tensor, "__matmul__", halved(torch.Tensor.__matmul__)), (torch.Tensor, "matmul", halved(torch.Tensor.matmul)),
                   (torch.Tensor, "__mul__", halved(torch.Tensor.__mul__))):
         yield
 
 
-def attn_lrp(net, x, score):
-    with attn_lrp_rules():
+def attn_lrp(net, x, score, weights_are_given=False):
+    with attn_lrp_rules(weights_are_given):
         x = x.clone().requires_grad_()
         score(net(x)).backward()
     return (x * x.grad)[0].detach()
 
 
-REFERENCES = {"attention-rollout": rollout, "attention-relevance": relevance, "legrad": legrad, "attn-lrp": attn_lrp}
+def libra_grad(net, x, score):
+    return attn_lrp(net, x, score, weights_are_given=True)
+
+
+AT_INPUT = ["attn-lrp", "libra-grad"]
+REFERENCES = {"attention-rollout": rollout, "attention-relevance": relevance, "legrad": legrad, "attn-lrp": attn_lrp, "libra-grad": libra_grad}
 
 
 def grid(net, tokens, side):
@@ -266,7 +275,7 @@ def compare(program, photo, folder, name, lines):
                 found["refused"] = line
             else:
                 map = REFERENCES[method](net, x, lambda out: out[0, category])
-                map = (map.sum(0) if method == "attn-lrp" else grid(net, map, side)).detach().numpy()
+                map = (map.sum(0) if method in AT_INPUT else grid(net, map, side)).detach().numpy()
                 found["difference"] = float(np.abs(map - own).max() / np.abs(map).max()) if map.shape == own.shape else str(own.shape)
             print(json.dumps(found), flush=True)
             with open(lines, "a") as file:

@@ -1,7 +1,7 @@
 use crate::{BaselineCache, Difference};
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Spread, normal};
-use faithful_core::{Error, Result, Stop, Stream, find_named};
+use faithful_core::{Error, Propagation, Result, Stop, Stream, find_named};
 use faithful_tensor::interpolate;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -23,6 +23,8 @@ pub struct GradientEstimator {
     pub single: bool,
     /// Which draws share a baseline.
     pub baselines: BaselineUse,
+    /// How outputs are carried back where it is no derivative.
+    pub propagation: Option<Propagation>,
     /// The points `(n, …)` of some draws.
     pub points: fn(&Span<'_>) -> Result<Tensor>,
 }
@@ -123,6 +125,16 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
         source: "Selvaraju et al. 2017 (thesis, Eq. 28)",
         single: true,
         baselines: BaselineUse::None,
+        propagation: None,
+        points: |span| Ok(span.input.clone()),
+    },
+    GradientEstimator {
+        name: "libra",
+        summary: "the gradient with attention weights, gates and normalisations taken as given: LibraGrad",
+        source: "Mehri et al. 2025 (arXiv 2411.16760)",
+        single: true,
+        baselines: BaselineUse::None,
+        propagation: Some(Propagation::LibraGrad),
         points: |span| Ok(span.input.clone()),
     },
     GradientEstimator {
@@ -131,6 +143,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
         source: "Smilkov et al. 2017; Omeiza et al. 2019",
         single: false,
         baselines: BaselineUse::None,
+        propagation: None,
         points: |span| perturbed(span.input, span),
     },
     GradientEstimator {
@@ -139,6 +152,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
         source: "Sattarzadeh et al. 2021; thesis, Eq. 47-49",
         single: false,
         baselines: BaselineUse::PerPath,
+        propagation: None,
         points: |span| between(span, &midpoints(span)),
     },
     GradientEstimator {
@@ -147,6 +161,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
         source: "Erion et al. 2021; thesis, Eq. 50-56",
         single: false,
         baselines: BaselineUse::PerDraw,
+        propagation: None,
         points: |span| between(span, &drawn(span)),
     },
     GradientEstimator {
@@ -155,6 +170,7 @@ pub const ESTIMATORS: &[GradientEstimator] = &[
         source: "after the abstract of Buono et al. 2024 (arXiv 2406.01274)",
         single: false,
         baselines: BaselineUse::PerDraw,
+        propagation: None,
         points: |span| perturbed(&between(span, &drawn(span))?, span),
     },
 ];

@@ -106,7 +106,14 @@ pub(crate) fn expectations(
     parameters: &EstimatorParameters,
     request: &Request<'_>,
 ) -> Result<Vec<Expectation>> {
-    if estimator.single { single(request) } else { sampled(estimator, parameters, request) }
+    let run = |request: &Request<'_>| match estimator.single {
+        true => single(request),
+        false => sampled(estimator, parameters, request),
+    };
+    let Some(propagation) = estimator.propagation else { return run(request) };
+    let own = request.objective;
+    let network = own.network().with_propagation(propagation)?;
+    run(&Request { objective: Objective::new(&*network, own.score()).with_batch(own.batch()), ..*request })
 }
 
 /// One gradient, at the input.

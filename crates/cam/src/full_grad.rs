@@ -52,8 +52,11 @@ pub(crate) fn full_grad(
             for path in paths {
                 let at_input = path.input.ok_or_else(|| Error::parameter("input", "its gradient was not given"))?;
                 let mut add = |term: &Tensor, has_places: bool, weight: f64| -> Result<()> {
-                    for (sum, total) in attributed.iter_mut().zip(row_sums(term)?) {
-                        *sum += weight * total;
+                    let sums = row_sums(term)?;
+                    // Windows that are folded into the batch are rows of the image.
+                    let folded = (sums.len() / attributed.len()).max(1);
+                    for (sum, rows) in attributed.iter_mut().zip(sums.chunks(folded)) {
+                        *sum += weight * rows.iter().sum::<f64>();
                     }
                     if has_places {
                         let term = if term.rank() == 3 { term.unsqueeze(2)? } else { term.clone() };
@@ -64,10 +67,16 @@ pub(crate) fn full_grad(
                 };
                 add(&(input * at_input)?, true, share)?;
                 for (estimate, (_, bias)) in path.layers.iter().zip(&biases) {
-                    let term = estimate.gradient()?.broadcast_mul(bias)?;
+                    let mut term = estimate.gradient()?.broadcast_mul(bias)?;
+                    if term.rank() == 4 && bias.rank() == 1 {
+                        term = term.permute([0, 3, 1, 2])?.contiguous()?;
+                    }
                     // What is spread along the last axis alone, as a linear layer's bias, has no channels second.
                     let along_channels = matches!(*bias.dims(), [1, _, 1]);
+                    // Windows that are folded into the batch have no place of the image.
+                    let is_folded = term.dim(0)? != input.dim(0)?;
                     let has_places = term.rank() == 4 || (input.rank() == 3 && term.rank() == 3 && along_channels);
+                    let has_places = has_places && !is_folded;
                     add(&term, has_places, share)?;
                 }
             }

@@ -11,6 +11,9 @@ pub enum Propagation {
     /// `AttnLRP` (Achtibat et al. 2024, arXiv 2402.05602): layer-wise relevance propagation with rules for attention and normalisations. What
     /// is given at the taps is relevance over the value, in the gradient's place.
     Attention,
+    /// `LibraGrad` (Mehri et al. 2025, arXiv 2411.16760): the gradient with attention weights, the divisors of normalisations and the gates
+    /// of activations taken as given, and a half to each of two factors that multiply each other.
+    LibraGrad,
     /// `DeepLIFT`'s rescale rule (Shrikumar et al. 2017): each operation's quotient of differences, of the output over the operand,
     /// between the input and a reference in which the value at this tap is zero. What is given at the taps is a multiplier in the
     /// gradient's place; at the tap itself, times the value, it sums to the output's difference from the reference.

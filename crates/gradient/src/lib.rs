@@ -74,5 +74,5 @@ pub use method::{GradientParameters, METHODS, Method, Parameter, method};
 pub use path::{BlurPath, Integration, Path, Straight, integrated_gradients, path_attribution};
 pub use plain::{deconvnet, gradient, gradient_times_input, guided_backpropagation, saliency};
 pub use quadrature::Quadrature;
-pub use relevance::{attention_relevance, deep_lift, relevance};
+pub use relevance::{attention_relevance, deep_lift, libra_grad, relevance};
 pub use smooth::{SmoothGrad, Statistic, smooth_grad};

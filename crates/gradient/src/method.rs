@@ -2,7 +2,7 @@ use crate::{
     Attribution, BlurPath, Distribution, ExpectedGradients, GuidedPath, Integration, Quadrature, SmoothGrad, Statistic,
     Straight, attention_relevance, deconvnet, deep_lift, distribution_attribution, expected_gradients, gradient,
     gradient_times_input, guided_backpropagation, guided_integrated_gradients, important_direction,
-    integrated_gradients, path_attribution, relevance, saliency, smooth_grad,
+    integrated_gradients, libra_grad, path_attribution, relevance, saliency, smooth_grad,
 };
 use candle_core::Tensor;
 use faithful_baseline::{AlphaSampler, BaselineSampler, Constant, Gaussian, Spread};
@@ -259,6 +259,15 @@ pub const METHODS: &[Method] = &[
         ),
         reads: &[],
         attribute: |objective, input, _| Attribution::new(attention_relevance(objective, single(input)?)?),
+    },
+    Method {
+        info: info(
+            "libra-grad",
+            "the gradient times the input, with attention weights, gates and normalisations taken as given",
+            "Mehri et al. 2025 (arXiv 2411.16760), Libra input times gradient",
+        ),
+        reads: &[],
+        attribute: |objective, input, _| Attribution::new(libra_grad(objective, single(input)?)?),
     },
     Method {
         info: info(

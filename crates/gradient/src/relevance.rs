@@ -38,6 +38,18 @@ pub fn attention_relevance(objective: &Objective, input: &Tensor) -> Result<Tens
     Ok((propagated(objective, input, Propagation::Attention)? * input)?)
 }
 
+/// `LibraGrad`'s input times gradient (Mehri et al. 2025): attention weights, the divisors of normalisations and the gates of activations are
+/// taken as given, and two factors that multiply each other get a half each.
+///
+/// `(N, …)` to the same shape, signed, in units of the score; with what the biases get it sums to the score (the authors' `FullGrad`-completeness). A
+/// score that is not linear in the output begins with its derivative.
+///
+/// # Errors
+/// [`Error::Unsupported`](faithful_core::Error::Unsupported) where the network does not know its operations.
+pub fn libra_grad(objective: &Objective, input: &Tensor) -> Result<Tensor> {
+    Ok((propagated(objective, input, Propagation::LibraGrad)? * input)?)
+}
+
 fn propagated(objective: &Objective, input: &Tensor, rule: Propagation) -> Result<Tensor> {
     let network = objective.network().with_propagation(rule)?;
     Objective::new(&*network, objective.score()).with_batch(objective.batch()).input_gradient(input)

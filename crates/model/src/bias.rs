@@ -1,11 +1,11 @@
 //! What the nodes of a graph add to their output whatever comes in.
 
-use crate::{Graph, Node, Op, execute};
+use crate::{Graph, Node, NodeId, Op, execute};
 use candle_core::Tensor;
 use faithful_core::{LayerId, Result};
 use faithful_tensor::Binary;
 
-/// The biases of convolutions and linear layers, the shifts of batch normalisations and added constants, of all nodes
+/// The biases of convolutions and linear layers, the shifts of normalisations and added constants, of all nodes
 /// on the way from the input to the output, each in a shape that broadcasts to the node's output.
 pub(crate) fn biases(graph: &Graph) -> Result<Vec<(LayerId, Tensor)>> {
     let needed = execute::needed(graph, graph.input, &[graph.output]);
@@ -16,12 +16,20 @@ pub(crate) fn biases(graph: &Graph) -> Result<Vec<(LayerId, Tensor)>> {
         depends[index] = index == graph.input.0 || node.inputs.iter().any(|input| depends[input.0]);
         if needed[index]
             && depends[index]
+            && !reaches_softmax(graph, index)
             && let Some(bias) = bias(graph, node)?
         {
             found.push((LayerId(index), bias));
         }
     }
     Ok(found)
+}
+
+/// Whether a sum is that of an attention's scores with a mask or with positions, which is no bias of places.
+fn reaches_softmax(graph: &Graph, index: usize) -> bool {
+    let mut readers = graph.nodes.iter().filter(|node| node.inputs.contains(&NodeId(index)));
+    matches!(graph.nodes[index].op, Op::Binary(Binary::Add))
+        && readers.any(|node| matches!(node.op, Op::Softmax { .. }))
 }
 
 fn bias(graph: &Graph, node: &Node) -> Result<Option<Tensor>> {
@@ -39,7 +47,9 @@ fn bias(graph: &Graph, node: &Node) -> Result<Option<Tensor>> {
             Some(bias) => along_channels(bias, graph.layers[node.inputs[0].0].shape.len() + 1),
             None => Ok(None),
         },
-        // A linear layer's outputs are the last axis.
+        Op::GroupNorm { bias: Some(bias), .. } => along_channels(bias, graph.layers[node.inputs[0].0].shape.len() + 1),
+        // A linear layer's outputs are the last axis, and so is what is normalised.
+        Op::LayerNorm { bias: Some(bias), .. } => Ok(Some(bias.clone())),
         Op::Linear { bias: Some(bias), .. } => Ok(Some(bias.clone())),
         Op::Binary(Binary::Add) => {
             let mut constants = node.inputs.iter().filter_map(|input| match &graph.nodes[input.0].op {

@@ -123,9 +123,13 @@ impl Explained<'_> {
     /// The draws of the estimator under the rule; none for a plain gradient.
     fn cam_draws(&self) -> Result<Option<Plan<'_>>> {
         let Method::Cam { method, gradient, .. } = self.export.method else { return Ok(None) };
-        let Some(estimator) = gradient.or(method.estimator()).filter(|estimator| !estimator.single) else {
+        let Some(estimator) = gradient.or(method.estimator()) else { return Ok(None) };
+        if estimator.propagation.is_some() {
+            return Err(Error::Unsupported(vec![format!("the gradient `{}` as ONNX's operators", estimator.name)]));
+        }
+        if estimator.single {
             return Ok(None);
-        };
+        }
         let settings = &self.export.settings;
         let count = settings.draws.map_or(50, NonZeroUsize::get);
         let stream = self.export.stream();

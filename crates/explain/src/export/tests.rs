@@ -144,6 +144,7 @@ const REFUSED: &[&str] = &[
     "lrp-epsilon",
     "deep-lift",
     "attn-lrp",
+    "libra-grad",
     "attention-rollout",
     "attention-relevance",
     "legrad",

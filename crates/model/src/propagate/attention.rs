@@ -1,4 +1,4 @@
-//! `AttnLRP`: gradients whose product with the input is relevance, with rules for attention, normalisations and gates.
+//! `AttnLRP` and `LibraGrad`: gradients whose product with the input is relevance, with rules for attention, normalisations and gates.
 
 use super::{Rule, Run};
 use crate::{Node, NodeId, Op};
@@ -16,19 +16,23 @@ const STABILIZER: f64 = 1e-10;
 /// - the softmax has its derivative (Proposition 3.1);
 /// - what a normalisation divides by is taken as given (Proposition 3.4);
 /// - all that is linear has its derivative, the epsilon rule without an epsilon.
+///
+/// `LibraGrad` (Mehri et al. 2025) differs in one: attention weights are taken as given, so that values get all and queries and keys nothing.
 pub(super) struct AttentionRules<'a> {
     run: &'a Run<'a>,
     /// Which nodes depend on what is given: others are constants, also where operations made them.
     depends: Vec<bool>,
+    /// Whether attention weights are taken as given.
+    weights_are_given: bool,
 }
 
 impl<'a> AttentionRules<'a> {
-    pub(super) fn new(run: &'a Run<'a>) -> Self {
+    pub(super) fn new(run: &'a Run<'a>, weights_are_given: bool) -> Self {
         let mut depends = vec![false; run.values.len()];
         for (index, node) in run.graph.nodes.iter().enumerate() {
             depends[index] = index == run.given.0 || node.inputs.iter().any(|input| depends[input.0]);
         }
-        Self { run, depends }
+        Self { run, depends, weights_are_given }
     }
 
     fn quotient(&self, index: usize, operand: &Tensor, signal: &Tensor) -> Result<Vec<Tensor>> {
@@ -39,7 +43,7 @@ impl<'a> AttentionRules<'a> {
 
     /// A product or a quotient of two values of the input.
     fn product(&self, node: &Node, operands: &[&Tensor], signal: &Tensor) -> Result<Vec<Tensor>> {
-        let statistics = [0, 1].map(|side| self.is_statistic(node.inputs[side]));
+        let statistics = [0, 1].map(|side| self.is_given(node.inputs[side]));
         let mut parts = self.run.vjp(node, operands, signal)?;
         let shares = match statistics {
             [false, true] => [1.0, 0.0],
@@ -59,12 +63,14 @@ impl<'a> AttentionRules<'a> {
         node.inputs.iter().filter(|input| self.depends[input.0]).count() == 2
     }
 
-    /// Whether a value is a scale that a normalisation divides by: a norm or a deviation, from sums of squares or magnitudes.
-    fn is_statistic(&self, node: NodeId) -> bool {
+    /// Whether a value is taken as given: a scale that a normalisation divides by (a norm or a deviation, from sums of squares or
+    /// magnitudes), or the weights of an attention.
+    fn is_given(&self, node: NodeId) -> bool {
         let mut node = node;
         loop {
             let Node { op, inputs, .. } = &self.run.graph.nodes[node.0];
             match op {
+                Op::Softmax { .. } => return self.weights_are_given,
                 Op::Reduce { reduction: Reduction::L1 | Reduction::L2 | Reduction::SumSquare, .. } => return true,
                 Op::Reduce { reduction: Reduction::Mean | Reduction::Sum, .. } => return self.is_square(inputs[0]),
                 Op::Unary(Unary::Sqrt | Unary::Reciprocal | Unary::Abs)

@@ -1,4 +1,5 @@
-//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, `AttnLRP`, and `DeepLIFT`'s rescale rule.
+//! A graph carried back by rules that are no derivatives: layer-wise relevance propagation, `AttnLRP`, `LibraGrad`, and
+//! `DeepLIFT`'s rescale rule.
 
 mod attention;
 mod relevance;
@@ -73,7 +74,8 @@ impl Propagated {
         let places = taps.iter().map(|tap| place(graph, *tap)).collect::<Result<Vec<_>>>()?;
         let run = Run::new(graph, given)?;
         let rule: Box<dyn Rule + '_> = match self.rule {
-            Propagation::Attention => Box::new(attention::AttentionRules::new(&run)),
+            Propagation::Attention => Box::new(attention::AttentionRules::new(&run, false)),
+            Propagation::LibraGrad => Box::new(attention::AttentionRules::new(&run, true)),
             Propagation::Relevance(composite) => Box::new(relevance::Relevance::new(&run, composite)?),
             Propagation::Rescale(tap) => Box::new(rescale::Rescale::new(&run, place(graph, tap)?)?),
             other => return Err(Error::Unsupported(vec![format!("the propagation {other:?}")])),
