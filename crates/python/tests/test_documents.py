@@ -55,10 +55,13 @@ def test_types_are_complete(checker, tmp_path):
         pytest.skip(f"{checker} does not run here")
     import faithful_xai
 
-    installed = str(pathlib.Path(faithful_xai.__file__).parent)
+    # A copy: beside an installed package lie others, which mypy would take for sources.
+    installed = tmp_path / "sources" / "faithful_xai"
+    without = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(pathlib.Path(faithful_xai.__file__).parent, installed, ignore=without)
     examples = str(PACKAGE / "examples")
-    options = ["--strict", "--cache-dir", str(tmp_path)] if checker == "mypy" else ["--pythonpath", sys.executable]
-    done = subprocess.run([sys.executable, "-m", checker, *options, examples, installed], capture_output=True, text=True)
+    options = ["--strict", "--cache-dir", str(tmp_path / "cache")] if checker == "mypy" else ["--pythonpath", sys.executable]
+    done = subprocess.run([sys.executable, "-m", checker, *options, examples, str(installed)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -28,6 +28,9 @@ x = np.random.default_rng(0).normal(size=(1, *net.input_shape)).astype(np.float3
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_within_a_second():
     text = SLOW + textwrap.dedent("""
+        import signal
+        # A shell's background job ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         print("ready", flush=True)
         try:
             net.explain(x, draws=1_000_000)

@@ -50,10 +50,7 @@ pub(super) fn write(writer: &mut OnnxWriter, node: &Node, of: &Backward<'_>) -> 
             let window = Window::of(conv, &[0, 1]);
             one(transposed_convolution(writer, g, weight, &window, x())?)
         }
-        Op::Linear { weight, .. } => {
-            let weight = writer.tensor(weight)?;
-            one(writer.matmul(g, &weight)?)
-        }
+        Op::Linear { weight, .. } => one(linear(writer, g, weight)?),
         Op::MatMul => matmul(writer, of),
         Op::BatchNorm { scale, .. } => one(times_channels(writer, g, scale)?),
         Op::LayerNorm { axis, weight, epsilon, .. } => {
@@ -139,6 +136,23 @@ pub(super) fn write(writer: &mut OnnxWriter, node: &Node, of: &Backward<'_>) -> 
         }
         Op::Composed(composition) => composition.write_gradient(writer, of),
     }
+}
+
+/// The gradient of a linear layer, `g W`.
+///
+/// With a square `W` it is `(W' g')'`: OpenVINO (2026.4) takes one for the other where a file multiplies by both `W` and its transpose.
+fn linear(writer: &mut OnnxWriter, g: &Symbol, weight: &Tensor) -> Result<Symbol> {
+    let is_square = weight.dim(0)? == weight.dim(1)?;
+    if !is_square || g.rank() < 2 {
+        let weight = writer.tensor(weight)?;
+        return writer.matmul(g, &weight);
+    }
+    let weight = writer.transposed(weight)?;
+    let mut order: Vec<usize> = (0..g.rank()).collect();
+    order.swap(g.rank() - 2, g.rank() - 1);
+    let columns = writer.transpose(g, &order);
+    let product = writer.matmul(&weight, &columns)?;
+    Ok(writer.transpose(&product, &order))
 }
 
 /// A convolution's window over any number of axes.
