@@ -351,7 +351,9 @@ fn layer_wise_methods_are_those_of_the_network_from_the_layer_on() {
         let encoded = GradientParameters { sampler, ..settings.clone() };
         for method in METHODS {
             let found = match attribute_at_layer(method, &objective, input, layer, &settings) {
-                Err(error) if method.info.name.contains("lrp") || method.info.name == "deep-lift" => {
+                Err(error)
+                    if method.info.name.contains("lrp") || ["deep-lift", "libra-grad"].contains(&method.info.name) =>
+                {
                     assert!(error.to_string().contains("lead around"), "{} {}: {error}", golden.name, method.info.name);
                     continue;
                 }

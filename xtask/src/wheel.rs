@@ -15,7 +15,7 @@ pub(crate) struct Wheel {
     /// Build what is handed out: optimised and small, which takes minutes
     #[arg(long)]
     dist: bool,
-    /// Build for another machine, as `aarch64-unknown-linux-gnu`, and test nothing; maturin needs zig for it
+    /// Build for another machine, as `aarch64-unknown-linux-gnu`, with zig as the linker, and test nothing; `rustup target add` it first
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
     /// Run the comparison with other libraries too, in a Python that has them
@@ -118,6 +118,9 @@ fn pip(python: &Path, words: &[&str]) -> Command {
 
 fn build_and_test(arguments: &Wheel, python: &Path) -> Result<()> {
     let built = emptied("dist")?;
+    if arguments.target.is_some() {
+        run(&mut pip(python, &["ziglang"]))?;
+    }
     run(&mut maturin(python, &built, arguments))?;
     let wheel = only_file(&built)?;
     let bytes = std::fs::metadata(&wheel)?.len();
@@ -153,6 +156,12 @@ fn maturin(python: &Path, built: &Path, arguments: &Wheel) -> Command {
     };
     // The same sources give the same bytes.
     maturin.env("SOURCE_DATE_EPOCH", "0");
+    // It looks for zig beside the first Python of the path.
+    let folder = python.parent().map(Path::to_path_buf);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Ok(path) = std::env::join_paths(folder.into_iter().chain(std::env::split_paths(&path))) {
+        maturin.env("PATH", path);
+    }
     maturin
 }
 

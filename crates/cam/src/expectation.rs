@@ -106,9 +106,8 @@ pub(crate) fn expectations(
     parameters: &EstimatorParameters,
     request: &Request<'_>,
 ) -> Result<Vec<Expectation>> {
-    let run = |request: &Request<'_>| match estimator.single {
-        true => single(request),
-        false => sampled(estimator, parameters, request),
+    let run = |request: &Request<'_>| {
+        if estimator.single { single(request) } else { sampled(estimator, parameters, request) }
     };
     let Some(propagation) = estimator.propagation else { return run(request) };
     let own = request.objective;

@@ -38,6 +38,7 @@ impl Source for Drawn {
             label: None,
             object: None,
             reading: None,
+            layer: None,
         })
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::boxes::Boxes;
 use crate::contents::{Contents, Held};
-use crate::{Classifier, MethodAt, ScoreKind, Session, Settings, inputs, photo};
-use faithful_core::{Digest, Error, Objective, Reading, Result, Score, Stream};
+use crate::{Classifier, MethodAt, PhotoReading, ScoreKind, Session, Settings, inputs, photo};
+use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
 use faithful_data::{
     Decoding, MARK_CLASSES, Mask, Picture, PlantedScene, SCENE_CLASSES, SceneSpec, draw_planted, draw_scene,
     list_photos, read_photo_bytes,
@@ -192,9 +192,9 @@ impl<'a> Images<'a> {
         Self { classifier: Some(classifier), ..self }
     }
 
-    fn reading(&self, photo: &photo::Photo) -> Result<Option<Arc<dyn Reading>>> {
+    fn reading(&self, photo: &photo::Photo) -> Result<Option<PhotoReading>> {
         let Some(classifier) = self.classifier else { return Ok(None) };
-        Ok(classifier.reading(classifier.network(), photo)?.map(|found| found.reading))
+        classifier.reading(classifier.network(), photo)
     }
 
     /// Whether it is known of at least one image where its object is.
@@ -320,7 +320,7 @@ impl Source for Images<'_> {
                 let photo = self.read(index, path)?;
                 let object = self.mask(index, path, &photo)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 let reading = self.reading(&photo)?;
-                return Ok(Sample { input: photo.tensor, label: self.label(path), object, reading });
+                return Ok(sample(photo, self.label(path), object, reading));
             }
             Kind::Scenes(stream) => drawn_scene(stream, index)?,
             Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
@@ -328,8 +328,18 @@ impl Source for Images<'_> {
         let photo = photo::prepare(picture, self.model.photo_preprocessing()?)?;
         let object = cause.map(|mask| seen(&mask, &photo)).transpose()?;
         let reading = self.reading(&photo)?;
-        Ok(Sample { input: photo.tensor, label: class, object, reading })
+        Ok(sample(photo, class, object, reading))
     }
+}
+
+fn sample(
+    photo: photo::Photo,
+    label: Option<usize>,
+    object: Option<Vec<bool>>,
+    reading: Option<PhotoReading>,
+) -> Sample {
+    let layer = reading.as_ref().and_then(|reading| reading.layer);
+    Sample { input: photo.tensor, label, object, reading: reading.map(|reading| reading.reading), layer }
 }
 
 /// A session's method, as an evaluation runs it.
@@ -366,14 +376,16 @@ impl Explainer for EvaluatedMethod {
         let target = self.score.of(subject.class, self.settings.probabilities);
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
-        let MethodAt { spec, layers } = &self.method;
+        let own = self.method.for_image(subject.layer, subject.network)?;
+        let MethodAt { spec, layers, .. } = &own;
         let stream = subject.stream.clone();
         let mut settings = self.settings.clone();
         if self.anew {
             settings.cache = Arc::default();
         }
         let mut found = spec.method.explain(&objective, subject.input, layers, &scores, &settings, stream)?;
-        Ok(Explained { map: found.remove(0).map, layer: self.layer.clone() })
+        let layer = subject.layer.and_then(|_| own.layer_names(subject.network)).or_else(|| self.layer.clone());
+        Ok(Explained { map: found.remove(0).map, layer })
     }
 }
 

@@ -194,7 +194,7 @@ impl Classifier {
     /// [`Error::Parameter`] for a region or a box that the photo does not have.
     pub fn reading(&self, network: &dyn Network, photo: &Photo) -> Result<Option<PhotoReading>> {
         match &self.reader {
-            Some(Reader::OfPhoto(reader)) => reader.of(network, photo).map(Some),
+            Some(Reader::OfPhoto(reader)) => reader.of(&self.model.graph, network, photo).map(Some),
             _ => Ok(None),
         }
     }

@@ -5,9 +5,11 @@ use crate::detection::{Choice, Detection, Rows};
 use crate::region::Place;
 use crate::{Photo, expression, photo};
 use candle_core::{DType, Tensor};
-use faithful_core::{Array, Cosine, Error, Network, Probabilities, ReadOut, Reading, Result, read_file_within};
+use faithful_core::{
+    Array, Cosine, Error, LayerId, Network, Probabilities, ReadOut, Reading, Result, Tap, read_file_within,
+};
 use faithful_data::Decoding;
-use faithful_model::{Dense, DenseForm, Labels, Model};
+use faithful_model::{Dense, DenseForm, Graph, Labels, Model};
 use faithful_report::{Boxed, draw_boxes};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +77,8 @@ pub struct PhotoReading {
     pub reading: Arc<dyn Reading>,
     /// The box in the photo that they are of, where there is one: left, top, right and bottom.
     pub corners: Option<[f64; 4]>,
+    /// The layer that is explained unless another is named, where it is not that of every photo: boxes come from layers of their own.
+    pub layer: Option<LayerId>,
 }
 
 impl PhotoReading {
@@ -167,24 +171,47 @@ impl Reader {
 }
 
 impl PhotoReader {
-    /// What is read of a photo: `network` is the one whose outputs it is read from.
-    pub(crate) fn of(&self, network: &dyn Network, photo: &Photo) -> Result<PhotoReading> {
+    /// What is read of a photo: `network` is `graph`, whose outputs it is read from, or stands before it.
+    pub(crate) fn of(&self, graph: &Graph, network: &dyn Network, photo: &Photo) -> Result<PhotoReading> {
         let output = outputs(network, &photo.tensor)?;
         match &self.what {
             What::Region(place) => {
                 let size = self.dense.places(&photo.tensor.dims()[1..])?;
                 let (reading, corners) = place.reading(self.dense.classes(), size, photo, &output)?;
-                Ok(PhotoReading { reading: Arc::new(reading), corners })
+                Ok(PhotoReading { reading: Arc::new(reading), corners, layer: None })
             }
             What::Detection(choice) => {
                 let rows = Rows::of(&self.dense, photo)?;
                 let all = rows.found(&output)?;
                 let chosen = choice.of(&all, &self.labels)?;
                 let reading = rows.reading(chosen, choice.what, &output)?;
-                Ok(PhotoReading { reading, corners: Some(chosen.corners) })
+                let layer = layer_towards(graph, network, &reading, &photo.tensor)?;
+                Ok(PhotoReading { reading, corners: Some(chosen.corners), layer })
             }
         }
     }
+}
+
+/// The layer to explain for what `reading` gives, where only a part of the network leads there.
+fn layer_towards(
+    graph: &Graph,
+    network: &dyn Network,
+    reading: &Arc<dyn Reading>,
+    input: &Tensor,
+) -> Result<Option<LayerId>> {
+    let joined = graph.joined();
+    let taps: Vec<Tap> = joined.iter().copied().map(Tap::Layer).collect();
+    let read = ReadOut::new(network, reading.clone());
+    let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?]);
+    let found = read.vjp(&input.to_device(&network.device())?, &taps, &mut ones)?;
+    let mut reached = Vec::new();
+    for (layer, gradient) in joined.iter().zip(found.gradients.first().into_iter().flatten()) {
+        if gradient.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? > 0.0 {
+            reached.push(*layer);
+        }
+    }
+    let is_part = !reached.is_empty() && reached.len() < joined.len();
+    Ok(is_part.then(|| graph.target_layer_towards(&reached)).flatten())
 }
 
 /// What a detection network finds in a photo, the best first; `network` is `dense`'s, where it is computed.

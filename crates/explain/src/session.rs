@@ -111,7 +111,7 @@ impl Setup {
                 baseline::sampler(baselines, preprocessing, &self.decoding, &|text| listener.note(text))?;
         }
         let most = class::most(&classes);
-        let demand = |MethodAt { spec, layers }: &MethodAt| {
+        let demand = |MethodAt { spec, layers, .. }: &MethodAt| {
             Demand::of(&spec.method, &model.graph, layers, &spec.settings(&settings), most)
         };
         let demands = methods.iter().map(demand).chain([Ok(Demand::FORWARD)]).collect::<Result<_>>()?;
@@ -137,7 +137,7 @@ impl Setup {
         } else {
             names.iter().map(|name| classifier.model.layer(name)).collect::<Result<_>>()?
         };
-        Ok(MethodAt { spec: spec.clone(), layers })
+        Ok(MethodAt { spec: spec.clone(), layers, named: !names.is_empty() })
     }
 }
 
@@ -148,9 +148,22 @@ pub struct MethodAt {
     pub spec: MethodSpec,
     /// The layers.
     pub layers: Vec<LayerId>,
+    /// Whether the user named them.
+    pub named: bool,
 }
 
 impl MethodAt {
+    /// The same at the layers for `own`, an image's own layer in the model's place, unless the user named some.
+    ///
+    /// # Errors
+    /// Those of finding a method's layers.
+    pub fn for_image(&self, own: Option<LayerId>, network: &dyn Network) -> Result<Self> {
+        match own.filter(|_| !self.named && self.spec.method.needs_layers()) {
+            Some(layer) => Ok(Self { layers: self.spec.method.layers_of(network, layer)?, ..self.clone() }),
+            None => Ok(self.clone()),
+        }
+    }
+
     /// The names of the layers, by commas; nothing where it explains at the input.
     pub fn layer_names(&self, network: &dyn Network) -> Option<String> {
         let names: Vec<&str> = self.layers.iter().map(|layer| network.layers()[layer.0].name.as_str()).collect();
@@ -195,6 +208,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The layer that is explained of this photo in place of the model's.
+    pub fn layer(&self) -> Option<LayerId> {
+        self.reading.as_ref().and_then(|reading| reading.layer)
+    }
+
     /// How many rows go through the network at a time.
     pub fn batch(&self) -> NonZeroUsize {
         self.batch
@@ -261,7 +279,7 @@ impl Session<'_> {
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let network = self.network_of(seen);
         let objective = Objective::new(&*network, &Target::Output(0)).with_batch(seen.batch);
-        let MethodAt { spec, layers } = method;
+        let MethodAt { spec, layers, .. } = &method.for_image(seen.layer(), &self.network)?;
         let mut settings = spec.settings(&self.settings);
         if seen.reading.is_some() {
             // What the network gives for a baseline is read anew of every photo.

@@ -66,6 +66,7 @@ fn maps_of(classifier: &Classifier, asked: &Asked, inputs: &Inputs, heard: &Prog
     let questions = inputs.questions(classifier, &session.network, batch)?;
     let mut settings = method.spec.settings(&session.settings);
     let mut found = Vec::with_capacity(inputs.count());
+    let mut layers = None;
     for (place, (Question { class, reading }, aim)) in questions.into_iter().zip(&inputs.aims).enumerate() {
         if let Some(own) = asked.sampler(place)? {
             settings.sampler = own;
@@ -79,13 +80,15 @@ fn maps_of(classifier: &Classifier, asked: &Asked, inputs: &Inputs, heard: &Prog
         let network = read_of(&session.network, reading.as_ref());
         let first = Target::Output(0);
         let objective = Objective::new(&*network, &first).with_batch(batch);
-        let results = method.spec.method.explain(&objective, &row, &method.layers, &one(&target), &settings, stream)?;
+        let own = method.for_image(reading.as_ref().and_then(|reading| reading.layer), &session.network)?;
+        let results = own.spec.method.explain(&objective, &row, &own.layers, &one(&target), &settings, stream)?;
+        layers = own.layer_names(classifier.network());
         for result in results {
             let parts = result.parts.iter().map(|(name, map)| Ok((name.clone(), Values::of(map)?)));
             found.push(Found { class, map: Values::of(&result.map)?, parts: parts.collect::<Result<_>>()?, result });
         }
     }
-    Ok(Maps { found, layers: method.layer_names(classifier.network()), notes: heard.notes() })
+    Ok(Maps { found, layers, notes: heard.notes() })
 }
 
 impl Found {

@@ -212,7 +212,12 @@ fn facts(page: &mut Page, arguments: &CompareArguments, session: &Session<'_>, b
     let maps = &arguments.maps;
     let model = &session.classifier.model;
     exhibit::model_facts(page, model);
-    let line = |method: &MethodAt| match method.layer_names(&model.graph) {
+    // Boxes come from layers of their own.
+    let at_layers = |method: &MethodAt| {
+        let is_each = session.classifier.reads_each_photo() && !method.named;
+        if is_each { None } else { method.layer_names(&model.graph) }
+    };
+    let line = |method: &MethodAt| match at_layers(method) {
         None => method.spec.label.clone(),
         Some(layers) if method.spec.layers.is_empty() => format!("{} at {layers}", method.spec.label),
         Some(_) => method.spec.label.clone(),

@@ -194,7 +194,7 @@ pub(crate) fn run(arguments: &ExplainArguments, output: &Output) -> Result<Outco
         setup.methods = vec![MethodSpec { layers: arguments.layer.clone(), cam, ..chosen.method.into() }];
     }
     let session = model::session(&setup, &classifier, output)?;
-    let MethodAt { spec, layers } = &session.methods[0];
+    let MethodAt { spec, layers, .. } = &session.methods[0];
     words.extend(auto::pointless_draws(&classifier.model.graph, layers, &spec.method));
     let question = Question::new(arguments, &classifier.model, &session.methods[0]);
     let kept = AtomicBool::new(false);
@@ -309,7 +309,8 @@ impl Run<'_> {
         let names: Vec<String> = seen.classes.iter().map(named).collect();
         let Style { opacity, .. } = self.style;
         let picture = overlay_classes(&seen.photo.picture, &scaled, &names, seen.photo.region, opacity)?;
-        let picture = if self.arguments.caption { with_caption(&picture, &[self.method_in_words()]) } else { picture };
+        let picture =
+            if self.arguments.caption { with_caption(&picture, &[self.method_in_words(seen)?]) } else { picture };
         let record = self.question.record_of_classes(&input.path, &seen.classes)?;
         let name = self.name_for(&self.question.name(&input.stem, Some("classes".into())), &record);
         let path = self.folder.write(&format!("{name}.png"), &encode_png_with_note(&picture, &record)?)?;
@@ -327,16 +328,22 @@ impl Run<'_> {
     }
 
     /// `layer-cam at layer3.2`, with the score where it is not the network's output.
-    fn method_in_words(&self) -> String {
+    fn method_in_words(&self, seen: &Seen) -> Result<String> {
         let method = self.method();
         let mut words = method.spec.label.clone();
-        if let Some(layers) = method.layer_names(&self.session.classifier.model.graph) {
+        if let Some(layers) = self.layer_names(seen)? {
             words = format!("{words} at {layers}");
         }
-        match self.session.score_of(&method.spec.method) {
+        Ok(match self.session.score_of(&method.spec.method) {
             ScoreKind::Logit => words,
             _ => format!("{words}, {}", self.score_kind()),
-        }
+        })
+    }
+
+    /// The layers where a photo is explained.
+    fn layer_names(&self, seen: &Seen) -> Result<Option<String>> {
+        let graph = &self.session.classifier.model.graph;
+        Ok(self.method().for_image(seen.layer(), graph)?.layer_names(graph))
     }
 
     /// Which score is explained.
@@ -367,7 +374,7 @@ impl Run<'_> {
         let method = &self.method().spec.method;
         let mut drawing = Drawing::new(&found.map, photo, &scale, &self.style)?;
         if self.arguments.caption {
-            let words = [self.class_in_words(class, seen), self.method_in_words()];
+            let words = [self.class_in_words(class, seen), self.method_in_words(seen)?];
             drawing.picture = with_caption(&drawing.picture, &words);
         }
         if self.arguments.show {
@@ -433,7 +440,7 @@ impl Run<'_> {
                 .then(|| seen.prediction.probabilities[class]),
             score: found.score,
             score_kind: self.score_kind(),
-            layer: self.method().layer_names(&model.graph),
+            layer: self.layer_names(seen)?,
             hyper: method.has_parts().then(|| HyperLine::of(&self.method().spec.cam)),
             map,
             baselines: method.compares().then_some(&self.baselines),

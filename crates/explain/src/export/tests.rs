@@ -188,6 +188,8 @@ fn rules_on_estimators_are_what_they_are_here() {
             agrees(&export(rule, Some(gradient), &model.graph), &model, None, &format!("{rule} on {gradient}"));
         }
     }
+    let refused = export("grad-cam", Some("libra"), &model.graph).write(&model, None, None).err();
+    assert!(refused.is_some_and(|error| error.to_string().contains("the gradient `libra`")));
     for difference in ["encoded", "none"] {
         let mut export = export("expected-grad-cam", None, &model.graph);
         export.settings.cam.difference = faithful_cam::Difference::named(difference).unwrap();

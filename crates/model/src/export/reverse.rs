@@ -140,7 +140,7 @@ pub(super) fn write(writer: &mut OnnxWriter, node: &Node, of: &Backward<'_>) -> 
 
 /// The gradient of a linear layer, `g W`.
 ///
-/// With a square `W` it is `(W' g')'`: OpenVINO (2026.4) takes one for the other where a file multiplies by both `W` and its transpose.
+/// With a square `W` it is `(W' g')'`: `OpenVINO` 2026.4 takes one for the other where a file multiplies by both `W` and its transpose.
 fn linear(writer: &mut OnnxWriter, g: &Symbol, weight: &Tensor) -> Result<Symbol> {
     let is_square = weight.dim(0)? == weight.dim(1)?;
     if !is_square || g.rank() < 2 {

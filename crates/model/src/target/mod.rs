@@ -4,6 +4,7 @@ mod attention;
 mod blocks;
 mod head;
 mod order;
+mod part;
 
 pub use head::Head;
 
@@ -130,19 +131,21 @@ impl Graph {
     /// Whether a convolution's channels are the network's outputs, with no weights behind it.
     fn is_classifier(&self, index: usize) -> bool {
         let outputs = self.layers[self.output.0].shape.first();
-        if self.layers[index].shape.first() != outputs {
-            return false;
-        }
+        self.layers[index].shape.first() == outputs && !self.has_weights_behind(index)
+    }
+
+    /// Whether anything with weights depends on a node.
+    fn has_weights_behind(&self, index: usize) -> bool {
         let mut behind = vec![false; self.nodes.len()];
         behind[index] = true;
         for (place, node) in self.nodes.iter().enumerate().skip(index + 1) {
             behind[place] = node.inputs.iter().any(|input| behind[input.0]);
             let weighted = !node.op.weights().is_empty() && !matches!(node.op, Op::Constant(_) | Op::BatchNorm { .. });
             if behind[place] && weighted {
-                return false;
+                return true;
             }
         }
-        true
+        false
     }
 }
 

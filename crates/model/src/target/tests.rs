@@ -278,3 +278,31 @@ fn a_convolution_that_is_activated_behind_its_pooling_is_explained_there() {
         assert_target(&net.pooled(), expected);
     }
 }
+
+/// A detector of two levels, as YOLO's are: each has its boxes and classes in one map, and all boxes stand in one list.
+#[test]
+fn a_box_is_explained_at_the_layer_of_its_own_level() {
+    let mut net = Net::new();
+    let mut lists = Vec::new();
+    for (level, inputs, stride) in [("near", 3, 1), ("far", CHANNELS, 2)] {
+        net.then(&format!("{level}.conv"), conv(inputs, CHANNELS, 3, stride));
+        let neck = net.then(&format!("{level}.neck"), relu());
+        let branch = |net: &mut Net, name: &str, outputs: usize| {
+            net.join(&format!("{level}.{name}.conv"), conv(CHANNELS, CHANNELS, 3, 1), &[neck]);
+            net.then(&format!("{level}.{name}.act"), relu());
+            net.then(&format!("{level}.{name}"), conv(CHANNELS, outputs, 1, 1))
+        };
+        let parts = [branch(&mut net, "box", 4), branch(&mut net, "class", 3)];
+        net.join(&format!("{level}.map"), Op::Concat { axis: 1 }, &parts);
+        let list = Op::Reshape(vec![Dim::Batch, Dim::Fixed(7), Dim::Rest]);
+        lists.push(net.then(&format!("{level}.list"), list));
+        net.1 = neck;
+    }
+    net.join("boxes", Op::Concat { axis: 2 }, &lists);
+    let graph = net.0.finish(net.1).unwrap();
+    let name = |layer: faithful_core::LayerId| graph.layers()[layer.0].name.as_str();
+    assert_eq!(graph.joined().into_iter().map(name).collect::<Vec<_>>(), ["near.list", "far.list"]);
+    for (list, neck) in lists.into_iter().zip(["near.neck", "far.neck"]) {
+        assert_eq!(graph.target_layer_towards(&[list.into()]).map(name), Some(neck));
+    }
+}
