@@ -3,6 +3,7 @@
 
 use crate::boxes::Boxes;
 use crate::contents::{Contents, Held};
+use crate::reading::layer_towards;
 use crate::{Classifier, MethodAt, PhotoReading, ScoreKind, Session, Settings, inputs, photo};
 use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
 use faithful_data::{
@@ -10,7 +11,7 @@ use faithful_data::{
     list_photos, read_photo_bytes,
 };
 use faithful_evaluate::{Explained, Explainer, Sample, Source, Subject};
-use faithful_model::Model;
+use faithful_model::{Graph, Model};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -351,6 +352,8 @@ pub struct EvaluatedMethod {
     settings: Settings,
     /// Whether what the network gives for a baseline is read anew of every image.
     anew: bool,
+    /// The network, where its classes are those of boxes, which come from layers of their own.
+    boxes: Option<Graph>,
 }
 
 impl EvaluatedMethod {
@@ -362,6 +365,7 @@ impl EvaluatedMethod {
             layer: method.layer_names(&session.classifier.model.graph),
             settings: method.spec.settings(&session.settings),
             anew: session.classifier.reads_each_photo(),
+            boxes: session.classifier.finds_boxes().then(|| session.classifier.model.graph.clone()),
         };
         session.methods.iter().map(one).collect()
     }
@@ -376,7 +380,11 @@ impl Explainer for EvaluatedMethod {
         let target = self.score.of(subject.class, self.settings.probabilities);
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
-        let own = self.method.for_image(subject.layer, subject.network)?;
+        let layer = match &self.boxes {
+            Some(graph) => layer_towards(graph, subject.network, subject.class, subject.input)?,
+            None => subject.layer,
+        };
+        let own = self.method.for_image(layer, subject.network)?;
         let MethodAt { spec, layers, .. } = &own;
         let stream = subject.stream.clone();
         let mut settings = self.settings.clone();
@@ -384,7 +392,7 @@ impl Explainer for EvaluatedMethod {
             settings.cache = Arc::default();
         }
         let mut found = spec.method.explain(&objective, subject.input, layers, &scores, &settings, stream)?;
-        let layer = subject.layer.and_then(|_| own.layer_names(subject.network)).or_else(|| self.layer.clone());
+        let layer = layer.and_then(|_| own.layer_names(subject.network)).or_else(|| self.layer.clone());
         Ok(Explained { map: found.remove(0).map, layer })
     }
 }

@@ -1,13 +1,13 @@
 //! Networks as classifiers of photos.
 
-use crate::reading::Reader;
+use crate::reading::{Reader, layer_towards};
 use crate::{Method, Photo, PhotoReading, Read, class};
 use candle_core::{DType, Tensor};
 use faithful_core::{
     Channels, Error, Fit, LayerId, Network, Objective, Preprocessing, Probabilities, ReadOut, Resampling, Result,
     read_file_within,
 };
-use faithful_model::{Compute, Labels, Loading, Model, ModelSource, Task};
+use faithful_model::{Compute, DenseForm, Labels, Loading, Model, ModelSource, Task};
 use std::path::{Path, PathBuf};
 
 /// What the user says of a model's photos and classes, above what its own files say.
@@ -196,6 +196,30 @@ impl Classifier {
         match &self.reader {
             Some(Reader::OfPhoto(reader)) => reader.of(&self.model.graph, network, photo).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Whether its classes are those of a detection's boxes, which come from layers of their own.
+    pub fn finds_boxes(&self) -> bool {
+        self.model.dense.as_ref().is_some_and(|dense| matches!(dense.form, DenseForm::Detection { .. }))
+    }
+
+    /// The layer that is explained of `class` of one input `(1, …)` in place of the model's, where it has one of its own: `network` is the
+    /// classifier's, or stands before it, with what is read of it.
+    ///
+    /// # Errors
+    /// What the network returns.
+    pub fn layer_of(
+        &self,
+        network: &dyn Network,
+        reading: Option<&PhotoReading>,
+        class: usize,
+        input: &Tensor,
+    ) -> Result<Option<LayerId>> {
+        match reading {
+            Some(reading) => Ok(reading.layer),
+            None if self.finds_boxes() => layer_towards(&self.model.graph, network, class, input),
+            None => Ok(None),
         }
     }
 

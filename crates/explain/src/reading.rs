@@ -185,25 +185,31 @@ impl PhotoReader {
                 let all = rows.found(&output)?;
                 let chosen = choice.of(&all, &self.labels)?;
                 let reading = rows.reading(chosen, choice.what, &output)?;
-                let layer = layer_towards(graph, network, &reading, &photo.tensor)?;
+                let read = ReadOut::new(network, reading.clone());
+                let layer = layer_towards(graph, &read, 0, &photo.tensor)?;
                 Ok(PhotoReading { reading, corners: Some(chosen.corners), layer })
             }
         }
     }
 }
 
-/// The layer to explain for what `reading` gives, where only a part of the network leads there.
-fn layer_towards(
+/// The layer to explain for output number `class` of `network`, which is `graph` or stands before it, where only a part of the graph leads there.
+///
+/// # Errors
+/// What the network returns.
+pub(crate) fn layer_towards(
     graph: &Graph,
     network: &dyn Network,
-    reading: &Arc<dyn Reading>,
+    class: usize,
     input: &Tensor,
 ) -> Result<Option<LayerId>> {
     let joined = graph.joined();
     let taps: Vec<Tap> = joined.iter().copied().map(Tap::Layer).collect();
-    let read = ReadOut::new(network, reading.clone());
-    let mut ones = |output: &Tensor| Ok(vec![output.ones_like()?]);
-    let found = read.vjp(&input.to_device(&network.device())?, &taps, &mut ones)?;
+    let mut cotangents = |output: &Tensor| {
+        let one: Vec<f64> = (0..output.elem_count()).map(|at| f64::from(u8::from(at == class))).collect();
+        Ok(vec![Tensor::from_vec(one, output.dims(), output.device())?.to_dtype(output.dtype())?])
+    };
+    let found = network.vjp(&input.to_device(&network.device())?, &taps, &mut cotangents)?;
     let mut reached = Vec::new();
     for (layer, gradient) in joined.iter().zip(found.gradients.first().into_iter().flatten()) {
         if gradient.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? > 0.0 {

@@ -203,14 +203,17 @@ pub struct Seen {
     pub reading: Option<PhotoReading>,
     /// When the network began with it.
     pub began: Instant,
+    /// The layers of its classes, where they have some of their own.
+    layers: Vec<Option<LayerId>>,
     batch: NonZeroUsize,
     stream: Stream,
 }
 
 impl Seen {
-    /// The layer that is explained of this photo in place of the model's.
-    pub fn layer(&self) -> Option<LayerId> {
-        self.reading.as_ref().and_then(|reading| reading.layer)
+    /// The layer that is explained of `class` of this photo in place of the model's.
+    pub fn layer_of(&self, class: usize) -> Option<LayerId> {
+        let place = self.classes.iter().position(|own| *own == class)?;
+        self.layers.get(place).copied().flatten()
     }
 
     /// How many rows go through the network at a time.
@@ -250,7 +253,9 @@ impl Session<'_> {
         let prediction = model::predict(&objective, self.classifier.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.classes, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
-        Ok(Seen { photo, prediction, classes, reading, began, batch, stream })
+        let layer = |class: &usize| self.classifier.layer_of(&self.network, reading.as_ref(), *class, &photo.tensor);
+        let layers = classes.iter().map(layer).collect::<Result<_>>()?;
+        Ok(Seen { photo, prediction, classes, reading, began, layers, batch, stream })
     }
 
     /// The network as a photo has it: its outputs are what is read of that photo.
@@ -279,13 +284,22 @@ impl Session<'_> {
         let scores: Vec<&dyn Score> = scores.iter().map(|score| score as &dyn Score).collect();
         let network = self.network_of(seen);
         let objective = Objective::new(&*network, &Target::Output(0)).with_batch(seen.batch);
-        let MethodAt { spec, layers, .. } = &method.for_image(seen.layer(), &self.network)?;
-        let mut settings = spec.settings(&self.settings);
+        let mut settings = method.spec.settings(&self.settings);
         if seen.reading.is_some() {
             // What the network gives for a baseline is read anew of every photo.
             settings.cache = Arc::default();
         }
-        spec.method.explain(&objective, &seen.photo.tensor, layers, &scores, &settings, seen.stream.clone())
+        // Classes at one layer share their passes.
+        let mut found = Vec::with_capacity(scores.len());
+        let mut done = 0;
+        for same in seen.layers.chunk_by(|a, b| a == b) {
+            let MethodAt { spec, layers, .. } = &method.for_image(same[0], &self.network)?;
+            let scores = &scores[done..done + same.len()];
+            let stream = seen.stream.clone();
+            found.extend(spec.method.explain(&objective, &seen.photo.tensor, layers, scores, &settings, stream)?);
+            done += same.len();
+        }
+        Ok(found)
     }
 
     /// How the probability of `class` rises and falls as the cells that a map finds important appear and vanish.

@@ -309,8 +309,11 @@ impl Run<'_> {
         let names: Vec<String> = seen.classes.iter().map(named).collect();
         let Style { opacity, .. } = self.style;
         let picture = overlay_classes(&seen.photo.picture, &scaled, &names, seen.photo.region, opacity)?;
-        let picture =
-            if self.arguments.caption { with_caption(&picture, &[self.method_in_words(seen)?]) } else { picture };
+        let picture = if self.arguments.caption {
+            with_caption(&picture, &[self.method_in_words(seen, seen.classes[0])?])
+        } else {
+            picture
+        };
         let record = self.question.record_of_classes(&input.path, &seen.classes)?;
         let name = self.name_for(&self.question.name(&input.stem, Some("classes".into())), &record);
         let path = self.folder.write(&format!("{name}.png"), &encode_png_with_note(&picture, &record)?)?;
@@ -328,10 +331,10 @@ impl Run<'_> {
     }
 
     /// `layer-cam at layer3.2`, with the score where it is not the network's output.
-    fn method_in_words(&self, seen: &Seen) -> Result<String> {
+    fn method_in_words(&self, seen: &Seen, class: usize) -> Result<String> {
         let method = self.method();
         let mut words = method.spec.label.clone();
-        if let Some(layers) = self.layer_names(seen)? {
+        if let Some(layers) = self.layer_names(seen, class)? {
             words = format!("{words} at {layers}");
         }
         Ok(match self.session.score_of(&method.spec.method) {
@@ -340,10 +343,10 @@ impl Run<'_> {
         })
     }
 
-    /// The layers where a photo is explained.
-    fn layer_names(&self, seen: &Seen) -> Result<Option<String>> {
+    /// The layers where a class of a photo is explained.
+    fn layer_names(&self, seen: &Seen, class: usize) -> Result<Option<String>> {
         let graph = &self.session.classifier.model.graph;
-        Ok(self.method().for_image(seen.layer(), graph)?.layer_names(graph))
+        Ok(self.method().for_image(seen.layer_of(class), graph)?.layer_names(graph))
     }
 
     /// Which score is explained.
@@ -374,7 +377,7 @@ impl Run<'_> {
         let method = &self.method().spec.method;
         let mut drawing = Drawing::new(&found.map, photo, &scale, &self.style)?;
         if self.arguments.caption {
-            let words = [self.class_in_words(class, seen), self.method_in_words(seen)?];
+            let words = [self.class_in_words(class, seen), self.method_in_words(seen, class)?];
             drawing.picture = with_caption(&drawing.picture, &words);
         }
         if self.arguments.show {
@@ -440,7 +443,7 @@ impl Run<'_> {
                 .then(|| seen.prediction.probabilities[class]),
             score: found.score,
             score_kind: self.score_kind(),
-            layer: self.layer_names(seen)?,
+            layer: self.layer_names(seen, class)?,
             hyper: method.has_parts().then(|| HyperLine::of(&self.method().spec.cam)),
             map,
             baselines: method.compares().then_some(&self.baselines),

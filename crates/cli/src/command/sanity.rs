@@ -57,7 +57,7 @@ pub(crate) fn run_checks(arguments: &SanityArguments, output: &Output) -> Result
         let reading = seen.reading.as_ref();
         let network = read_of(classifier.network(), reading);
         for (method, found) in methods.iter().zip(&mut found) {
-            let MethodAt { spec, layers, .. } = &method.for_image(seen.layer(), classifier.network())?;
+            let MethodAt { spec, layers, .. } = &method.for_image(seen.layer_of(class), classifier.network())?;
             let mut explain = |network: &dyn Network| {
                 let network = Watched::new(network, output);
                 let objective = Objective::new(&network, &target).with_batch(seen.batch());
