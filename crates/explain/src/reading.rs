@@ -204,6 +204,9 @@ pub(crate) fn layer_towards(
     input: &Tensor,
 ) -> Result<Option<LayerId>> {
     let joined = graph.joined();
+    if joined.is_empty() {
+        return Ok(None);
+    }
     let taps: Vec<Tap> = joined.iter().copied().map(Tap::Layer).collect();
     let mut cotangents = |output: &Tensor| {
         let one: Vec<f64> = (0..output.elem_count()).map(|at| f64::from(u8::from(at == class))).collect();

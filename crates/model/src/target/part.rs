@@ -12,6 +12,7 @@ impl Graph {
     pub fn joined(&self) -> Vec<LayerId> {
         let joins = (0..self.nodes.len()).rev().filter(|index| self.joins_parts(*index)).take(JOINS);
         let inputs = joins.flat_map(|index| self.nodes[index].inputs.iter().copied());
+        let inputs = inputs.filter(|input| !matches!(self.nodes[input.0].op, Op::Constant(_)));
         let mut joined: Vec<LayerId> = inputs.map(LayerId::from).collect();
         joined.sort_unstable_by_key(|layer| layer.0);
         joined.dedup();
