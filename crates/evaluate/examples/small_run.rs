@@ -38,7 +38,6 @@ impl Source for Drawn {
             label: None,
             object: None,
             reading: None,
-            layer: None,
         })
     }
 }

@@ -1,8 +1,6 @@
 use crate::{Curve, Row, Shard, Store, VERSION};
 use candle_core::{DType, Tensor};
-use faithful_core::{
-    Error, LayerId, Network, Objective, Probabilities, ReadOut, Reading, Result, Score, Stream, Target,
-};
+use faithful_core::{Error, Network, Objective, Probabilities, ReadOut, Reading, Result, Score, Stream, Target};
 use faithful_metric::{CurveScore, Explanation, Metric, Protocol, measure};
 use faithful_tensor::{Resize, resize2d};
 use std::collections::BTreeSet;
@@ -21,8 +19,6 @@ pub struct Sample {
     pub object: Option<Vec<bool>>,
     /// What of the network's outputs are this image's classes, where that is not the outputs as they are.
     pub reading: Option<Arc<dyn Reading>>,
-    /// The layer that is explained in place of the network's, where this image has one of its own.
-    pub layer: Option<LayerId>,
 }
 
 /// The network as an image has it.
@@ -55,8 +51,6 @@ pub struct Subject<'a> {
     pub stream: &'a Stream,
     /// How many rows may go through the network at a time.
     pub batch: NonZeroUsize,
-    /// The image's own layer.
-    pub layer: Option<LayerId>,
 }
 
 /// What an explainer answers.
@@ -253,13 +247,12 @@ fn measured(
     stream: &Stream,
     blank: &Row,
 ) -> Result<Vec<Row>> {
-    let Sample { input, object, layer, .. } = &prepared.sample;
-    let layer = *layer;
+    let Sample { input, object, .. } = &prepared.sample;
     let (class, batch) = (prepared.class, prepared.batch);
     let network = network_of(plan, &prepared.sample);
     let network = &*network;
     let start = Instant::now();
-    let explained = explainer.explain(&Subject { network, input, class, stream, batch, layer })?;
+    let explained = explainer.explain(&Subject { network, input, class, stream, batch })?;
     let seconds = start.elapsed().as_secs_f64();
     let target = plan.probabilities.probability(class);
     let objective = Objective::new(network, &target).with_batch(batch);
@@ -271,7 +264,7 @@ fn measured(
     };
     let map = fitted(&explained.map, input)?;
     let mut explain = |input: &Tensor| {
-        let subject = Subject { network, input, class, stream, batch, layer };
+        let subject = Subject { network, input, class, stream, batch };
         fitted(&explainer.explain(&subject)?.map, input)
     };
     let mut explanation = Explanation {
@@ -344,7 +337,7 @@ mod tests {
             // Every other picture is taken for something else.
             let label = Some((predicted + index % 2) % 3);
             let input = Tensor::from_vec(values, (1, 3, 2, 2), &Device::Cpu)?;
-            Ok(Sample { input, label, object: Some(vec![true, false, false, true]), reading: None, layer: None })
+            Ok(Sample { input, label, object: Some(vec![true, false, false, true]), reading: None })
         }
     }
 

@@ -4,8 +4,8 @@
 use crate::boxes::Boxes;
 use crate::contents::{Contents, Held};
 use crate::reading::layer_towards;
-use crate::{Classifier, MethodAt, PhotoReading, ScoreKind, Session, Settings, inputs, photo};
-use faithful_core::{Digest, Error, Objective, Result, Score, Stream};
+use crate::{Classifier, MethodAt, ScoreKind, Session, Settings, inputs, photo};
+use faithful_core::{Digest, Error, Objective, Reading, Result, Score, Stream};
 use faithful_data::{
     Decoding, MARK_CLASSES, Mask, Picture, PlantedScene, SCENE_CLASSES, SceneSpec, draw_planted, draw_scene,
     list_photos, read_photo_bytes,
@@ -193,9 +193,9 @@ impl<'a> Images<'a> {
         Self { classifier: Some(classifier), ..self }
     }
 
-    fn reading(&self, photo: &photo::Photo) -> Result<Option<PhotoReading>> {
+    fn reading(&self, photo: &photo::Photo) -> Result<Option<Arc<dyn Reading>>> {
         let Some(classifier) = self.classifier else { return Ok(None) };
-        classifier.reading(classifier.network(), photo)
+        Ok(classifier.reading(classifier.network(), photo)?.map(|found| found.reading))
     }
 
     /// Whether it is known of at least one image where its object is.
@@ -321,7 +321,7 @@ impl Source for Images<'_> {
                 let photo = self.read(index, path)?;
                 let object = self.mask(index, path, &photo)?.map(|mask| seen(&mask, &photo)).transpose()?;
                 let reading = self.reading(&photo)?;
-                return Ok(sample(photo, self.label(path), object, reading));
+                return Ok(Sample { input: photo.tensor, label: self.label(path), object, reading });
             }
             Kind::Scenes(stream) => drawn_scene(stream, index)?,
             Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
@@ -329,18 +329,8 @@ impl Source for Images<'_> {
         let photo = photo::prepare(picture, self.model.photo_preprocessing()?)?;
         let object = cause.map(|mask| seen(&mask, &photo)).transpose()?;
         let reading = self.reading(&photo)?;
-        Ok(sample(photo, class, object, reading))
+        Ok(Sample { input: photo.tensor, label: class, object, reading })
     }
-}
-
-fn sample(
-    photo: photo::Photo,
-    label: Option<usize>,
-    object: Option<Vec<bool>>,
-    reading: Option<PhotoReading>,
-) -> Sample {
-    let layer = reading.as_ref().and_then(|reading| reading.layer);
-    Sample { input: photo.tensor, label, object, reading: reading.map(|reading| reading.reading), layer }
 }
 
 /// A session's method, as an evaluation runs it.
@@ -352,7 +342,7 @@ pub struct EvaluatedMethod {
     settings: Settings,
     /// Whether what the network gives for a baseline is read anew of every image.
     anew: bool,
-    /// The network, where its classes are those of boxes, which come from layers of their own.
+    /// The network, where boxes are explained, which come from layers of their own.
     boxes: Option<Graph>,
 }
 
@@ -381,8 +371,10 @@ impl Explainer for EvaluatedMethod {
         let objective = Objective::new(subject.network, &target).with_batch(subject.batch);
         let scores: [&dyn Score; 1] = [&target];
         let layer = match &self.boxes {
-            Some(graph) => layer_towards(graph, subject.network, subject.class, subject.input)?,
-            None => subject.layer,
+            Some(graph) if self.method.takes_own_layer() => {
+                layer_towards(graph, subject.network, subject.class, subject.input)?
+            }
+            _ => None,
         };
         let own = self.method.for_image(layer, subject.network)?;
         let MethodAt { spec, layers, .. } = &own;

@@ -7,7 +7,7 @@ use faithful_core::{
     Channels, Error, Fit, LayerId, Network, Objective, Preprocessing, Probabilities, ReadOut, Resampling, Result,
     read_file_within,
 };
-use faithful_model::{Compute, DenseForm, Labels, Loading, Model, ModelSource, Task};
+use faithful_model::{Compute, Dense, DenseForm, Labels, Loading, Model, ModelSource, Task};
 use std::path::{Path, PathBuf};
 
 /// What the user says of a model's photos and classes, above what its own files say.
@@ -194,33 +194,25 @@ impl Classifier {
     /// [`Error::Parameter`] for a region or a box that the photo does not have.
     pub fn reading(&self, network: &dyn Network, photo: &Photo) -> Result<Option<PhotoReading>> {
         match &self.reader {
-            Some(Reader::OfPhoto(reader)) => reader.of(&self.model.graph, network, photo).map(Some),
+            Some(Reader::OfPhoto(reader)) => reader.of(network, photo).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// Whether its classes are those of a detection's boxes, which come from layers of their own.
+    /// Whether what is explained is a detection's boxes, or classes by their best boxes: they come from layers of their own.
     pub fn finds_boxes(&self) -> bool {
-        self.model.dense.as_ref().is_some_and(|dense| matches!(dense.form, DenseForm::Detection { .. }))
+        let is_detection = |dense: &Dense| matches!(dense.form, DenseForm::Detection { .. });
+        let reads_boxes = matches!(&self.reader, Some(Reader::OfPhoto(reader)) if reader.is_of_boxes());
+        reads_boxes || self.model.dense.as_ref().is_some_and(is_detection)
     }
 
     /// The layer that is explained of `class` of one input `(1, …)` in place of the model's, where it has one of its own: `network` is the
-    /// classifier's, or stands before it, with what is read of it.
+    /// classifier's, or stands before it, with what is read of the input.
     ///
     /// # Errors
     /// What the network returns.
-    pub fn layer_of(
-        &self,
-        network: &dyn Network,
-        reading: Option<&PhotoReading>,
-        class: usize,
-        input: &Tensor,
-    ) -> Result<Option<LayerId>> {
-        match reading {
-            Some(reading) => Ok(reading.layer),
-            None if self.finds_boxes() => layer_towards(&self.model.graph, network, class, input),
-            None => Ok(None),
-        }
+    pub fn layer_of(&self, network: &dyn Network, class: usize, input: &Tensor) -> Result<Option<LayerId>> {
+        if self.finds_boxes() { layer_towards(&self.model.graph, network, class, input) } else { Ok(None) }
     }
 
     /// Another network of the model's architecture, of whose outputs the same is read as of the classifier's: for a photo, `reading`.

@@ -77,8 +77,6 @@ pub struct PhotoReading {
     pub reading: Arc<dyn Reading>,
     /// The box in the photo that they are of, where there is one: left, top, right and bottom.
     pub corners: Option<[f64; 4]>,
-    /// The layer that is explained unless another is named, where it is not that of every photo: boxes come from layers of their own.
-    pub layer: Option<LayerId>,
 }
 
 impl PhotoReading {
@@ -171,23 +169,26 @@ impl Reader {
 }
 
 impl PhotoReader {
-    /// What is read of a photo: `network` is `graph`, whose outputs it is read from, or stands before it.
-    pub(crate) fn of(&self, graph: &Graph, network: &dyn Network, photo: &Photo) -> Result<PhotoReading> {
+    /// Whether it is a box of a detection.
+    pub(crate) fn is_of_boxes(&self) -> bool {
+        matches!(self.what, What::Detection(_))
+    }
+
+    /// What is read of a photo: `network` is the one whose outputs it is read from.
+    pub(crate) fn of(&self, network: &dyn Network, photo: &Photo) -> Result<PhotoReading> {
         let output = outputs(network, &photo.tensor)?;
         match &self.what {
             What::Region(place) => {
                 let size = self.dense.places(&photo.tensor.dims()[1..])?;
                 let (reading, corners) = place.reading(self.dense.classes(), size, photo, &output)?;
-                Ok(PhotoReading { reading: Arc::new(reading), corners, layer: None })
+                Ok(PhotoReading { reading: Arc::new(reading), corners })
             }
             What::Detection(choice) => {
                 let rows = Rows::of(&self.dense, photo)?;
                 let all = rows.found(&output)?;
                 let chosen = choice.of(&all, &self.labels)?;
                 let reading = rows.reading(chosen, choice.what, &output)?;
-                let read = ReadOut::new(network, reading.clone());
-                let layer = layer_towards(graph, &read, 0, &photo.tensor)?;
-                Ok(PhotoReading { reading, corners: Some(chosen.corners), layer })
+                Ok(PhotoReading { reading, corners: Some(chosen.corners) })
             }
         }
     }

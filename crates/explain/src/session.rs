@@ -153,12 +153,17 @@ pub struct MethodAt {
 }
 
 impl MethodAt {
+    /// Whether an image's own layer stands in the model's place: the user named none.
+    pub fn takes_own_layer(&self) -> bool {
+        !self.named && self.spec.method.needs_layers()
+    }
+
     /// The same at the layers for `own`, an image's own layer in the model's place, unless the user named some.
     ///
     /// # Errors
     /// Those of finding a method's layers.
     pub fn for_image(&self, own: Option<LayerId>, network: &dyn Network) -> Result<Self> {
-        match own.filter(|_| !self.named && self.spec.method.needs_layers()) {
+        match own.filter(|_| self.takes_own_layer()) {
             Some(layer) => Ok(Self { layers: self.spec.method.layers_of(network, layer)?, ..self.clone() }),
             None => Ok(self.clone()),
         }
@@ -253,8 +258,12 @@ impl Session<'_> {
         let prediction = model::predict(&objective, self.classifier.model.probabilities, &photo.tensor)?;
         let classes = class::choose(&self.classes, &prediction.ranked);
         let stream = Stream::new(self.seed, name.as_bytes());
-        let layer = |class: &usize| self.classifier.layer_of(&self.network, reading.as_ref(), *class, &photo.tensor);
+        let asks = self.methods.iter().any(MethodAt::takes_own_layer);
+        let layer = |class: &usize| {
+            if asks { self.classifier.layer_of(&*network, *class, &photo.tensor) } else { Ok(None) }
+        };
         let layers = classes.iter().map(layer).collect::<Result<_>>()?;
+        drop(network);
         Ok(Seen { photo, prediction, classes, reading, began, layers, batch, stream })
     }
 

@@ -132,8 +132,8 @@ proptest! {
             let share: Vec<f64> = (0..FEATURES).map(|i| alpha.powi(i as i32 + 1)).collect();
             Ok((&start + ((&goal - &start)? * row(&share))?)?)
         };
-        let along = path_attribution(&objective, &curve, &integration(Quadrature::GaussLegendre, 128)).unwrap();
-        prop_assert!(along.convergence.unwrap().delta.unwrap().abs() < 1e-4);
+        let along = path_attribution(&objective, &curve, &integration(Quadrature::GaussLegendre, 256)).unwrap();
+        prop_assert!(along.convergence.unwrap().delta.unwrap().abs() < 1e-5);
         // And it is another attribution than the straight line's.
         let guided = guided_integrated_gradients(&objective, &input, &baseline, &GuidedPath {
             steps: draws(400), fraction: 0.25, max_distance: 0.2,

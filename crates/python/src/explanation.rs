@@ -80,7 +80,8 @@ fn maps_of(classifier: &Classifier, asked: &Asked, inputs: &Inputs, heard: &Prog
         let network = read_of(&session.network, reading.as_ref());
         let first = Target::Output(0);
         let objective = Objective::new(&*network, &first).with_batch(batch);
-        let layer = classifier.layer_of(&session.network, reading.as_ref(), class, &row)?;
+        let takes_own = method.takes_own_layer();
+        let layer = if takes_own { classifier.layer_of(&*network, class, &row)? } else { None };
         let own = method.for_image(layer, &session.network)?;
         let results = own.spec.method.explain(&objective, &row, &own.layers, &one(&target), &settings, stream)?;
         layers = own.layer_names(classifier.network());

@@ -214,7 +214,7 @@ fn facts(page: &mut Page, arguments: &CompareArguments, session: &Session<'_>, b
     exhibit::model_facts(page, model);
     // Boxes come from layers of their own.
     let at_layers = |method: &MethodAt| {
-        let is_each = (session.classifier.reads_each_photo() || session.classifier.finds_boxes()) && !method.named;
+        let is_each = session.classifier.finds_boxes() && !method.named;
         if is_each { None } else { method.layer_names(&model.graph) }
     };
     let line = |method: &MethodAt| match at_layers(method) {

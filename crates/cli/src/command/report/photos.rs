@@ -110,8 +110,7 @@ pub(super) fn gallery(
         let mut shown = limits.classes_of(name.to_owned(), &photo, &prediction, &[class], &classifier.model)?;
         let stream = Stream::new(evaluate.seed, name);
         for explainer in &explainers {
-            let layer = reading.as_ref().and_then(|reading| reading.layer);
-            let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch, layer };
+            let subject = Subject { network, input: &photo.tensor, class, stream: &stream, batch };
             let overlay = match explainer.explain(&subject) {
                 Ok(explained) => with_values(
                     limits.overlay(&explained.map, &explainer.method.spec.method),
