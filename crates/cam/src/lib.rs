@@ -62,6 +62,7 @@ pub use estimator::{BaselineUse, ESTIMATORS, EstimatorParameters, GradientEstima
 pub use expectation::{Completeness, Difference};
 pub use faithful_baseline::BaselineCache;
 pub use fusion::{Fusion, fuse};
+pub use hyper::formula as hyper_formula;
 pub use hyper::{
     BaseMap, Calibration, Combination, DecompositionParameters, DependencyParameters, Evidence, Filter, FrequencyMap,
     Fused, FusionParameters, HyperParameters, HyperParts, Level, Mixture, Quality, Refined, Refinement, SOFT_STEEPNESS,

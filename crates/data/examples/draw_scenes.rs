@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(out.join("scenes"))?;
     std::fs::create_dir_all(out.join("scene-masks"))?;
     for (index, classes) in SCENES {
-        let scene = draw_scene_of(&SceneSpec::default(), classes, &mut stream.draw(index))?;
+        let scene = draw_scene_of(&SceneSpec::sized(224), classes, &mut stream.draw(index))?;
         let labels: Vec<String> = classes.iter().map(|&class| SCENE_CLASSES[class].label.replace(' ', "-")).collect();
         let name = labels.join("_");
         write_picture(&out.join("scenes").join(format!("{name}.png")), &scene.picture)?;

@@ -63,14 +63,15 @@ pub struct PlantedScene {
 pub fn draw_planted(spec: &SceneSpec, generator: &mut impl RngCore) -> Result<PlantedScene> {
     let mut scene = drawn(spec, generator)?;
     let class = below(generator, MARK_CLASSES.len());
-    let radius = uniform(generator, 5.5, 7.5);
-    let centre = room(&scene, radius + RIM + 1.0, generator)?;
-    let mark = plant(&mut scene.picture, class, centre, radius);
+    let radius = spec.scale * uniform(generator, 5.5, 7.5);
+    let rim = spec.scale * RIM;
+    let centre = room(&scene, radius + rim + 1.0, generator)?;
+    let mark = plant(&mut scene.picture, class, centre, [radius, rim]);
     grain(&mut scene.picture, spec.grain, generator);
     Ok(PlantedScene { scene, mark })
 }
 
-/// The white rim in pixels.
+/// The white rim in pixels, at a scale of 1.
 const RIM: f32 = 1.6;
 
 /// A place whose square of half side `reach` touches no object.
@@ -91,11 +92,11 @@ fn is_clear(mask: &Mask, [y, x]: [f32; 2], reach: f32) -> bool {
     around(y, mask.height).all(|row| around(x, mask.width).all(|column| !mask.inside[row * mask.width + column]))
 }
 
-fn plant(picture: &mut Picture, class: usize, centre: [f32; 2], radius: f32) -> Object {
+fn plant(picture: &mut Picture, class: usize, centre: [f32; 2], [radius, rim]: [f32; 2]) -> Object {
     let MarkClass { shape, colour, .. } = MARK_CLASSES[class];
     let brush =
         |radius: f32, colour| Brush { centre, radius: [radius; 2], axis: [1.0, 0.0], shape, inks: Inks::Flat(colour) };
-    let mask = paint(picture, &brush(radius + RIM, [255; 3]));
+    let mask = paint(picture, &brush(radius + rim, [255; 3]));
     paint(picture, &brush(radius, colour));
     let bounding_box = mask.bounding_box().expect("a mark has at least one pixel: `room`");
     Object { class, mask, bounding_box }

@@ -50,11 +50,41 @@ pub struct SceneSpec {
     pub distractors: RangeInclusive<usize>,
     /// The amplitude of the grain, in grey levels of 255.
     pub grain: u8,
+    /// How large the details are that have no size of their own: a texture's period is 5.5 to 7.5 pixels times this, and so
+    /// are the clutter's lines and the planted marks.
+    pub scale: f32,
 }
 
 impl Default for SceneSpec {
     fn default() -> Self {
-        Self { height: 96, width: 96, objects: 1..=3, classes: 2, radius: 14.0..=21.0, distractors: 1..=5, grain: 12 }
+        Self {
+            height: 96,
+            width: 96,
+            objects: 1..=3,
+            classes: 2,
+            radius: 14.0..=21.0,
+            distractors: 1..=5,
+            grain: 12,
+            scale: 1.0,
+        }
+    }
+}
+
+impl SceneSpec {
+    /// The default scenes in finer resolution: `side` by `side` pixels, objects and their details enlarged with them.
+    ///
+    /// ```
+    /// use faithful_data::SceneSpec;
+    /// assert_eq!(SceneSpec::sized(96), SceneSpec::default());
+    /// assert_eq!(SceneSpec::sized(192).radius, 28.0..=42.0);
+    /// ```
+    pub fn sized(side: usize) -> Self {
+        Self { height: side, width: side, ..Self::default() }.enlarged(side as f32 / 96.0)
+    }
+
+    /// With objects and details `by` times as large.
+    pub fn enlarged(self, by: f32) -> Self {
+        Self { radius: by * self.radius.start()..=by * self.radius.end(), scale: by * self.scale, ..self }
     }
 }
 
@@ -170,7 +200,7 @@ fn drawn_of(spec: &SceneSpec, classes: &[usize], generator: &mut impl RngCore) -
                 // Up to 33 degrees either way: a square stays a square, and a triangle stands.
                 axis: direction(generator, 0.3),
                 shape,
-                inks: textured(texture, generator),
+                inks: textured(texture, spec.scale, generator),
             };
             let mask = paint(&mut picture, &brush);
             let bounding_box = mask.bounding_box().expect("an object has at least one pixel: `check`, `place`");
@@ -195,6 +225,9 @@ fn check(spec: &SceneSpec) -> Result<()> {
     let (low, high) = (*spec.radius.start(), *spec.radius.end());
     if !(low >= 3.0 && low <= high && high.is_finite()) {
         return Err(Error::parameter("radius", format!("{low}..={high} is no range above 3 pixels")));
+    }
+    if !(spec.scale > 0.0 && spec.scale <= 1e3) {
+        return Err(Error::parameter("scale", format!("{} is outside 0 to 1000", spec.scale)));
     }
     Ok(())
 }
@@ -239,7 +272,7 @@ fn place(spec: &SceneSpec, count: usize, generator: &mut impl RngCore) -> Result
     Err(Error::parameter("objects", reason))
 }
 
-fn textured(texture: Texture, generator: &mut impl RngCore) -> Inks {
+fn textured(texture: Texture, scale: f32, generator: &mut impl RngCore) -> Inks {
     let first = colour(generator);
     // Two inks must be told apart also without colour, or the texture would not be seen.
     let second = loop {
@@ -252,7 +285,7 @@ fn textured(texture: Texture, generator: &mut impl RngCore) -> Inks {
         texture,
         first,
         second,
-        period: uniform(generator, 5.5, 7.5),
+        period: scale * uniform(generator, 5.5, 7.5),
         phase: match texture {
             // Rings are centred on the object; the lattice of any other pattern starts anywhere.
             Texture::Rings => [0.0, 0.0],
@@ -275,7 +308,7 @@ fn distractor(picture: &mut Picture, spec: &SceneSpec, generator: &mut impl RngC
     let brush = match below(generator, 4) {
         // A line.
         0 => {
-            let radius = [uniform(generator, 0.6, 1.6), size * uniform(generator, 0.8, 3.0)];
+            let radius = [spec.scale * uniform(generator, 0.6, 1.6), size * uniform(generator, 0.8, 3.0)];
             Brush { centre, radius, axis, shape: Shape::Square, inks: Inks::Flat(colour(generator)) }
         }
         // A blob.
@@ -300,7 +333,7 @@ fn distractor(picture: &mut Picture, spec: &SceneSpec, generator: &mut impl RngC
             let radius = [size * uniform(generator, 0.2, 0.35), size * uniform(generator, 0.5, 1.0)];
             let shape = if chance(generator, 0.5) { Shape::Square } else { Shape::Disc };
             let texture = Texture::ALL[below(generator, Texture::ALL.len())];
-            Brush { centre, radius, axis, shape, inks: textured(texture, generator) }
+            Brush { centre, radius, axis, shape, inks: textured(texture, spec.scale, generator) }
         }
     };
     paint(picture, &brush);
@@ -379,6 +412,7 @@ mod tests {
             #[allow(clippy::reversed_empty_ranges)] // The empty range is the point.
             (SceneSpec { distractors: 3..=2, ..default() }, "distractors"),
             (SceneSpec { classes: 0, ..default() }, "classes"),
+            (SceneSpec { scale: f32::NAN, ..default() }, "scale"),
         ] {
             let error = draw_scene(&spec, &mut generator).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -39,9 +39,9 @@ pub struct Images<'a> {
 
 enum Kind {
     Photos(Vec<PathBuf>),
-    Scenes(Stream),
+    Scenes(Stream, SceneSpec),
     /// Scenes with an object and a mark, of which the network goes by one.
-    Planted(Stream, Cause),
+    Planted(Stream, SceneSpec, Cause),
 }
 
 /// What the network's classes are of.
@@ -66,8 +66,8 @@ impl Cause {
             return Ok(Self::Mark);
         }
         let reason = format!(
-            "drawn pictures show the classes of the built-in networks `scenes-vgg` and `marks-vgg`, and `{}` has others \
-             (--model or FAITHFUL_MODEL names it); give a folder of photos",
+            "drawn pictures show the classes of the built-in networks `scenes-224`, `scenes-vgg` and `marks-vgg`, and `{}` \
+             has others (--model or FAITHFUL_MODEL names it); give a folder of photos",
             model.name
         );
         Err(Error::parameter("images", reason))
@@ -81,15 +81,14 @@ struct Drawn {
     cause: Option<Mask>,
 }
 
-fn drawn_scene(stream: &Stream, index: usize) -> Result<Drawn> {
-    let scene = draw_scene(&SceneSpec::default(), &mut stream.draw(index))?;
+fn drawn_scene(stream: &Stream, spec: &SceneSpec, index: usize) -> Result<Drawn> {
+    let scene = draw_scene(spec, &mut stream.draw(index))?;
     let class = scene.classes().first().copied();
     Ok(Drawn { class, cause: class.map(|class| scene.mask_of(class)), picture: scene.picture })
 }
 
-fn drawn_planted(stream: &Stream, cause: Cause, index: usize) -> Result<Drawn> {
-    let spec = SceneSpec { objects: 1..=1, ..SceneSpec::default() };
-    let PlantedScene { mut scene, mark } = draw_planted(&spec, &mut stream.draw(index))?;
+fn drawn_planted(stream: &Stream, spec: &SceneSpec, cause: Cause, index: usize) -> Result<Drawn> {
+    let PlantedScene { mut scene, mark } = draw_planted(spec, &mut stream.draw(index))?;
     let told_by = match cause {
         Cause::Object => scene.objects.swap_remove(0),
         Cause::Mark => mark,
@@ -225,7 +224,7 @@ impl<'a> Images<'a> {
                     self.names.iter().zip(paths).map(|(name, path)| (name, path, mask(name, path))).collect();
                 Contents::read(&files)
             }
-            Kind::Scenes(_) | Kind::Planted(..) => Contents::of_names(&self.names),
+            Kind::Scenes(..) | Kind::Planted(..) => Contents::of_names(&self.names),
         })
     }
 
@@ -283,15 +282,24 @@ fn drawn_kind(folder: &Path, model: &Model) -> Result<Option<Kind>> {
     if folder.exists() {
         return Ok(None);
     }
+    // As large as the network looks at them.
+    let spec = || -> Result<SceneSpec> {
+        let [height, width] = model.photo_preprocessing()?.input_size;
+        Ok(SceneSpec::sized(height.min(width)))
+    };
     match folder.to_str() {
         Some("scenes") => match Cause::of(model)? {
-            Cause::Object => Ok(Some(Kind::Scenes(Stream::new(0, "evaluation scenes")))),
+            Cause::Object => Ok(Some(Kind::Scenes(Stream::new(0, "evaluation scenes"), spec()?))),
             Cause::Mark => {
                 let reason = format!("`scenes` have no marks, which `{}` goes by; `planted` have", model.name);
                 Err(Error::parameter("images", reason))
             }
         },
-        Some("planted") => Ok(Some(Kind::Planted(Stream::new(0, "planted scenes"), Cause::of(model)?))),
+        Some("planted") => {
+            let cause = Cause::of(model)?;
+            let spec = SceneSpec { objects: 1..=1, ..spec()? };
+            Ok(Some(Kind::Planted(Stream::new(0, "planted scenes"), spec, cause)))
+        }
         _ => Ok(None),
     }
 }
@@ -302,8 +310,8 @@ impl Images<'_> {
         let preprocessing = self.model.photo_preprocessing()?;
         let drawn = match &self.kind {
             Kind::Photos(paths) => return self.read(index, &paths[index]),
-            Kind::Scenes(stream) => drawn_scene(stream, index)?,
-            Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
+            Kind::Scenes(stream, spec) => drawn_scene(stream, spec, index)?,
+            Kind::Planted(stream, spec, cause) => drawn_planted(stream, spec, *cause, index)?,
         };
         photo::prepare(drawn.picture, preprocessing)
     }
@@ -323,8 +331,8 @@ impl Source for Images<'_> {
                 let reading = self.reading(&photo)?;
                 return Ok(Sample { input: photo.tensor, label: self.label(path), object, reading });
             }
-            Kind::Scenes(stream) => drawn_scene(stream, index)?,
-            Kind::Planted(stream, cause) => drawn_planted(stream, *cause, index)?,
+            Kind::Scenes(stream, spec) => drawn_scene(stream, spec, index)?,
+            Kind::Planted(stream, spec, cause) => drawn_planted(stream, spec, *cause, index)?,
         };
         let photo = photo::prepare(picture, self.model.photo_preprocessing()?)?;
         let object = cause.map(|mask| seen(&mask, &photo)).transpose()?;

@@ -16,10 +16,15 @@ pub(crate) struct PartlyBlurred {
     pub(crate) share: f64,
 }
 
+/// Whether the baseline of a draw is the blurred input, which a `share` of them in `[0, 1]` has.
+pub fn is_blurred(draw: usize, share: f64) -> bool {
+    let before = |draw: usize| (draw as f64 * share).floor();
+    before(draw + 1) > before(draw)
+}
+
 impl PartlyBlurred {
     fn blurs(&self, draw: usize) -> bool {
-        let before = |draw: usize| (draw as f64 * self.share).floor();
-        before(draw + 1) > before(draw)
+        is_blurred(draw, self.share)
     }
 }
 

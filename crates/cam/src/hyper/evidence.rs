@@ -46,7 +46,7 @@ impl Evidence {
 }
 
 /// A channel that differs less around a place than this share of its mean has no evidence to share out there.
-const SILENT: f64 = 1e-3;
+pub const SILENT: f64 = 1e-3;
 
 /// What level maps average over draws, each times the difference from the baseline: the gradient, for `E_k`, and one, for `D_k`.
 // As the functions of the rules' table are: others can fail.
@@ -56,7 +56,7 @@ pub(crate) fn gradient_and_one(trace: &LayerTrace) -> Result<Vec<Tensor>> {
 }
 
 /// The standard deviation of a neighbourhood, in places of the layer.
-const AROUND: f64 = 1.0;
+pub(crate) const AROUND: f64 = 1.0;
 
 /// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths.
 pub(crate) fn layer_evidence(paths: &[PathExpectation], place: usize, evidence: Evidence) -> Result<Tensor> {

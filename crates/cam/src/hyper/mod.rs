@@ -4,6 +4,7 @@ mod baseline;
 mod decomposition;
 mod dependency;
 mod evidence;
+pub mod formula;
 mod fusion;
 mod placement;
 mod quality;

@@ -25,7 +25,7 @@ pub(crate) fn placed(map: &Tensor, grid: &Grid, size: [usize; 2]) -> Result<Tens
 }
 
 /// Per pixel of an axis: the places on either side, and the share of the second.
-fn neighbours(grid: &Grid, axis: usize, places: usize, pixels: usize) -> Vec<(usize, usize, f64)> {
+pub(crate) fn neighbours(grid: &Grid, axis: usize, places: usize, pixels: usize) -> Vec<(usize, usize, f64)> {
     let last = places.saturating_sub(1);
     (0..pixels)
         .map(|pixel| {

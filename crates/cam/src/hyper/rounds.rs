@@ -5,7 +5,7 @@ use super::{HyperParameters, base_map, put_together, soft_scale};
 use crate::expectation::{Expectation, Request, expectations};
 use crate::{EstimatorParameters, estimator};
 use candle_core::{DType, Tensor};
-use faithful_core::{Convergence, Error, Result, Score, Stop, correlation, mean_ranks};
+use faithful_core::{Convergence, Error, Result, Score, Stop, Stream, correlation, mean_ranks};
 use std::num::NonZeroUsize;
 
 /// With fewer draws there is one round: a map of a single draw says nothing of others.
@@ -48,44 +48,53 @@ struct Round {
     ranks: Vec<f64>,
 }
 
+/// In which rounds so many draws are taken at first, and each round's random stream.
+pub fn rounds(draws: NonZeroUsize, stream: &Stream) -> Vec<(usize, Stream)> {
+    let half = if draws.get() < FEWEST_TO_SPLIT { 0 } else { draws.get() / 2 };
+    let sizes = [draws.get() - half, half].into_iter().filter(|size| *size > 0);
+    sizes.enumerate().map(|(number, size)| (size, of_round(stream, number))).collect()
+}
+
+fn of_round(stream: &Stream, number: usize) -> Stream {
+    if number == 0 { stream.clone() } else { stream.derive(format!("round {number}")) }
+}
+
 /// Takes the draws in two rounds, each half of them with random places of its own, and goes on with rounds of that size for every score
 /// for as long as another seed's map would agree less than [`HyperParameters::agreement`] wants, up to twice the draws.
 ///
 /// There is one round of all draws where they are few, where a stopping rule watches them one by one, and where there are several
 /// paths. What a score gets does not depend on the others.
 pub(crate) fn draw_in_rounds(asked: &Asked<'_>) -> Result<Vec<Drawn>> {
-    let EstimatorParameters { draws, paths, stop, .. } = asked.estimator;
+    let EstimatorParameters { draws, paths, stop, stream, .. } = asked.estimator;
     let whole = draws.get() < FEWEST_TO_SPLIT || paths.get() > 1 || *stop != Stop::Draws;
     let half = draws.get() / 2;
-    let planned = if whole { vec![draws.get()] } else { vec![draws.get() - half, half] };
-    let mut rounds: Vec<Vec<Round>> = asked.request.scores.iter().map(|_| Vec::new()).collect();
-    let all: Vec<usize> = (0..rounds.len()).collect();
-    for (number, draws) in planned.into_iter().enumerate() {
-        take_round(asked, number, draws, &all, &mut rounds)?;
+    let planned = if whole { vec![(draws.get(), stream.clone())] } else { rounds(*draws, stream) };
+    let mut found: Vec<Vec<Round>> = asked.request.scores.iter().map(|_| Vec::new()).collect();
+    let all: Vec<usize> = (0..found.len()).collect();
+    for round in planned {
+        take_round(asked, round, &all, &mut found)?;
     }
     if let Some(wanted) = asked.hyper.agreement.filter(|_| !whole) {
         for number in 2..MOST_ROUNDS {
-            let open = |score: &usize| rounds[*score].len() == number && agreement(&rounds[*score]) < Some(wanted);
+            let open = |score: &usize| found[*score].len() == number && agreement(&found[*score]) < Some(wanted);
             let open: Vec<usize> = all.iter().copied().filter(open).collect();
             if open.is_empty() {
                 break;
             }
-            take_round(asked, number, half, &open, &mut rounds)?;
+            take_round(asked, (half, of_round(stream, number)), &open, &mut found)?;
         }
     }
-    rounds.iter().map(|of_score| together(of_score)).collect()
+    found.iter().map(|of_score| together(of_score)).collect()
 }
 
-/// One more round, the one called `number`, for some of the scores.
+/// One more round of so many draws from its own stream, for some of the scores.
 fn take_round(
     asked: &Asked<'_>,
-    number: usize,
-    draws: usize,
+    (draws, stream): (usize, Stream),
     scores: &[usize],
     rounds: &mut [Vec<Round>],
 ) -> Result<()> {
     let Asked { request, estimator: every, levels, .. } = asked;
-    let stream = if number == 0 { every.stream.clone() } else { every.stream.derive(format!("round {number}")) };
     let draws = NonZeroUsize::new(draws).ok_or_else(|| Error::internal("a round without draws"))?;
     let own = EstimatorParameters { draws, stream, ..(*every).clone() };
     let of_round: Vec<&dyn Score> = scores.iter().map(|score| request.scores[*score]).collect();

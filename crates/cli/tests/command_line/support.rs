@@ -37,8 +37,8 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_faithful"));
         command.current_dir(self.0.path()).args(arguments).env("FAITHFUL_HOME", self.path("home"));
-        // Whatever the developer has set for their own work.
-        command.env_remove("FAITHFUL_MODEL").env_remove("FAITHFUL_DEVICE").env_remove("FAITHFUL_ISA");
+        // The smallest network that is built in, and nothing that the developer has set for their own work.
+        command.env("FAITHFUL_MODEL", "scenes-vgg").env_remove("FAITHFUL_DEVICE").env_remove("FAITHFUL_ISA");
         command
     }
 

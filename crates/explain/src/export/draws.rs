@@ -61,9 +61,7 @@ impl Plan<'_> {
                 let places: Vec<f32> = places.iter().map(|&place| place as f32).collect();
                 writer.numbers(&dims, &places)
             };
-            let difference = writer.sub(&own, &baselines)?;
-            let moved = writer.mul(&difference, &places)?;
-            points = writer.add(&baselines, &moved)?;
+            points = between(writer, &own, &baselines, &places)?;
             stored = Some(baselines);
         }
         if let Some((spread, stream)) = &self.noise {
@@ -78,6 +76,13 @@ impl Plan<'_> {
         let points = writer.reshape(&points, &rows)?;
         Ok(Draws { points, baselines: stored, count: self.count })
     }
+}
+
+/// The points at `places` on the way from the baselines to the input.
+pub(super) fn between(writer: &mut OnnxWriter, own: &Symbol, baselines: &Symbol, places: &Symbol) -> Result<Symbol> {
+    let difference = writer.sub(own, baselines)?;
+    let moved = writer.mul(&difference, places)?;
+    writer.add(baselines, &moved)
 }
 
 /// An input `baselines` `(R, …)` as `(1, R, …)`.
@@ -149,7 +154,7 @@ fn width(writer: &mut OnnxWriter, x: &Symbol, spread: Spread) -> Result<Symbol> 
 }
 
 /// The baselines `(1, R, …)`: one where all draws have the same, and one number per channel where there is no more to it.
-fn baked(sampler: &dyn BaselineSampler, stream: &Stream, count: usize, shape: &[usize]) -> Result<Tensor> {
+pub(super) fn baked(sampler: &dyn BaselineSampler, stream: &Stream, count: usize, shape: &[usize]) -> Result<Tensor> {
     let whole: Vec<usize> = std::iter::once(1).chain(shape.iter().copied()).collect();
     let blank = Tensor::zeros(whole, DType::F32, &Device::Cpu)?;
     check_size(count, shape)?;

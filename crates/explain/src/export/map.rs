@@ -28,11 +28,11 @@ pub(super) struct Explained<'a> {
 }
 
 impl Explained<'_> {
-    fn graph(&self) -> &Graph {
+    pub(super) fn graph(&self) -> &Graph {
         &self.model.graph
     }
 
-    fn layer(&self) -> Result<NodeId> {
+    pub(super) fn layer(&self) -> Result<NodeId> {
         match self.layers {
             &[layer] => Ok(layer),
             _ => Err(Error::parameter("layer", "one target layer is written at a time")),
@@ -47,6 +47,7 @@ impl Explained<'_> {
             Formula::FullGrad => self.full_grad(writer)?,
             Formula::Reciprocal => self.reciprocal(writer)?,
             Formula::Channels => self.channels(writer)?,
+            Formula::Hyper => self.hyper(writer)?,
         };
         writer.enter("map");
         if self.export.display { self.displayed(writer, &map) } else { Ok(map) }
@@ -70,7 +71,7 @@ impl Explained<'_> {
     }
 
     /// Gradients at `taps` for rows that were written as `values`.
-    fn gradients(
+    pub(super) fn gradients(
         &self,
         writer: &mut OnnxWriter,
         values: &[Option<Symbol>],
@@ -195,27 +196,43 @@ impl Explained<'_> {
             Difference::Activation => (baselines.clone(), false),
             Difference::Encoded => (self.input_difference(writer, draws)?.unwrap_or_else(|| baselines.clone()), true),
         };
-        writer.enter("baselines");
-        // `(1 or N, R, …)` as rows of a batch.
-        let count = compared.shape()[1][0];
-        let mut whole = compared.shape().to_vec();
-        whole[2..].copy_from_slice(&self.input.shape()[1..]);
-        let compared = writer.expand(&compared, &whole)?;
-        let mut flat = whole.clone();
-        let leading = flat.remove(0);
-        flat[0] = leading.map(|rows| rows * count);
-        let batch = writer.reshape(&compared, &flat)?;
-        let values = writer.forward(self.graph(), &batch, &[layer], "baselines/")?;
-        writer.enter("baselines");
-        let there = channels_first(writer, &value(&values, layer)?, self.layout)?;
-        let mut apart = one_more(&there, count);
-        apart[0] = leading;
-        let there = writer.reshape(&there, &apart)?;
+        let there = self.layers_of(writer, &compared, &[(layer, self.layout)], "baselines")?.remove(0);
         if from_input {
             return Ok(Some(there));
         }
         let own = writer.reshape(own, &one_more(own, 1))?;
         writer.sub(&own, &there).map(Some)
+    }
+
+    /// Layers of the network for other inputs `(1 or N, R, …)`: `(1 or N, R, C, …)` each.
+    pub(super) fn layers_of(
+        &self,
+        writer: &mut OnnxWriter,
+        inputs: &Symbol,
+        layers: &[(NodeId, Layout)],
+        scope: &str,
+    ) -> Result<Vec<Symbol>> {
+        writer.enter(scope);
+        // As rows of a batch.
+        let count = inputs.shape()[1][0];
+        let mut whole = inputs.shape().to_vec();
+        whole[2..].copy_from_slice(&self.input.shape()[1..]);
+        let inputs = writer.expand(inputs, &whole)?;
+        let mut flat = whole.clone();
+        let leading = flat.remove(0);
+        flat[0] = leading.map(|rows| rows * count);
+        let batch = writer.reshape(&inputs, &flat)?;
+        let wanted: Vec<NodeId> = layers.iter().map(|(layer, _)| *layer).collect();
+        let values = writer.forward(self.graph(), &batch, &wanted, &format!("{scope}/"))?;
+        writer.enter(scope);
+        let mut found = Vec::with_capacity(layers.len());
+        for &(layer, layout) in layers {
+            let there = channels_first(writer, &value(&values, layer)?, layout)?;
+            let mut apart = one_more(&there, count);
+            apart[0] = leading;
+            found.push(writer.reshape(&there, &apart)?);
+        }
+        Ok(found)
     }
 
     /// `x - x'`, `(N, R, …)`.

@@ -3,6 +3,7 @@
 
 mod draws;
 mod file;
+mod hyper;
 mod layout;
 mod map;
 mod rules;
@@ -108,6 +109,8 @@ enum Formula {
     Reciprocal,
     /// The outputs for inputs that show the places of one channel each.
     Channels,
+    /// Levels of several layers' expected gradients, summed at the input's size.
+    Hyper,
 }
 
 impl Formula {
@@ -142,7 +145,10 @@ impl Formula {
                     "score-cam" if cam.channels.is_some() => none("a file tries all channels"),
                     "score-cam" => Ok(Self::Channels),
                     "eigen-cam" | "eigen-grad-cam" => none("there is no operator for principal components"),
-                    "hyper-expected-grad-cam" => none("it tries resolutions one after the other"),
+                    "hyper-expected-grad-cam" => match hyper::refusal(export) {
+                        Some(reason) => none(reason),
+                        None => Ok(Self::Hyper),
+                    },
                     _ => {
                         let rule =
                             named(name).or_else(|| if name.ends_with("grad-cam") { named("grad-cam") } else { None });

@@ -2,6 +2,7 @@
 
 use super::*;
 use candle_core::{DType, Device, Tensor};
+use faithful_cam::Quality;
 use faithful_core::{Network, Objective, Probabilities, Score};
 use faithful_model::{Graph, GraphBuilder, Labels, OnnxOptions, Op, portable_uniform, read_onnx};
 use faithful_tensor::{Activation, Binary, Conv, Pool};
@@ -66,7 +67,9 @@ fn model(graph: Graph) -> Model {
 fn export(method: &str, gradient: Option<&str>, graph: &Graph) -> Export {
     let method = Method::new(method, gradient, "paper").unwrap();
     let layers = method.layers_of(graph, graph.layer("relu3").unwrap()).unwrap();
-    let settings = Settings { draws: NonZeroUsize::new(5), ..Settings::default() };
+    let mut settings = Settings { draws: NonZeroUsize::new(5), ..Settings::default() };
+    // Rounds of draws that depend on the photo are not written.
+    settings.cam.quality = Quality::Draft;
     Export {
         method,
         layers,
@@ -138,7 +141,6 @@ fn agrees(export: &Export, model: &Model, class: Option<usize>, what: &str) {
 const REFUSED: &[&str] = &[
     "eigen-cam",
     "eigen-grad-cam",
-    "hyper-expected-grad-cam",
     "lrp",
     "lrp-epsilon-plus",
     "lrp-epsilon",
@@ -178,6 +180,57 @@ fn every_method_is_written_as_it_is_or_refused() {
     for name in refused {
         assert!(REFUSED.contains(&name) || masking.contains(&name), "{name} is refused");
     }
+}
+
+/// Two resolutions, with a hidden layer behind the target.
+fn of_two_levels() -> Graph {
+    let mut builder = GraphBuilder::new(&[3, 24, 20]);
+    let mut x = builder.input();
+    for (name, [c, o], stride) in [("conv1", [3, 8], 2), ("conv2", [8, 8], 2), ("conv3", [8, 6], 1)] {
+        let conv = Op::Conv2d {
+            weight: weight(name, &[o, c, 3, 3]),
+            bias: Some(weight(&format!("{name}.bias"), &[o])),
+            conv: Conv { stride: [stride; 2], padding: [1; 4], ..Conv::default() },
+        };
+        x = builder.add(name, conv, &[x]);
+        x = builder.add(name.replace("conv", "relu"), Op::Activation(Activation::Relu), &[x]);
+    }
+    let x = builder.add("flat", Op::Flatten { axis: 1 }, &[x]);
+    let x = builder.add("hidden", Op::Linear { weight: weight("hidden", &[9, 180]), bias: None }, &[x]);
+    let x = builder.add("tanh", Op::Activation(Activation::Tanh), &[x]);
+    let x = builder.add("head", Op::Linear { weight: weight("head", &[4, 9]), bias: None }, &[x]);
+    builder.finish(x).unwrap()
+}
+
+/// Several levels, draws in one round and in two, baselines that are all the same and not, a score against another class; and what
+/// has no form.
+#[test]
+fn levels_at_the_inputs_size_are_what_they_are_here() {
+    let model = model(of_two_levels());
+    let hyper = |draws: usize| {
+        let mut export = export("hyper-expected-grad-cam", None, &model.graph);
+        export.settings.draws = NonZeroUsize::new(draws);
+        export
+    };
+    let levels = faithful_cam::decomposition_layers(&model.graph, model.graph.layer("relu3").unwrap()).unwrap();
+    assert!(levels.len() > 1, "{levels:?}");
+    for draws in [1, 3, 8] {
+        agrees(&hyper(draws), &model, None, &format!("{draws} draws"));
+    }
+    let mut different = hyper(6);
+    different.settings.sampler = std::sync::Arc::new(faithful_baseline::Uniform::default());
+    agrees(&different, &model, None, "random baselines");
+    agrees(
+        &Export { score: ScoreKind::MarginAgainst(0), class: ClassOf::Index(2), ..hyper(5) },
+        &model,
+        Some(2),
+        "a margin",
+    );
+    let refused = |export: &Export| export.write(&model, None, None).unwrap_err().to_string();
+    let mut thesis = hyper(8);
+    thesis.settings.cam.quality = Quality::Thesis;
+    assert!(refused(&thesis).contains("qualities"), "{}", refused(&thesis));
+    assert!(refused(&Export { given: true, ..hyper(8) }).contains("blurred photo"));
 }
 
 #[test]

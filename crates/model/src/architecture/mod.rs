@@ -37,7 +37,7 @@ pub struct Architecture {
 }
 
 /// Every architecture.
-pub static ARCHITECTURES: [Architecture; 18] = [
+pub static ARCHITECTURES: [Architecture; 19] = [
     vgg_entry("vgg11", "features.19", |classes| vgg::vgg(vgg::A, false, classes)),
     vgg_entry("vgg11_bn", "features.27", |classes| vgg::vgg(vgg::A, true, classes)),
     vgg_entry("vgg13", "features.23", |classes| vgg::vgg(vgg::B, false, classes)),
@@ -73,6 +73,13 @@ pub static ARCHITECTURES: [Architecture; 18] = [
         target: "features.14",
         head: "classifier.2.weight",
         plan: vgg::scenes_vgg,
+    },
+    Architecture {
+        name: "scenes-224",
+        family: "VGG",
+        target: "features.16",
+        head: "classifier.2.weight",
+        plan: vgg::scenes_224,
     },
 ];
 

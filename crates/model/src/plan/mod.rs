@@ -284,15 +284,19 @@ fn forward_backward(
 ) -> Result<VectorJacobianProducts> {
     let mut values = with_team(|| forward(graph, plan, start, buffer))?;
     let output = values.remove(0);
-    let back = plan.back.as_ref().unwrap_or_else(|| unreachable!("the request has taps"));
     let cotangents = cotangents(&output)?;
+    if let Some(other) = cotangents.iter().find(|cotangent| cotangent.dims() != output.dims()) {
+        return Err(Error::shape("cotangent", format!("{:?}, as the output", output.dims()), other.dims()));
+    }
+    let Some(back) = &plan.back else {
+        // Nothing is asked for: no gradient per cotangent.
+        let gradients = vec![Vec::new(); cotangents.len()];
+        return Ok(VectorJacobianProducts { output, values, gradients });
+    };
     let starts = if cotangents.len() > 1 { &back.repeated } else { &back.once };
     let memory = Memory::new(buffer, starts);
     let mut gradients = Vec::with_capacity(cotangents.len());
     for cotangent in &cotangents {
-        if cotangent.dims() != output.dims() {
-            return Err(Error::shape("cotangent", format!("{:?}, as the output", output.dims()), cotangent.dims()));
-        }
         let read = |(slot, dims): &(Option<Slot>, Vec<usize>)| match slot {
             Some(slot) => step::read(&memory, slot, dims),
             None => Ok(Tensor::zeros(dims.as_slice(), DType::F32, &candle_core::Device::Cpu)?),

@@ -210,6 +210,21 @@ fn rows_that_run_apart_are_those_that_run_alone() {
     }
 }
 
+/// Without a tap there is nothing to differentiate to: as by candle, the output and no gradient per cotangent.
+#[test]
+fn without_taps_there_is_an_output_alone() {
+    let graph = vgg_like(11);
+    let x = input(&graph, 2, 6);
+    let mut cotangents = |y: &Tensor| Ok(vec![y.ones_like()?, y.ones_like()?]);
+    for network in [graph.clone(), graph.on_candle()] {
+        let products = network.vjp(&x, &[], &mut cotangents).unwrap();
+        assert_eq!(products.output.dims(), graph.evaluate(&x, &[]).unwrap().0.dims());
+        assert_eq!(products.gradients.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0]);
+    }
+    let wrong = graph.vjp(&x, &[], &mut |y| Ok(vec![y.narrow(0, 0, 1)?]));
+    assert!(wrong.unwrap_err().to_string().contains("as the output"));
+}
+
 /// What has no kernel goes through copies and candle, an order of magnitude slower: only what is said here does.
 #[test]
 fn few_operations_go_by_the_reference() {
