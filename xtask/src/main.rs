@@ -60,9 +60,9 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         calls: usize,
     },
-    /// Train the shipped network on scenes (tens of minutes) and write it to crates/model/shipped
+    /// Train a shipped network on scenes (tens of minutes) and write it to crates/model/shipped
     TrainDemo {
-        /// Options of the training, as `--steps 100`; see `crates/model/examples/train_demo.rs`
+        /// `--network scenes-224`, `scenes-vgg` or `marks-vgg`, then options of the training; see `crates/model/examples/train_demo.rs`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },

@@ -6,7 +6,7 @@ use faithful_baseline::{Reference, References};
 use faithful_core::{
     Convergence, Differentiated, Error, LayerId, LayerTrace, Monitor, Objective, Result, Sampling, Score, value_named,
 };
-use faithful_tensor::{RowFactors, add_rows, row_dots, row_moments, row_sums};
+use faithful_tensor::{RowFactors, add_rows, add_weighted_rows, row_dots, row_moments, row_sums};
 use std::ops::{ControlFlow, Range};
 
 /// By what each draw's gradient at a layer is multiplied: the path's derivative `x - x'`, as the layer sees it
@@ -52,6 +52,8 @@ pub(crate) struct Request<'a> {
     pub(crate) layout: Layout,
     pub(crate) difference: Difference,
     pub(crate) sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
+    /// Whether the mean difference from the baselines' activation follows the sensitivities' means.
+    pub(crate) mean_difference: bool,
 }
 
 /// What is averaged at the input.
@@ -72,7 +74,8 @@ pub(crate) struct Expectation {
     pub(crate) score: Tensor,
     /// How the draws went, where there were some.
     pub(crate) convergence: Option<Convergence>,
-    /// Per layer and row, what was attributed in total and what should have been; empty where that is not defined.
+    /// Per layer and row, what was attributed in total and what should have been; of draws, at the first layer alone. Empty where that
+    /// is not defined.
     pub(crate) completeness: Vec<Vec<Completeness>>,
 }
 
@@ -164,6 +167,8 @@ fn euler(trace: &LayerTrace, scores: &Tensor) -> Result<Vec<Completeness>> {
 struct Sums {
     /// Per layer, per sensitivity.
     layers: Vec<Vec<Option<Tensor>>>,
+    /// Per layer, of the baselines' activations in f64, where their mean is wanted.
+    there: Vec<Option<Tensor>>,
     input: Option<Tensor>,
     /// Per layer, the last draw.
     last: Vec<LayerTrace>,
@@ -175,8 +180,8 @@ struct Running {
     paths: Vec<Sums>,
     monitor: Monitor,
     stopped: bool,
-    /// Per layer: the sum of difference times gradient over everything.
-    attributed: Vec<f64>,
+    /// The sum of difference times gradient over everything, at the first layer or, without layers, at the input.
+    attributed: Option<f64>,
     baseline_score: f64,
     /// The sum of the squared norms of the first layer's first sensitivity.
     squares: f64,
@@ -213,6 +218,29 @@ enum Differences {
 }
 
 impl Differences {
+    /// `sum`, in f64, and the baselines' activations of the rows; each that several rows share is added once.
+    fn add_starts(&self, sum: Option<Tensor>, rows: Range<usize>) -> Result<Tensor> {
+        let Self::Between { there, .. } = self else {
+            return Err(Error::internal("the mean of baselines whose activations are not known"));
+        };
+        let mut counts: Vec<(&Tensor, f64)> = Vec::new();
+        for one in &there[rows] {
+            match counts.iter_mut().find(|(known, _)| known.id() == one.id()) {
+                Some((_, count)) => *count += 1.0,
+                None => counts.push((one, 1.0)),
+            }
+        }
+        let mut sum = match (sum, counts.first()) {
+            (Some(sum), _) => sum,
+            (None, Some((one, _))) => Tensor::zeros(one.shape(), DType::F64, one.device())?,
+            (None, None) => return Err(Error::internal("the mean of no baselines")),
+        };
+        for (one, count) in counts {
+            sum = add_weighted_rows(&sum, one, RowFactors::One, &[count])?;
+        }
+        Ok(sum)
+    }
+
     fn factors(&self) -> RowFactors<'_> {
         match self {
             Self::Whole(differences) => RowFactors::Rows(differences),
@@ -253,7 +281,7 @@ fn sampled(
                 paths: vec![Sums::default(); paths],
                 monitor,
                 stopped: false,
-                attributed: vec![0.0; layers.len()],
+                attributed: (!layers.is_empty()).then_some(0.0),
                 baseline_score: 0.0,
                 squares: 0.0,
             })
@@ -297,7 +325,7 @@ fn sampled(
                 input_difference: place.input_difference.as_ref(),
                 first: span.start,
             };
-            running.take(&batch, request.sensitivity, draws, values(own)?[0])?;
+            running.take(&batch, request, draws, values(own)?[0])?;
         }
         Ok(if running.iter().all(|running| running.stopped) {
             ControlFlow::Break(())
@@ -310,35 +338,26 @@ fn sampled(
 
 impl Running {
     /// Adds a batch of draws, one after the other, up to the one at which the rule is satisfied.
-    fn take(
-        &mut self,
-        batch: &Batch<'_>,
-        sensitivity: fn(&LayerTrace) -> Result<Vec<Tensor>>,
-        per_path: usize,
-        own_score: f64,
-    ) -> Result<()> {
+    fn take(&mut self, batch: &Batch<'_>, request: &Request<'_>, per_path: usize, own_score: f64) -> Result<()> {
         if self.stopped {
             return Ok(());
         }
         let traces = &batch.traces;
         let factors = |layer: usize| batch.differences.map_or(RowFactors::One, |all| all[layer].factors());
-        let sensitivities: Vec<Vec<Tensor>> = traces.iter().map(sensitivity).collect::<Result<_>>()?;
-        let moments: Vec<Vec<[f64; 2]>> = (traces.iter().enumerate())
-            .map(|(layer, trace)| Ok(row_moments(&trace.gradient, factors(layer))?))
-            .collect::<Result<_>>()?;
-        let mut attributed: Vec<Vec<f64>> =
-            moments.iter().map(|rows| rows.iter().map(|[sum, _]| *sum).collect()).collect();
+        let sensitivities: Vec<Vec<Tensor>> = traces.iter().map(request.sensitivity).collect::<Result<_>>()?;
+        let moments = traces.first().map(|trace| row_moments(&trace.gradient, factors(0))).transpose()?;
         let at_input = match (&batch.differentiated.input_gradient, batch.input_difference) {
             (Some(gradient), Some(difference)) => Some((gradient * difference)?),
             (gradient, _) => gradient.clone(),
         };
-        if attributed.is_empty() {
-            attributed.extend(at_input.as_ref().map(row_sums).transpose()?);
-        }
+        let attributed: Option<Vec<f64>> = match &moments {
+            Some(moments) => Some(moments.iter().map(|[sum, _]| *sum).collect()),
+            None => at_input.as_ref().map(row_sums).transpose()?,
+        };
         let squares: Vec<f64> = match (sensitivities.first().and_then(|all| all.first()), traces.first()) {
             // A rule of the gradient itself, whose squares are known.
             (Some(first), Some(trace)) if first.id() == trace.gradient.id() => {
-                moments[0].iter().map(|[_, square]| *square).collect()
+                moments.iter().flatten().map(|[_, square]| *square).collect()
             }
             (Some(first), _) => row_moments(first, factors(0))?.iter().map(|[_, square]| *square).collect(),
             (None, _) => at_input.as_ref().map_or_else(|| Ok(Vec::new()), |all| row_dots(all, all))?,
@@ -350,11 +369,11 @@ impl Running {
             let start = taken;
             while taken < rows && (batch.first + taken) / per_path == path && !self.stopped {
                 let row = taken;
-                for (sum, attributed) in self.attributed.iter_mut().zip(&attributed) {
-                    *sum += attributed[row];
+                let gradient_sum = attributed.as_ref().map_or(0.0, |attributed| attributed[row]);
+                if let Some(sum) = &mut self.attributed {
+                    *sum += gradient_sum;
                 }
                 self.squares += squares.get(row).unwrap_or(&0.0);
-                let gradient_sum = attributed.first().map_or(0.0, |attributed| attributed[row]);
                 let gap = batch.baseline_scores.get(row).map(|baseline| gradient_sum - (own_score - baseline));
                 self.baseline_score += batch.baseline_scores.get(row).unwrap_or(&0.0);
                 self.stopped = self.monitor.record(gradient_sum, gap);
@@ -367,6 +386,12 @@ impl Running {
                 sums.resize(sensitivities.len(), None);
                 for (sum, sensitivity) in sums.iter_mut().zip(sensitivities) {
                     *sum = Some(add_rows(sum.as_ref(), sensitivity, factors(layer), start..taken)?);
+                }
+            }
+            if let Some(differences) = batch.differences.filter(|_| request.mean_difference) {
+                sums.there.resize(traces.len(), None);
+                for (sum, differences) in sums.there.iter_mut().zip(differences) {
+                    *sum = Some(differences.add_starts(sum.take(), start..taken)?);
                 }
             }
             if let Some(at_input) = &at_input {
@@ -389,17 +414,14 @@ impl Running {
         if drawn > 1.0 && squared_norm > 0.0 {
             convergence.standard_error = Some((variance.max(0.0) / drawn / squared_norm).sqrt());
         }
-        let completeness = self
-            .attributed
-            .iter()
-            .map(|attributed| {
-                let reached = convergence.delta.map(|_| Completeness {
-                    attributed: attributed / drawn,
-                    expected: own_score - self.baseline_score / drawn,
-                });
-                reached.into_iter().collect()
-            })
-            .collect();
+        let of_first = self.attributed.map(|attributed| {
+            let reached = convergence.delta.map(|_| Completeness {
+                attributed: attributed / drawn,
+                expected: own_score - self.baseline_score / drawn,
+            });
+            reached.into_iter().collect()
+        });
+        let completeness = of_first.into_iter().collect();
         // Paths that a stopping rule never reached have nothing to say.
         let paths = self.paths.into_iter().filter(|path| path.draws > 0);
         let paths = paths.map(|sums| mean(sums, activations)).collect::<Result<_>>()?;
@@ -433,13 +455,20 @@ fn last_row(traces: &[LayerTrace], row: usize) -> Result<Vec<LayerTrace>> {
 
 fn mean(sums: Sums, activations: &[Tensor]) -> Result<PathExpectation> {
     let share = 1.0 / sums.draws as f64;
+    let sums_there = sums.there;
     let layers = sums
         .layers
         .into_iter()
         .zip(activations)
         .zip(sums.last)
-        .map(|((sums, activation), last)| {
-            let sensitivities = sums.into_iter().flatten().map(|sum| Ok((sum * share)?)).collect::<Result<_>>()?;
+        .enumerate()
+        .map(|(layer, ((sums, activation), last))| {
+            let mut sensitivities: Vec<Tensor> =
+                sums.into_iter().flatten().map(|sum| Ok((sum * share)?)).collect::<Result<_>>()?;
+            if let Some(there) = sums_there.get(layer).and_then(Option::as_ref) {
+                let difference = (activation.to_dtype(DType::F64)? - (there * share)?)?;
+                sensitivities.push(difference.to_dtype(activation.dtype())?);
+            }
             Ok(Estimate { activation: activation.clone(), sensitivities, last })
         })
         .collect::<Result<_>>()?;

@@ -40,6 +40,7 @@ pub(crate) fn full_grad(
         layout: Layout::ChannelsFirst,
         difference: Difference::None,
         sensitivity: gradient,
+        mean_difference: false,
     };
     let epsilon = if parameters.definition == Definition::PytorchGradCam { 1e-7 } else { 0.0 };
     let found = expectations(estimator, &parameters.gradient, &request)?;

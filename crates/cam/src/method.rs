@@ -451,6 +451,7 @@ fn request<'a>(
         layout,
         difference,
         sensitivity: rule.sensitivity,
+        mean_difference: false,
     }
 }
 

@@ -87,7 +87,7 @@ pub const KINDS: [Kind; 10] = [
     Kind {
         name: SCENES,
         argument: None,
-        summary: "drawn scenes as the built-in model was trained on",
+        summary: "drawn scenes as the built-in models were trained on",
         make: |_, photo| Ok(Arc::new(DataSet::new(scenes(photo, 0..64)?)?)),
     },
 ];

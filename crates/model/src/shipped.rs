@@ -11,15 +11,22 @@ pub(crate) struct Shipped {
 }
 
 /// Every model that is part of this program; the first is what is used where none is asked for.
-pub(crate) static SHIPPED: [Shipped; 2] = [
+pub(crate) static SHIPPED: [Shipped; 3] = [
     // Trained by `cargo xtask train-demo`; classes, preprocessing and measured accuracy stand in the JSON.
+    Shipped {
+        name: "scenes-224",
+        architecture: "scenes-224",
+        weights: include_bytes!("../shipped/scenes-224.safetensors"),
+        side: include_str!("../shipped/scenes-224.json"),
+    },
+    // The same classes in small pictures: quick to run, for tests, and what docs/results measured on drawn scenes.
     Shipped {
         name: "scenes-vgg",
         architecture: "scenes-vgg",
         weights: include_bytes!("../shipped/scenes-vgg.safetensors"),
         side: include_str!("../shipped/scenes-vgg.json"),
     },
-    // Trained by `cargo xtask train-demo --of marks`: it goes by planted marks and ignores objects.
+    // It goes by planted marks and ignores objects.
     Shipped {
         name: "marks-vgg",
         architecture: "scenes-vgg",

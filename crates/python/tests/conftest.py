@@ -16,7 +16,7 @@ SCENES = ROOT / "fixtures" / "scenes"
 
 @pytest.fixture(scope="session")
 def net() -> fx.Network:
-    return fx.load()
+    return fx.load("scenes-vgg")
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_calls_of_several_threads_take_turns(net):
 
 
 def _predict(x):
-    return fx.load().predict(x).outputs
+    return fx.load("scenes-vgg").predict(x).outputs
 
 
 @pytest.mark.parametrize("method", [one for one in ("fork", "spawn") if one in multiprocessing.get_all_start_methods()])

@@ -3,7 +3,7 @@
 use crate::expectation::PathExpectation;
 use crate::rule::Estimate;
 use candle_core::{DType, Tensor};
-use faithful_core::{Error, LayerTrace, Result, value_named};
+use faithful_core::{Error, Result, value_named};
 use faithful_frequency::gaussian_blur;
 
 /// How far around a place a channel's evidence is gathered before it is put where the channel is active.
@@ -48,17 +48,11 @@ impl Evidence {
 /// A channel that differs less around a place than this share of its mean has no evidence to share out there.
 pub const SILENT: f64 = 1e-3;
 
-/// What level maps average over draws, each times the difference from the baseline: the gradient, for `E_k`, and one, for `D_k`.
-// As the functions of the rules' table are: others can fail.
-#[allow(clippy::unnecessary_wraps)]
-pub(crate) fn gradient_and_one(trace: &LayerTrace) -> Result<Vec<Tensor>> {
-    Ok(vec![trace.gradient.clone(), trace.gradient.ones_like()?])
-}
-
 /// The standard deviation of a neighbourhood, in places of the layer.
 pub(crate) const AROUND: f64 = 1.0;
 
-/// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths.
+/// The evidence `(1, h, w)` of the layer at `place` of an expectation, averaged over paths: its sensitivities are the gradient times the
+/// difference, `E_k`, and the difference itself, `D_k`.
 pub(crate) fn layer_evidence(paths: &[PathExpectation], place: usize, evidence: Evidence) -> Result<Tensor> {
     let missing = || Error::internal("an expectation without what a level is made of");
     let estimates: Vec<&Estimate> = paths.iter().filter_map(|path| path.layers.get(place)).collect();

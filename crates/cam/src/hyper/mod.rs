@@ -35,7 +35,6 @@ pub use stage::{Stage, StageParameters, StagePlan, plan_stages};
 use baseline::PartlyBlurred;
 use decomposition::Levels;
 use dependency::{Neighbourhoods, feature_dependencies};
-use evidence::gradient_and_one;
 use placement::placed;
 use refinement::{Scorer, refine};
 use rounds::{Asked, Drawn, draw_in_rounds};
@@ -209,7 +208,8 @@ pub fn hyper_parts(
         at_input: AtInput::Nothing,
         layout: parameters.layout,
         difference: Difference::Activation,
-        sensitivity: gradient_and_one,
+        sensitivity: rule::gradient,
+        mean_difference: true,
     };
     objective.network().announce(refinement.rows() * scores.len(), 0);
     let asked = Asked { request, estimator: &own, levels: &levels, hyper: &parameters.hyper, size };

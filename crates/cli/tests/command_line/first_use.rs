@@ -103,6 +103,24 @@ fn drawn_scenes_are_refused_for_a_network_of_other_classes() {
     ran.refused(2, &["images: drawn pictures show the classes of the built-in networks", "FAITHFUL_MODEL"]);
 }
 
+/// Without a model of one's own: the best built-in one, right about every scene of the repository, and scenes as large as it looks at.
+#[test]
+fn the_built_in_network_knows_the_scenes_of_the_readme() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| Ran(place.command(arguments).env_remove("FAITHFUL_MODEL").output().unwrap());
+    let scenes = fixture("scenes");
+    let objects = run(&["predict", name(&scenes), "--json"]).objects();
+    assert_eq!(objects.len(), 8);
+    for object in objects {
+        let image = object["image"].as_str().unwrap();
+        let label = object["top"][0]["label"].as_str().unwrap().replace(' ', "-");
+        assert!(image.contains(&label), "{image}: {label}");
+    }
+    let evaluate = ["evaluate", "--images", "scenes", "--samples", "2", "--methods", "grad-cam", "--metrics", "energy"];
+    let ran = run(&[&evaluate[..], &["--out", "run", "-q"]].concat());
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+}
+
 #[test]
 fn a_label_of_two_classes_leads_to_both() {
     let place = Place::new();

@@ -17,7 +17,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// A scene such as the built-in model was trained on.
+    /// A scene such as the smallest built-in model was trained on.
     pub(crate) fn scene(&self, name: &str, index: usize) -> PathBuf {
         let scene = draw_scene(&SceneSpec::default(), &mut Stream::new(11, "tests").draw(index)).unwrap();
         let path = self.path(name);
