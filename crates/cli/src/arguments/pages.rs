@@ -160,7 +160,7 @@ pub(crate) struct ReportArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     /// A model as `explain --model` takes it; several by repeating it; by default the built-in model
-    #[arg(long, short, value_name = "MODEL")]
+    #[arg(long, short, env = "FAITHFUL_MODEL", hide_env_values = true, value_name = "MODEL")]
     pub(crate) model: Vec<String>,
     /// The address and port; 0 takes a port that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]

@@ -44,8 +44,9 @@ fn a_comparison_shows_the_maps_that_explain_writes() {
     let stem = "maps/speckled-ring_striped-crescent.grad-cam";
     let drawn = image::open(place.path(&format!("{stem}.png"))).unwrap().to_rgb8();
     let map = decode_npy(&std::fs::read(place.path(&format!("{stem}.npy"))).unwrap()).unwrap();
-    for (x, y) in [(10u32, 12u32), (48, 48), (60, 20), (20, 70), (85, 85)] {
-        let found = tab.pixel(MAP, (f64::from(x) + 0.5) / 96.0, (f64::from(y) + 0.5) / 96.0);
+    let side = f64::from(drawn.width());
+    for (x, y) in [(23u32, 28u32), (112, 112), (140, 47), (47, 163), (198, 198)] {
+        let found = tab.pixel(MAP, (f64::from(x) + 0.5) / side, (f64::from(y) + 0.5) / side);
         near(found, drawn.get_pixel(x, y).0, &format!("at {x}, {y}"));
     }
     // The number under the pointer is the map's; without interpolation, the cell's own.
