@@ -110,7 +110,8 @@ const PICTURES: &[Picture] = &[
 
 /// Draws the README's pictures anew, into docs/images/gallery.
 pub(crate) fn draw(arguments: &Gallery) -> Result<()> {
-    let faithful = program(arguments.faithful.as_deref())?;
+    // The recording runs it in another folder.
+    let faithful = std::path::absolute(program(arguments.faithful.as_deref())?)?;
     let work = root().join("target/gallery");
     let goal = root().join("docs/images/gallery");
     std::fs::create_dir_all(&goal).with_context(|| format!("cannot make `{}`", goal.display()))?;
@@ -137,16 +138,33 @@ pub(crate) fn draw(arguments: &Gallery) -> Result<()> {
 }
 
 /// What a browser shows of a page, once its script has drawn everything in view.
+///
+/// Chromium takes its picture when a page has loaded, which is before pictures are decoded and maps are drawn. The page is therefore
+/// shown within another, which waits for an image that comes late.
 fn photograph(chromium: &Path, page: &Path, [width, height]: [u32; 2], target: &Path) -> Result<()> {
+    let late = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for Chromium")?;
+    let frame = page.with_extension("frame.html");
+    let html = format!(
+        "<!doctype html><style>body {{ margin: 0 }} iframe {{ border: 0; width: {width}px; height: {height}px }}</style>\
+         <iframe src=\"file://{}\"></iframe><img src=\"http://{}/\" width=\"0\">",
+        page.display(),
+        late.local_addr()?
+    );
+    std::fs::write(&frame, html).with_context(|| format!("cannot write `{}`", frame.display()))?;
+    std::thread::spawn(move || {
+        for stream in late.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            std::thread::sleep(DRAWN_AFTER);
+            // Chromium may be gone by then, with its picture.
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        }
+    });
     let mut command = Command::new(chromium);
-    command.args([
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--virtual-time-budget=8000",
-    ]);
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
     command.arg(format!("--window-size={width},{height}"));
     command.arg(format!("--screenshot={}", target.display()));
-    run(command.arg(format!("file://{}", page.display())))
+    run(command.arg(format!("file://{}", frame.display())))
 }
+
+/// When a page has drawn what is in view, generously.
+const DRAWN_AFTER: std::time::Duration = std::time::Duration::from_secs(6);
