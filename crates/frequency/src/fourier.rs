@@ -129,7 +129,7 @@ pub fn forgrad(map: &Tensor) -> Result<Tensor> {
 }
 
 /// Multiplies a map's spectrum by a real, even `gain(u, v)`, frequencies in cycles per pixel down and across.
-pub(crate) fn filtered(planes: &Planes<'_>, edge: Edge, gain: &dyn Fn(f64, f64) -> f64) -> Result<Tensor> {
+pub(crate) fn filtered(planes: &Planes<'_>, edge: Edge, gain: &(dyn Fn(f64, f64) -> f64 + Sync)) -> Result<Tensor> {
     planes.map(|plane| {
         let filtered = spectrum_times(plane, [planes.height, planes.width], edge, gain);
         filtered.into_iter().map(|value| value.re).collect()
@@ -141,7 +141,7 @@ pub(crate) fn spectrum_times(
     plane: &[f64],
     [height, width]: [usize; 2],
     edge: Edge,
-    gain: &dyn Fn(f64, f64) -> f64,
+    gain: &(dyn Fn(f64, f64) -> f64 + Sync),
 ) -> Vec<Complex<f64>> {
     let [rows, columns] = match edge {
         Edge::Mirror => [2 * height, 2 * width],

@@ -94,15 +94,32 @@ pub(crate) fn check_sigma(what: &str, sigma: f64) -> Result<()> {
 
 fn blur(plane: &[f64], height: usize, width: usize, sigma: f64) -> Vec<f64> {
     let taps = taps(sigma);
-    let rows: Vec<f64> = plane.chunks_exact(width).flat_map(|row| convolve(row, &taps)).collect();
-    transpose(
-        &transpose(&rows, height, width)
-            .chunks_exact(height)
-            .flat_map(|column| convolve(column, &taps))
-            .collect::<Vec<_>>(),
-        width,
-        height,
-    )
+    let reach = taps.len() - 1;
+    let mirrored: Vec<usize> = (0..width + 2 * reach).map(|at| mirror(at as isize - reach as isize, width)).collect();
+    let mut padded = vec![0.0; mirrored.len()];
+    let mut along = vec![0.0; plane.len()];
+    for (line, blurred) in plane.chunks_exact(width).zip(along.chunks_exact_mut(width)) {
+        padded.iter_mut().zip(&mirrored).for_each(|(value, &place)| *value = line[place]);
+        let pair = |distance: usize| (&padded[reach - distance..][..width], &padded[reach + distance..][..width]);
+        convolve(blurred, &taps, pair);
+    }
+    let mut both = vec![0.0; plane.len()];
+    let line = |row: isize| &along[mirror(row, height) * width..][..width];
+    for (row, blurred) in both.chunks_exact_mut(width).enumerate() {
+        convolve(blurred, &taps, |distance| (line(row as isize - distance as isize), line((row + distance) as isize)));
+    }
+    both
+}
+
+/// The sum of the taps, each times the values at its distance on either side; `pair(0)` is the centre twice.
+fn convolve<'a>(blurred: &mut [f64], taps: &[f64], pair: impl Fn(usize) -> (&'a [f64], &'a [f64])) {
+    blurred.iter_mut().zip(pair(0).0).for_each(|(sum, centre)| *sum = taps[0] * centre);
+    for (distance, tap) in taps.iter().enumerate().skip(1) {
+        let (before, behind) = pair(distance);
+        for ((sum, before), behind) in blurred.iter_mut().zip(before).zip(behind) {
+            *sum += tap * (before + behind);
+        }
+    }
 }
 
 /// One half of the kernel, from the centre outwards, the whole of which sums to 1.
@@ -111,27 +128,6 @@ fn taps(sigma: f64) -> Vec<f64> {
     let weights: Vec<f64> = (0..=reach).map(|distance| (-0.5 * (distance as f64 / sigma).powi(2)).exp()).collect();
     let sum = 2.0 * weights.iter().sum::<f64>() - weights[0];
     weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-fn convolve(line: &[f64], taps: &[f64]) -> Vec<f64> {
-    let size = line.len();
-    let reach = taps.len() - 1;
-    let padded: Vec<f64> =
-        (0..size + 2 * reach).map(|place| line[mirror(place as isize - reach as isize, size)]).collect();
-    (0..size)
-        .map(|place| {
-            let centre = place + reach;
-            let around = taps.iter().enumerate().skip(1);
-            taps[0] * padded[centre]
-                + around
-                    .map(|(distance, tap)| tap * (padded[centre - distance] + padded[centre + distance]))
-                    .sum::<f64>()
-        })
-        .collect()
-}
-
-fn transpose(plane: &[f64], height: usize, width: usize) -> Vec<f64> {
-    (0..width).flat_map(|column| (0..height).map(move |row| plane[row * width + column])).collect()
 }
 
 #[cfg(test)]

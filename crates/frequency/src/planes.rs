@@ -1,4 +1,5 @@
 use candle_core::{DType, Result, Tensor, bail};
+use rayon::prelude::*;
 
 /// Maps `(H, W)` or `(N, H, W)` as planes of numbers, and the way back.
 ///
@@ -23,11 +24,6 @@ impl<'a> Planes<'a> {
         Ok(Self { values, height, width, like: map })
     }
 
-    /// The planes, one after the other.
-    pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, f64> {
-        self.values.chunks_exact(self.height * self.width)
-    }
-
     /// A tensor of the map's shape, type and device.
     pub(crate) fn tensor(&self, values: Vec<f64>) -> Result<Tensor> {
         self.sized(values, [self.height, self.width])
@@ -43,8 +39,12 @@ impl<'a> Planes<'a> {
     }
 
     /// Each plane through a function that keeps its size.
-    pub(crate) fn map(&self, transform: impl FnMut(&[f64]) -> Vec<f64>) -> Result<Tensor> {
-        self.tensor(self.iter().flat_map(transform).collect())
+    pub(crate) fn map(&self, transform: impl Fn(&[f64]) -> Vec<f64> + Sync) -> Result<Tensor> {
+        let size = self.height * self.width;
+        let mut values = vec![0.0; self.values.len()];
+        let pairs = values.par_chunks_exact_mut(size).zip(self.values.par_chunks_exact(size));
+        pairs.for_each(|(changed, plane)| changed.copy_from_slice(&transform(plane)));
+        self.tensor(values)
     }
 }
 
