@@ -10,6 +10,7 @@ mod command_line {
     pub(crate) mod errors;
     pub(crate) mod evaluate;
     pub(crate) mod explain;
+    pub(crate) mod export;
     pub(crate) mod fetch;
     pub(crate) mod figure;
     pub(crate) mod files;
