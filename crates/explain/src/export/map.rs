@@ -354,8 +354,11 @@ impl Explained<'_> {
         let mut biases = Vec::new();
         for (layer, bias) in graph.biases()? {
             let node = NodeId::from(layer);
-            let rank = value(self.values, node)?.rank();
-            if rank == 4 || (!image && rank == 3 && matches!(*bias.dims(), [1, _, 1])) {
+            let of_layer = value(self.values, node)?;
+            let rank = of_layer.rank();
+            // Windows that are folded into the batch have no place of the image.
+            let is_folded = of_layer.shape()[0] != self.input.shape()[0];
+            if !is_folded && (rank == 4 || (!image && rank == 3 && matches!(*bias.dims(), [1, _, 1]))) {
                 biases.push((node, bias));
             }
         }
@@ -366,8 +369,12 @@ impl Explained<'_> {
         let term = writer.mul(self.input, &at_input)?;
         let mut map = self.scaled_channels(writer, &term)?;
         for ((_, bias), gradient) in biases.iter().zip(found) {
+            let along_last = bias.rank() == 1;
             let bias = writer.tensor(bias)?;
-            let term = writer.mul(&gradient, &bias)?;
+            let mut term = writer.mul(&gradient, &bias)?;
+            if along_last && term.rank() == 4 {
+                term = writer.transpose(&term, &[0, 3, 1, 2]);
+            }
             let one = self.scaled_channels(writer, &term)?;
             map = writer.add(&map, &one)?;
         }

@@ -182,6 +182,34 @@ fn every_method_is_written_as_it_is_or_refused() {
     }
 }
 
+/// A block as ConvNeXt has it: channels last between two transpositions, where biases lie along the last axis.
+#[test]
+fn biases_of_channels_that_are_last_are_terms_of_full_grad() {
+    let mut builder = GraphBuilder::new(&[3, 12, 10]);
+    let x = builder.input();
+    let conv = |name: &str, [c, o]: [usize; 2]| Op::Conv2d {
+        weight: weight(name, &[o, c, 3, 3]),
+        bias: Some(weight(&format!("{name}.bias"), &[o])),
+        conv: Conv { padding: [1; 4], ..Conv::default() },
+    };
+    let x = builder.add("conv1", conv("conv1", [3, 8]), &[x]);
+    let y = builder.add("last", Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+    let (scale, shift) = (weight("scale", &[8]), weight("shift", &[8]));
+    let norm = Op::LayerNorm { axis: 3, weight: Some(scale), bias: Some(shift), epsilon: 1e-5 };
+    let y = builder.add("norm", norm, &[y]);
+    let y = builder.add("dense", Op::Linear { weight: weight("d", &[8, 8]), bias: Some(weight("d.b", &[8])) }, &[y]);
+    let y = builder.add("tanh", Op::Activation(Activation::Tanh), &[y]);
+    let y = builder.add("first", Op::Transpose(vec![0, 3, 1, 2]), &[y]);
+    let x = builder.add("sum", Op::Binary(Binary::Add), &[x, y]);
+    let x = builder.add("relu3", Op::Activation(Activation::Relu), &[x]);
+    let x = builder.add("flat", Op::Flatten { axis: 1 }, &[x]);
+    let x = builder.add("head", Op::Linear { weight: weight("h", &[4, 960]), bias: None }, &[x]);
+    let model = model(builder.finish(x).unwrap());
+    for method in ["full-grad", "layer-cam", "hyper-expected-grad-cam"] {
+        agrees(&export(method, None, &model.graph), &model, None, method);
+    }
+}
+
 /// Two resolutions, with a hidden layer behind the target.
 fn of_two_levels() -> Graph {
     let mut builder = GraphBuilder::new(&[3, 24, 20]);
