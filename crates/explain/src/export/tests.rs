@@ -182,7 +182,7 @@ fn every_method_is_written_as_it_is_or_refused() {
     }
 }
 
-/// A block as ConvNeXt has it: channels last between two transpositions, where biases lie along the last axis.
+/// A block as `ConvNeXt` has it: channels last between two transpositions, where biases lie along the last axis.
 #[test]
 fn biases_of_channels_that_are_last_are_terms_of_full_grad() {
     let mut builder = GraphBuilder::new(&[3, 12, 10]);
