@@ -231,11 +231,11 @@ def speed(program, folder):
     sessions = {name: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]) for name, path in
                 (("the network alone, ONNX Runtime", model), ("the exported file, ONNX Runtime", out))}
     work = {name: (lambda session=session: session.run(None, {session.get_inputs()[0].name: x})) for name, session in sessions.items()}
-    work["pytorch-grad-cam"] = lambda: cam(tensor)
+    work["pytorch-grad-cam"] = lambda: cam(tensor, targets=None)
     try:
         import faithful_xai
         own = faithful_xai.GradCAM(faithful_xai.load(str(model)))
-        work["faithful"] = lambda: own(x)
+        work["faithful"] = lambda: own(x, targets=None)
     except ImportError:
         print("faithful_xai is not installed: left out", file=sys.stderr)
     # In turns, so that a slow minute is everybody's.
