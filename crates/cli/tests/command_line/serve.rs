@@ -183,7 +183,7 @@ fn model_method_class_and_layer_are_chosen_in_the_page() {
 #[test]
 fn several_users_take_turns_and_see_how_far_their_photos_are() {
     let place = Place::new();
-    let server = Server::start(&place, &[]);
+    let server = Server::start(&place, &["--model", "scenes-224"]);
     let scene = std::fs::read(place.scene("s.png", 1)).unwrap();
     let send = |client: &str, draws: &str| {
         let head = format!("POST /jobs?client={client}&method=rise&draws={draws} HTTP/1.1\nHost: HOST");
