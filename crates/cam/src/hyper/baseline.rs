@@ -22,17 +22,11 @@ pub fn is_blurred(draw: usize, share: f64) -> bool {
     before(draw + 1) > before(draw)
 }
 
-impl PartlyBlurred {
-    fn blurs(&self, draw: usize) -> bool {
-        is_blurred(draw, self.share)
-    }
-}
-
 impl BaselineSampler for PartlyBlurred {
     fn sample(&self, input: &Tensor, stream: &Stream, draws: Range<usize>) -> Result<Tensor> {
         let rows = draws
             .map(|draw| {
-                if self.blurs(draw) {
+                if is_blurred(draw, self.share) {
                     // The one width, whatever the draw.
                     self.blurred.sample(input, stream, 0..1)
                 } else {
@@ -48,7 +42,7 @@ impl BaselineSampler for PartlyBlurred {
             .map(|draw| {
                 let own = || self.sampler.origins(stream, draw..draw + 1).first().copied().unwrap_or(Origin::Draw);
                 // A number that no sampler has for what it derives from the input itself.
-                if self.blurs(draw) { Origin::Input(usize::MAX) } else { own() }
+                if is_blurred(draw, self.share) { Origin::Input(usize::MAX) } else { own() }
             })
             .collect()
     }
