@@ -82,6 +82,11 @@ impl SceneSpec {
         Self { height: side, width: side, ..Self::default() }.enlarged(side as f32 / 96.0)
     }
 
+    /// The default scenes as large as the shorter side of a network's input, `[height, width]`.
+    pub fn for_input([height, width]: [usize; 2]) -> Self {
+        Self::sized(height.min(width))
+    }
+
     /// With objects and details `by` times as large.
     pub fn enlarged(self, by: f32) -> Self {
         Self { radius: by * self.radius.start()..=by * self.radius.end(), scale: by * self.scale, ..self }

@@ -288,8 +288,7 @@ fn wrong(reason: String) -> Error {
 /// Scenes from a seed of their own, never those that are explained.
 fn scenes(preprocessing: &Preprocessing, which: Range<usize>) -> Result<Tensor> {
     let stream = Stream::new(0, "baseline scenes");
-    let [height, width] = preprocessing.input_size;
-    let spec = SceneSpec::sized(height.min(width));
+    let spec = SceneSpec::for_input(preprocessing.input_size);
     let rows = which
         .map(|index| {
             let scene = draw_scene(&spec, &mut stream.draw(index))?;

@@ -283,10 +283,7 @@ fn drawn_kind(folder: &Path, model: &Model) -> Result<Option<Kind>> {
         return Ok(None);
     }
     // As large as the network looks at them.
-    let spec = || -> Result<SceneSpec> {
-        let [height, width] = model.photo_preprocessing()?.input_size;
-        Ok(SceneSpec::sized(height.min(width)))
-    };
+    let spec = || -> Result<SceneSpec> { Ok(SceneSpec::for_input(model.photo_preprocessing()?.input_size)) };
     match folder.to_str() {
         Some("scenes") => match Cause::of(model)? {
             Cause::Object => Ok(Some(Kind::Scenes(Stream::new(0, "evaluation scenes"), spec()?))),
